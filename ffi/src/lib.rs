@@ -1,0 +1,1 @@
+//! chronik's native engine.
