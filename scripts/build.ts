@@ -69,7 +69,9 @@ export async function compile(options: CompileOptions): Promise<void> {
 
 /** The newest glibc symbol version a shared library asks for, such as `2.34`; `0` when none. */
 export function glibcNeeded(library: Uint8Array): string {
-  const names = Buffer.from(library).toString("latin1").matchAll(/GLIBC_(\d+\.\d+)(?:\.\d+)?\0/g);
+  const names = Buffer.from(library)
+    .toString("latin1")
+    .matchAll(/GLIBC_(\d+\.\d+)(?:\.\d+)?\0/g);
   let newest = "0";
   for (const [, version] of names) {
     if (version !== undefined && compareVersions(version, newest) > 0) newest = version;
