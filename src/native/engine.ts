@@ -1,7 +1,7 @@
 import type { Socket } from "bun";
 import { assert } from "../lib/assert.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
-import { BrokerError } from "../lib/errors.ts";
+import type { BrokerError } from "../lib/errors.ts";
 import { batchInfoBytes, completionBytes, completionHasResult, status } from "./abi.ts";
 import { CommandBuffer } from "./command-buffer.ts";
 import type { NativeLibrary, NativeSymbols } from "./library.ts";
@@ -222,14 +222,16 @@ export class NativeEngine {
   }
 
   private async listen(fd: number): Promise<void> {
-    this.doorbell = await Bun.connect({
+    const options = {
       fd,
       socket: {
         data: () => this.reap(),
         close: () => this.bellLost(),
         error: () => this.bellLost(),
       },
-    });
+    };
+    // Bun's types leave out `fd`, which its runtime takes.
+    this.doorbell = await Bun.connect(options as unknown as Bun.UnixSocketOptions<undefined>);
     const beat = () => {
       this.reap();
       this.heartbeat = this.clock.schedule(heartbeatMs, beat);
