@@ -31,12 +31,17 @@ function flatten(value: unknown, name: string, entries: [string, RawValue][]): v
     entries.push([name, value]);
     return;
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+  // Dates and times are objects too, but of no setting.
+  if (!isTable(value)) {
     throw new FileFormatError(`${name} has a value that no setting can have`);
   }
   for (const [key, inner] of Object.entries(value)) {
     flatten(inner, name === "" ? key : `${name}.${key}`, entries);
   }
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return Object.prototype.toString.call(value) === "[object Object]";
 }
 
 function isRaw(value: unknown): value is RawValue {

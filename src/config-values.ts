@@ -151,6 +151,10 @@ export function formatAddress({ host, port }: Address): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
+export function isAddress(value: unknown): value is Address {
+  return typeof value === "object" && value !== null && "host" in value && "port" in value;
+}
+
 /** Whether a host means every interface, so that no client could connect to it by that name. */
 export function isWildcard(host: string): boolean {
   return /^(0\.0\.0\.0|0|::|0:0:0:0:0:0:0:0|::0|::ffff:0\.0\.0\.0)$/i.test(host);

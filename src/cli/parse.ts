@@ -1,8 +1,9 @@
 import { Command, CommanderError, Option } from "commander";
 import packageFile from "../../package.json" with { type: "json" };
 import { type LoadedConfig, loadConfig } from "../config.ts";
+import { nearest } from "../config-names.ts";
 import { paths, type SettingPath, settings } from "../config-settings.ts";
-import type { RawValue, Setting } from "../config-values.ts";
+import { formatAddress, isAddress, type RawValue, type Setting } from "../config-values.ts";
 import { BrokerError } from "../lib/errors.ts";
 import { type BenchOptions, benchCommand } from "./bench-options.ts";
 import { printConfig } from "./print-config.ts";
@@ -36,7 +37,11 @@ export function parseCommandLine(given: readonly string[], situation: Situation)
   const broker = (mode: "standalone" | "all") => () => {
     parsed = { kind: "broker", mode, loaded: load() };
   };
-  program.action(broker("standalone"));
+  program.allowExcessArguments(true).action(() => {
+    const unknown = program.args[0];
+    if (unknown !== undefined) throw unknownVerb(program, unknown);
+    broker("standalone")();
+  });
   program
     .command("standalone")
     .description("run one broker (the default)")
@@ -74,6 +79,14 @@ export function parseCommandLine(given: readonly string[], situation: Situation)
   return parsed ?? { kind: "print", text: printed.join("") };
 }
 
+function unknownVerb(program: Command, verb: string): BrokerError {
+  const verbs = program.commands.map((command) => command.name());
+  return new BrokerError(
+    "CHRONIK_USAGE",
+    `${verb} is not a command; did you mean ${nearest(verb, verbs)}? See chronik --help`,
+  );
+}
+
 function versionText(): string {
   return `chronik ${version} (bun ${Bun.version}, ${process.platform}-${process.arch})\n`;
 }
@@ -89,7 +102,7 @@ function brokerCommand(): Command {
   for (const path of paths) {
     const setting: Setting<unknown> = settings[path];
     if (setting.flag === undefined) continue;
-    const option = new Option(setting.flag, setting.doc);
+    const option = new Option(setting.flag, `${setting.doc}${defaultText(setting.default)}`);
     program.addOption(path === "bind" ? option.argParser(collect) : option);
   }
   return program
@@ -99,6 +112,14 @@ function brokerCommand(): Command {
       "\nEvery setting has a key for the file and for -X, and a variable CHRONIK_<KEY>.\n" +
         "`chronik config` prints all of them with their values.",
     );
+}
+
+function defaultText(value: unknown): string {
+  if (value === null) return "";
+  const text = (Array.isArray(value) ? value : [value]).map((one) =>
+    isAddress(one) ? formatAddress(one) : String(one),
+  );
+  return ` (default: ${text.join(", ")})`;
 }
 
 function collect(value: string, earlier: readonly string[] | undefined): string[] {
@@ -111,7 +132,7 @@ function quieten(command: Command, printed: string[]): void {
     writeOut: (text) => printed.push(text),
     writeErr: () => undefined,
   });
-  for (const inner of command.commands) quieten(inner, printed);
+  for (const inner of command.commands) quieten(inner.allowExcessArguments(false), printed);
 }
 
 function loadFor(program: Command, given: readonly string[], situation: Situation): LoadedConfig {

@@ -1,6 +1,6 @@
 import type { LoadedConfig } from "../config.ts";
 import { keyOf, paths, type SettingPath, settings, variableOf } from "../config-settings.ts";
-import { type Address, formatAddress } from "../config-values.ts";
+import { formatAddress, isAddress } from "../config-values.ts";
 
 /** The configuration in effect as a TOML file, each value with its meaning and its origin. */
 export function printConfig({ config, origins, warnings }: LoadedConfig): string {
@@ -24,8 +24,4 @@ function toToml(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(toToml).join(", ")}]`;
   if (isAddress(value)) return JSON.stringify(formatAddress(value));
   return JSON.stringify(value);
-}
-
-function isAddress(value: unknown): value is Address {
-  return typeof value === "object" && value !== null && "host" in value && "port" in value;
 }
