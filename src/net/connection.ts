@@ -1,5 +1,5 @@
-import type { Dispatcher, Reply } from "../api/router.ts";
 import type { Session } from "../api/context.ts";
+import type { Dispatcher, Reply } from "../api/router.ts";
 import type { Clock } from "../lib/clock.ts";
 import { CloseConnection, errorText, ProtocolError } from "../lib/errors.ts";
 import type { Writer } from "../protocol/writer.ts";
