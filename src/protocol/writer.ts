@@ -1,0 +1,295 @@
+/**
+ * Writes Kafka's wire types into one growing buffer, reused from message to message.
+ *
+ * Values outside their type are bugs of the caller and fail an assertion; nothing wraps silently.
+ * int64 mirrors `Reader.int64`: Number.MAX_SAFE_INTEGER and beyond are written as Long.MAX_VALUE,
+ * −Number.MAX_SAFE_INTEGER and below as Long.MIN_VALUE.
+ */
+import { AssertionError } from "../lib/assert.ts";
+import { uuidToBytes, zeroUuid } from "./uuid.ts";
+
+const maxSafe = Number.MAX_SAFE_INTEGER;
+const high32 = 0x1_0000_0000;
+const capacityBytesMin = 64;
+const shortStringMax = 32_767;
+/** Up to here one pass over the characters beats the native encoder. */
+const asciiCharsMax = 40;
+
+export class Writer {
+  private view: DataView;
+  private buffer: Buffer;
+  private at = 0;
+
+  /** `capacityBytes` is where the buffer starts; it doubles when it is full. */
+  constructor(capacityBytes = 1024) {
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(capacityBytes, capacityBytesMin));
+    this.view = new DataView(this.buffer.buffer, 0, this.buffer.length);
+  }
+
+  /** Bytes written since the last `reset` or `take`. */
+  get length(): number {
+    return this.at;
+  }
+
+  /** Forgets what was written and keeps the buffer; views handed out before become stale. */
+  reset(): this {
+    this.at = 0;
+    return this;
+  }
+
+  /** What was written, as a view that lives until the next `reset`. */
+  bytesWritten(): Uint8Array {
+    return this.buffer.subarray(0, this.at);
+  }
+
+  /** What was written, handed over for good: the writer starts over with a buffer of its own. */
+  take(capacityBytes = 1024): Uint8Array {
+    const taken = this.buffer.subarray(0, this.at);
+    this.buffer = Buffer.allocUnsafeSlow(Math.max(capacityBytes, capacityBytesMin));
+    this.view = new DataView(this.buffer.buffer, 0, this.buffer.length);
+    this.at = 0;
+    return taken;
+  }
+
+  /** Leaves four bytes for a frame's size; hand the result to `endFrame`. */
+  beginFrame(): number {
+    return this.reserve(4);
+  }
+
+  /** Writes the size of everything since `beginFrame` into the four bytes it left. */
+  endFrame(start: number): void {
+    this.patchInt32(start, this.at - start - 4);
+  }
+
+  /** Makes room for `length` bytes, steps over them and returns where they start. */
+  reserve(length: number): number {
+    const start = this.at;
+    const end = start + length;
+    if (end > this.buffer.length) this.grow(end);
+    this.at = end;
+    return start;
+  }
+
+  /** Overwrites four bytes written or reserved before. */
+  patchInt32(position: number, value: number): void {
+    if (position + 4 > this.at) throw new AssertionError("patch beyond what was written");
+    this.view.setInt32(position, int32(value));
+  }
+
+  bool(value: boolean): void {
+    const at = this.reserve(1);
+    this.view.setUint8(at, value ? 1 : 0);
+  }
+
+  int8(value: number): void {
+    if ((value << 24) >> 24 !== value) throw outOfRange("int8", value);
+    const at = this.reserve(1);
+    this.view.setInt8(at, value);
+  }
+
+  int16(value: number): void {
+    if ((value << 16) >> 16 !== value) throw outOfRange("int16", value);
+    const at = this.reserve(2);
+    this.view.setInt16(at, value);
+  }
+
+  uint16(value: number): void {
+    if ((value & 0xffff) !== value) throw outOfRange("uint16", value);
+    const at = this.reserve(2);
+    this.view.setUint16(at, value);
+  }
+
+  int32(value: number): void {
+    if ((value | 0) !== value) throw outOfRange("int32", value);
+    const at = this.reserve(4);
+    this.view.setInt32(at, value);
+  }
+
+  uint32(value: number): void {
+    if (value >>> 0 !== value) throw outOfRange("uint32", value);
+    const at = this.reserve(4);
+    this.view.setUint32(at, value);
+  }
+
+  /** Saturates, see the head of this file. */
+  int64(value: number): void {
+    const at = this.reserve(8);
+    if (value >= maxSafe || value <= -maxSafe) {
+      this.view.setUint32(at, value > 0 ? 0x7fff_ffff : 0x8000_0000);
+      this.view.setUint32(at + 4, value > 0 ? 0xffff_ffff : 0);
+      return;
+    }
+    if (!Number.isInteger(value)) throw outOfRange("int64", value);
+    this.view.setInt32(at, Math.floor(value / high32));
+    this.view.setUint32(at + 4, value >>> 0);
+  }
+
+  float64(value: number): void {
+    const at = this.reserve(8);
+    this.view.setFloat64(at, value);
+  }
+
+  uuid(value: string): void {
+    const at = this.reserve(16);
+    if (value === zeroUuid) this.buffer.fill(0, at, at + 16);
+    else this.buffer.set(uuidToBytes(value), at);
+  }
+
+  unsignedVarint(value: number): void {
+    if (value >>> 0 !== value) throw outOfRange("unsigned varint", value);
+    let rest = value;
+    while (rest >= 0x80) {
+      const at = this.reserve(1);
+      this.view.setUint8(at, (rest & 0x7f) | 0x80);
+      rest >>>= 7;
+    }
+    const at = this.reserve(1);
+    this.view.setUint8(at, rest);
+  }
+
+  /** Zig-zag, as in records. */
+  varint(value: number): void {
+    const whole = int32(value);
+    this.unsignedVarint(((whole << 1) ^ (whole >> 31)) >>> 0);
+  }
+
+  /** Zig-zag of any safe integer. */
+  varlong(value: number): void {
+    if (!Number.isSafeInteger(value)) throw outOfRange("varlong", value);
+    if (value >= -0x4000_0000 && value < 0x4000_0000) {
+      this.varint(value);
+      return;
+    }
+    let rest = value < 0 ? (BigInt(-value) << 1n) - 1n : BigInt(value) << 1n;
+    for (; rest >= 0x80n; rest >>= 7n) {
+      const at = this.reserve(1);
+      this.view.setUint8(at, Number(rest & 0x7fn) | 0x80);
+    }
+    const at = this.reserve(1);
+    this.view.setUint8(at, Number(rest));
+  }
+
+  string(value: string): void {
+    if (this.ascii(value, false)) return;
+    const length = Buffer.byteLength(value);
+    if (length > shortStringMax) throw outOfRange("string length", length);
+    this.int16(length);
+    this.text(value, length);
+  }
+
+  nullableString(value: string | null): void {
+    if (value === null) this.int16(-1);
+    else this.string(value);
+  }
+
+  compactString(value: string): void {
+    if (this.ascii(value, true)) return;
+    const length = Buffer.byteLength(value);
+    this.unsignedVarint(length + 1);
+    this.text(value, length);
+  }
+
+  compactNullableString(value: string | null): void {
+    if (value === null) this.unsignedVarint(0);
+    else this.compactString(value);
+  }
+
+  bytes(value: Uint8Array): void {
+    this.int32(value.length);
+    this.raw(value);
+  }
+
+  nullableBytes(value: Uint8Array | null): void {
+    if (value === null) this.int32(-1);
+    else this.bytes(value);
+  }
+
+  compactBytes(value: Uint8Array): void {
+    this.unsignedVarint(value.length + 1);
+    this.raw(value);
+  }
+
+  compactNullableBytes(value: Uint8Array | null): void {
+    if (value === null) this.unsignedVarint(0);
+    else this.compactBytes(value);
+  }
+
+  /** −1 is null. */
+  arrayLength(count: number): void {
+    this.int32(count);
+  }
+
+  /** −1 is null. */
+  compactArrayLength(count: number): void {
+    this.unsignedVarint(count + 1);
+  }
+
+  /** Presence byte of a nullable struct. */
+  present(value: boolean): void {
+    this.int8(value ? 1 : -1);
+  }
+
+  /** Starts a tagged field; hand the result to `endTag`. Tags go out in ascending order. */
+  beginTag(tag: number): number {
+    this.unsignedVarint(tag);
+    return this.at;
+  }
+
+  /** Puts the size in front of what was written since `beginTag`. */
+  endTag(start: number): void {
+    const size = this.at - start;
+    this.unsignedVarint(size);
+    const prefix = this.at - start - size;
+    this.buffer.copyWithin(start + prefix, start, start + size);
+    const end = this.at;
+    this.at = start;
+    this.unsignedVarint(size);
+    this.at = end;
+  }
+
+  /** Bytes as they are, without a length. */
+  raw(value: Uint8Array): void {
+    const at = this.reserve(value.length);
+    this.buffer.set(value, at);
+  }
+
+  private text(value: string, length: number): void {
+    const at = this.reserve(length);
+    this.buffer.write(value, at, length, "utf8");
+  }
+
+  /** Length and characters of a short ASCII string; false, with nothing written, for any other. */
+  private ascii(value: string, compact: boolean): boolean {
+    const length = value.length;
+    if (length > asciiCharsMax) return false;
+    const start = this.reserve(length + (compact ? 1 : 2));
+    if (compact) this.view.setUint8(start, length + 1);
+    else this.view.setInt16(start, length);
+    const at = this.at - length;
+    for (let index = 0; index < length; index++) {
+      const code = value.charCodeAt(index);
+      if (code >= 0x80) {
+        this.at = start;
+        return false;
+      }
+      this.view.setUint8(at + index, code);
+    }
+    return true;
+  }
+
+  private grow(needed: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
+    this.buffer.copy(grown, 0, 0, this.at);
+    this.buffer = grown;
+    this.view = new DataView(grown.buffer, 0, grown.length);
+  }
+}
+
+function int32(value: number): number {
+  if ((value | 0) !== value) throw outOfRange("int32", value);
+  return value;
+}
+
+function outOfRange(type: string, value: number): AssertionError {
+  return new AssertionError(`${type} cannot hold ${value}`);
+}
