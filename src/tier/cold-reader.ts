@@ -121,15 +121,8 @@ export class ArchiveReader {
         const floor = target === -1 ? (best?.timestamp ?? -1) + 1 : target;
         if (chunk.last < fromOffset || chunk.maxTimestamp < floor) continue;
         const bytes = await this.chunk(entry, chunk);
-        const from = sliceBatches(
-          bytes,
-          Math.max(fromOffset, chunk.base),
-          chunk.last + 1,
-          bytes.length,
-          true,
-        );
-        const hit = from ? await this.engine.findTime(from.bytes, target) : null;
-        if (!hit || hit.offset < fromOffset) continue;
+        const hit = await this.engine.findTime(bytes, target, fromOffset);
+        if (!hit) continue;
         if (target !== -1) return hit;
         if (!best || hit.timestamp > best.timestamp) best = hit;
       }

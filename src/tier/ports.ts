@@ -103,8 +103,9 @@ export interface ArchiveEngine {
   manifest(path: string): Promise<ArchiveIdentity>;
   readToc(member: Uint8Array): Promise<{ chunks: readonly TocChunk[] }>;
   inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array>;
-  /** First record with timestamp >= target, or with target -1 the one with the largest. */
-  findTime(batches: Uint8Array, target: number): Promise<TimeHit | null>;
+  /** First record at or past `fromOffset` with timestamp >= target; with target -1 the one with the
+   * largest timestamp. */
+  findTime(batches: Uint8Array, target: number, fromOffset: number): Promise<TimeHit | null>;
 }
 
 export interface TimeHit {

@@ -1,3 +1,4 @@
+import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
 import type {
   ArchiveEngine,
   ArchiveIdentity,
@@ -9,7 +10,6 @@ import type {
   TocChunk,
   WalSegment,
 } from "../../src/tier/ports.ts";
-import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
 
 /** A partition whose WAL is a list of segments; records what the tier room did to it. */
 export class FakePartition implements TierPartition {
@@ -80,15 +80,21 @@ export class FakeArchives implements ArchiveEngine {
     const batchesSha256 = `batches-${request.base}-${request.last}`;
     const file = { ...request, batchesSha256, unique: this.builds };
     this.files.set(path, JSON.stringify(file));
-    return Promise.resolve(this.summary(request.base, request.last, batchesSha256, `sha${this.builds}00000000`));
+    return Promise.resolve(
+      this.summary(request.base, request.last, batchesSha256, `sha${this.builds}00000000`),
+    );
   }
 
   verify(path: string, expected: ArchiveIdentity & { records: number }): Promise<ArchiveSummary> {
     const text = this.files.get(path);
-    if (text === undefined || this.failVerify) return Promise.reject(new Error("verification failed"));
+    if (text === undefined || this.failVerify)
+      return Promise.reject(new Error("verification failed"));
     const file = JSON.parse(text) as ArchiveIdentity;
-    if (file.batchesSha256 !== expected.batchesSha256) return Promise.reject(new Error("other batches"));
-    return Promise.resolve(this.summary(expected.base, expected.last, file.batchesSha256, "verified"));
+    if (file.batchesSha256 !== expected.batchesSha256)
+      return Promise.reject(new Error("other batches"));
+    return Promise.resolve(
+      this.summary(expected.base, expected.last, file.batchesSha256, "verified"),
+    );
   }
 
   manifest(path: string): Promise<ArchiveIdentity> {
@@ -110,7 +116,12 @@ export class FakeArchives implements ArchiveEngine {
     return Promise.resolve(null);
   }
 
-  private summary(base: number, last: number, batchesSha256: string, sha256: string): ArchiveSummary {
+  private summary(
+    base: number,
+    last: number,
+    batchesSha256: string,
+    sha256: string,
+  ): ArchiveSummary {
     return {
       bytes: 10,
       sha256,

@@ -1,7 +1,11 @@
 import type { SegmentEntry } from "../../src/tier/segment-registry.ts";
 
 /** A registry entry of offsets [base, last] with plausible other fields. */
-export function segmentEntry(base: number, last: number, over: Partial<SegmentEntry> = {}): SegmentEntry {
+export function segmentEntry(
+  base: number,
+  last: number,
+  over: Partial<SegmentEntry> = {},
+): SegmentEntry {
   return {
     topic: "t",
     topicId: "id-t",

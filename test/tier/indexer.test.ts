@@ -10,9 +10,24 @@ import { silentLogger } from "../support/silent-logger.ts";
 
 const logger: Logger = silentLogger();
 
-function segment(id: number, base: number, last: number, over: Partial<WalSegment> = {}): WalSegment {
+function segment(
+  id: number,
+  base: number,
+  last: number,
+  over: Partial<WalSegment> = {},
+): WalSegment {
   const records = last - base + 1;
-  return { id, base, last, bytes: 100, records, maxTimestamp: 0, sealed: true, firstAppendMs: 0, ...over };
+  return {
+    id,
+    base,
+    last,
+    bytes: 100,
+    records,
+    maxTimestamp: 0,
+    sealed: true,
+    firstAppendMs: 0,
+    ...over,
+  };
 }
 
 async function world(partition: FakePartition, over: { deleteAfterIndex?: boolean } = {}) {
@@ -56,7 +71,12 @@ test("seals, archives, registers, then checkpoints, then releases: in that order
   expect(partition.journal).toEqual(["seal", "checkpoint 10", "release 1"]);
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });
   expect([...files.keys()]).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.tar.gz"]);
-  expect(run).toMatchObject({ segments_processed: 1, records_indexed: 10, indexes_created: 1, errors: 0 });
+  expect(run).toMatchObject({
+    segments_processed: 1,
+    records_indexed: 10,
+    indexes_created: 1,
+    errors: 0,
+  });
   expect(indexer.stats().totals).toMatchObject({ runs: 1, records_indexed: 10 });
 });
 
@@ -113,7 +133,10 @@ test("a put whose answer was lost is adopted, not stored twice", async () => {
 test("a key taken by other bytes leads to a key with generation and hash", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, registry, files } = await world(partition);
-  files.set("tantivy_indexes/t/partition-0/segment-0-9.tar.gz", JSON.stringify({ topicId: "other" }));
+  files.set(
+    "tantivy_indexes/t/partition-0/segment-0-9.tar.gz",
+    JSON.stringify({ topicId: "other" }),
+  );
   await indexer.run();
   const keys = registry.segments("id-t", 0).map((entry) => entry.key);
   expect(keys).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.g1-sha10000.tar.gz"]);
@@ -167,7 +190,25 @@ test("start ticks on the interval and stop ends it", async () => {
 
 function registryEntry(base: number, last: number) {
   const entry = { topic: "t", topicId: "id-t", partition: 0, generation: 1, base, last };
-  const sizes = { records: last - base + 1, minTimestamp: 0, maxTimestamp: 0, bytes: 1, rawBytes: 1 };
-  const object = { key: `tantivy_indexes/t/partition-0/segment-${base}-${last}.tar.gz`, sha256: "x" };
-  return { ...entry, ...sizes, ...object, tocPosition: 0, tocLength: 1, documents: 0, index: "full", createdMs: 0 };
+  const sizes = {
+    records: last - base + 1,
+    minTimestamp: 0,
+    maxTimestamp: 0,
+    bytes: 1,
+    rawBytes: 1,
+  };
+  const object = {
+    key: `tantivy_indexes/t/partition-0/segment-${base}-${last}.tar.gz`,
+    sha256: "x",
+  };
+  return {
+    ...entry,
+    ...sizes,
+    ...object,
+    tocPosition: 0,
+    tocLength: 1,
+    documents: 0,
+    index: "full",
+    createdMs: 0,
+  };
 }

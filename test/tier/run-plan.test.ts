@@ -3,7 +3,12 @@ import type { TierPartition, WalSegment } from "../../src/tier/ports.ts";
 import { partitionsToSeal, planArchives } from "../../src/tier/run-plan.ts";
 import { FakePartition } from "../support/fake-tier.ts";
 
-function segment(id: number, base: number, last: number, over: Partial<WalSegment> = {}): WalSegment {
+function segment(
+  id: number,
+  base: number,
+  last: number,
+  over: Partial<WalSegment> = {},
+): WalSegment {
   return {
     id,
     base,

@@ -37,7 +37,13 @@ test("refuses an overlap and a hole, and stays as it was", async () => {
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });
   expect(journal.entries).toHaveLength(1);
   await registry.add(segmentEntry(10, 14));
-  expect(registry.totals()).toEqual({ segments: 2, topics: 1, partitions: 1, records: 15, bytes: 2000 });
+  expect(registry.totals()).toEqual({
+    segments: 2,
+    topics: 1,
+    partitions: 1,
+    records: 15,
+    bytes: 2000,
+  });
 });
 
 test("two adds at once of the same range: exactly one is registered", async () => {
