@@ -1,0 +1,166 @@
+/* chronik's native boundary: the whole contract between TypeScript (bun:ffi) and the Rust engine.
+ *
+ * Commands go in, completions come out, a socketpair is the doorbell; nothing calls back into JS.
+ * Ownership: the caller owns every buffer; the engine copies during the call and keeps no pointer
+ * after it returns. The only thing handed out is the opaque engine handle.
+ * Threads: all functions are called from one thread (the event loop). Only open and close block.
+ * Panics never cross: each extern body catches them and answers CHRONIK_INTERNAL.
+ * All integers little-endian, structs packed; ffi/tests/header.rs and test/native/abi.test.ts
+ * compare both sides with this file. */
+#ifndef CHRONIK_H
+#define CHRONIK_H
+#include <stdint.h>
+
+#define CHRONIK_ABI_VERSION 1u
+
+/* Status codes: 0 = ok, negative = error; 1:1 with ffi/src/status.rs and src/native/abi.ts. */
+enum chronik_status {
+  CHRONIK_OK = 0,
+  CHRONIK_INTERNAL = -1,         /* a bug or a caught panic; text in chronik_last_error */
+  CHRONIK_INVALID_ARGUMENT = -2,
+  CHRONIK_BUSY = -3,             /* submission queue full: nothing of this call was taken */
+  CHRONIK_POISONED = -4,         /* engine is ending the process; no more commands */
+  CHRONIK_NO_SPACE = -5,         /* ENOSPC/EDQUOT; the log was cut back to its durable end */
+  CHRONIK_IO = -6,
+  CHRONIK_CORRUPT = -7,          /* checksum or structure wrong: never served */
+  CHRONIK_LOCKED = -8,           /* data directory is used by another process */
+  CHRONIK_NOT_FOUND = -9,
+  CHRONIK_EXISTS = -10,
+  CHRONIK_UNKNOWN_VERSION = -11, /* on-disk format newer than this build */
+  CHRONIK_TOO_LARGE = -12,
+  CHRONIK_OUT_OF_RANGE = -13,
+  CHRONIK_DAMAGED = -14,         /* acknowledged bytes are damaged: log opened read-only as far as valid */
+  CHRONIK_CLOSED = -15,
+  /* chronik_check and the validate job */
+  CHRONIK_BATCH_CRC = -32,
+  CHRONIK_BATCH_MAGIC = -33,
+  CHRONIK_BATCH_LENGTH = -34,
+  CHRONIK_BATCH_COUNT = -35,
+  CHRONIK_BATCH_ATTRIBUTES = -36,
+  CHRONIK_BATCH_RECORDS = -37,
+  CHRONIK_BATCH_TOO_LARGE = -38  /* decompresses beyond the bound */
+};
+
+/* One command: header, payload, zero padding to a multiple of 8. Many per submit call. */
+struct chronik_command {
+  uint32_t length;      /* header + payload + padding, multiple of 8 */
+  uint16_t op;          /* enum chronik_op */
+  uint16_t flags;       /* 0 */
+  uint64_t token;       /* chosen by the caller, unique among commands in flight; echoed */
+  uint32_t log;         /* log handle from the open_log job; 0 for jobs without one */
+  uint32_t payload_len; /* without padding */
+}; /* 24 bytes */
+
+enum chronik_op {
+  CHRONIK_OP_APPEND = 1, /* payload: chronik_append + bytes */
+  CHRONIK_OP_READ = 2,   /* payload: chronik_read_range */
+  CHRONIK_OP_JOB = 3     /* payload: u32 json_len, json (utf-8), raw bytes */
+};
+
+/* Appends one record batch (or one opaque journal entry) to a log. Completes after fdatasync, in
+ * submit order per log. value0 = segment id, value1 = file position of the frame. */
+struct chronik_append {
+  int64_t base_offset;
+  int64_t last_offset;
+  uint32_t record_count;
+  int32_t leader_epoch;
+}; /* 24 bytes, then the batch bytes */
+
+/* Reads whole batches from the batch that holds from_offset on, while their last offset <
+ * offset_limit and the sum of bytes <= bytes_max; the first batch is returned even if larger.
+ * Result: batches back to back (frame headers removed, checksums verified).
+ * value0 = last offset returned + 1 (from_offset when empty), value1 = number of batches.
+ * OUT_OF_RANGE when from_offset is below the first segment of the log. */
+struct chronik_read_range {
+  int64_t from_offset;
+  int64_t offset_limit;
+  uint32_t bytes_max;
+  uint32_t flags; /* 0 */
+}; /* 24 bytes */
+
+struct chronik_completion {
+  uint64_t token;
+  int32_t status;
+  uint32_t flags;      /* bit 0: a result waits for chronik_read */
+  uint64_t value0;
+  uint64_t value1;
+  uint64_t result_len; /* bytes to fetch with chronik_read(token) */
+}; /* 40 bytes */
+
+/* Written by chronik_check. */
+struct chronik_batch_info {
+  uint32_t batch_bytes;  /* 12 + batchLength */
+  uint32_t flags;        /* bit 0: records are compressed, needs the validate job; bit 1: a record has no key */
+  int64_t max_timestamp; /* largest record timestamp found (header's where compressed) */
+  uint32_t record_count;
+  uint32_t reserved;
+}; /* 24 bytes */
+
+/* ABI version and struct sizes folded into one number:
+ * version | 24 << 8 (command) | 40 << 16 (completion) | 24 << 24 (batch info). */
+uint32_t chronik_abi(void);
+
+/* config: UTF-8 JSON {data_dir, committer_threads, worker_threads, queue_bytes_max,
+ * queue_appends_max, completions_max, segment_bytes_max, files_open_max, commit_wait_us,
+ * watchdog_seconds}. Locks the data directory exclusively (LOCKED), empties {data_dir}/tmp, starts
+ * the threads. Errors leave text for chronik_last_error(0, …). */
+int32_t chronik_open(const uint8_t *config, uint64_t config_len, int32_t *doorbell_fd_out,
+                     uint64_t *engine_out);
+
+/* Takes all commands or none (BUSY, INVALID_ARGUMENT). */
+int32_t chronik_submit(uint64_t engine, const uint8_t *commands, uint64_t commands_len);
+
+/* Writes as many completions as fit; *used_out = bytes written (multiple of 40); call until 0.
+ * Also counts as the loop's sign of life for the watchdog. */
+int32_t chronik_reap(uint64_t engine, uint8_t *out, uint64_t cap, uint64_t *used_out);
+
+/* Copies result bytes of `token` from `offset`; the result is dropped once its last byte was
+ * copied, or when cap == 0 (discard). */
+int32_t chronik_read(uint64_t engine, uint64_t token, uint64_t offset, uint8_t *out, uint64_t cap,
+                     uint64_t *used_out);
+
+/* Pure and synchronous: structure, CRC-32C and (uncompressed) records of one batch. */
+int32_t chronik_check(const uint8_t *batch, uint64_t len, uint8_t *info_out, uint64_t info_cap);
+
+/* Text of the last error of this engine (0: of the last failed open); returns its length. */
+int32_t chronik_last_error(uint64_t engine, uint8_t *out, uint64_t cap);
+
+/* Drains, syncs, writes clean-stop marks, joins threads, releases the lock. */
+int32_t chronik_close(uint64_t engine);
+
+/* Jobs (CHRONIK_OP_JOB): JSON {"op": NAME, …} plus raw bytes in; result = u32 json_len, json, raw.
+ * An error job's result is JSON {"error": text}. Jobs that name a log run in submit order with
+ * respect to that log's appends where it matters (seal, close_log). Offsets are JSON numbers.
+ *
+ * open_log    {dir, prefix, log_id (32 hex), partition, from_offset, kind: "batches"|"journal", segment_bytes_max?}
+ *             Creates dir when missing. Recovers: footers of sealed segments, scan of the active one.
+ *             → {log, log_start, log_end, segments: [segment…], epochs: [[epoch, start_offset]…] (all
+ *             frames at or past from_offset), cut_bytes, damaged: null | {file, position, reason},
+ *             clean: bool, producers: N} raw: N × 48-byte entries of idempotent batches at or past
+ *             from_offset in offset order {i64 producer_id, i16 epoch, u16 attributes, i32 base_seq,
+ *             i32 last_seq, u32 pad, i64 base_offset, i64 last_offset, i64 max_timestamp}.
+ *             segment = {id, base, last, bytes, records, max_timestamp, sealed, cleaned, first_append_ms}
+ * close_log   {log}            seals nothing, syncs and forgets the handle
+ * seal        {log}            rotates a non-empty active segment → {sealed: segment | null}
+ * segments    {log}            → {segments}
+ * release     {log, ids: []}   unlinks sealed segments (oldest first), fsyncs the directory → {bytes}
+ * truncate    {log, to_offset} drops everything at or past to_offset (cluster; tests)
+ * read_time   {log, from_offset, offset_limit, target} → {offset, timestamp, epoch} | {offset: -1}
+ *             first record with timestamp >= target; target -1: the record with the largest timestamp
+ * read_headers{log, from_offset, offset_limit, batches_max} raw: 61-byte batch headers
+ * clean       {log, …}         compaction of an internal topic's sealed segments (D8)
+ * write_file  {path} + raw     durable replace: temp file, fsync, rename, directory fsync
+ * read_file   {path, position?, length?} → raw
+ * remove_file {path} · make_dir {path} · rename {from, to} (fsyncs both parents) · remove_dir {path}
+ * list_dir    {path} → {entries: [{name, dir, bytes}]}
+ * put_file    {from, to, if_absent} moves a finished temp file into place durably (EXISTS)
+ * disk        {path} → {free_bytes, total_bytes}
+ * build_archive {log, from_offset, to_offset (inclusive), path, scratch_dir, spec{…}} → archive summary
+ * verify_archive {path, expected{…}} → {report}
+ * read_manifest {path} → {manifest}
+ * inflate_chunk {raw_len, crc32c} + raw → raw batches
+ * read_toc    {} + raw (the TOC member) → {toc}
+ * find_time   {target} + raw batches → {offset, timestamp, epoch} (as read_time)
+ * validate    {} + raw batch → {max_timestamp, keyless: bool, record_count} | status CHRONIK_BATCH_*
+ * decompress  {codec, bytes_max} + raw → raw */
+#endif

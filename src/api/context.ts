@@ -1,0 +1,55 @@
+import type { Config } from "../config.ts";
+import type { GroupCoordinator } from "../group/coordinator.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Partitions } from "../log/partitions.ts";
+import type { Metadata } from "../metadata/controller.ts";
+import type { ProducerIds } from "../metadata/producer-ids.ts";
+import type { ApiCodec } from "../protocol/api-codec.ts";
+import type { RequestHeader } from "../protocol/header.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+
+/** What one connection is known by; lives as long as the connection. */
+export interface Session {
+  readonly id: number;
+  readonly listener: string;
+  /** The peer's address as Kafka prints it: "/127.0.0.1". */
+  readonly clientHost: string;
+  /** From the newest request's header; empty where the client sent none. */
+  clientId: string;
+  /** From ApiVersions v3+; empty until sent. */
+  softwareName: string;
+  softwareVersion: string;
+}
+
+/** The rooms a handler may use; built once by broker.ts. No globals. */
+export interface Services {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly metadata: Metadata;
+  readonly partitions: Partitions;
+  readonly groups: GroupCoordinator;
+  readonly producerIds: ProducerIds;
+}
+
+/** What a handler gets beside the decoded request. */
+export interface RequestContext {
+  readonly session: Session;
+  readonly header: RequestHeader;
+  readonly services: Services;
+  /** Aborted when the connection is gone or the broker drains: parked requests give up. */
+  readonly signal: AbortSignal;
+}
+
+/** One Kafka API. The range served may be narrower than what the codec can parse: ApiVersions is
+ * derived from the table of handlers (design D13). */
+export interface ApiHandler<Req, Res> {
+  readonly codec: ApiCodec<Req, Res>;
+  readonly minVersion: number;
+  readonly maxVersion: number;
+  /** `null`: no response is sent (Produce with acks=0). Runs synchronously up to its first await,
+   * in request order of the connection. */
+  handle(context: RequestContext, request: Req, version: number): Res | null | Promise<Res | null>;
+}
