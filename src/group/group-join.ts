@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.ts";
-import { ErrorCode } from "./error-code.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
 import {
   completeJoinIfAllJoined,
   dropMember,
@@ -68,6 +68,14 @@ function checkJoin(
   protocols: readonly MemberProtocol[],
 ): number {
   const { sessionTimeoutMsMin, sessionTimeoutMsMax, memberMetadataBytesMax } = group.config;
+  // Stored strings have a 16-bit length, which UTF-8 may reach with a third of the characters.
+  const texts = [
+    event.groupInstanceId ?? "",
+    event.protocolType,
+    ...protocols.map((one) => one.name),
+  ];
+  const { textCharsMax } = group.config;
+  if (texts.some((text) => text.length > textCharsMax)) return ErrorCode.INVALID_REQUEST;
   if (event.sessionTimeoutMs < sessionTimeoutMsMin) return ErrorCode.INVALID_SESSION_TIMEOUT;
   if (event.sessionTimeoutMs > sessionTimeoutMsMax) return ErrorCode.INVALID_SESSION_TIMEOUT;
   if (protocolBytes(protocols) > memberMetadataBytesMax) return ErrorCode.INVALID_REQUEST;
@@ -107,7 +115,8 @@ function refuseForSize(group: GroupState, event: JoinEvent, nowMs: number): void
 }
 
 function joinNew(group: GroupState, event: JoinEvent, nowMs: number): void {
-  const newId = `${event.groupInstanceId ?? event.clientId}-${event.uuid}`;
+  const clientId = event.clientId.slice(0, group.config.textCharsMax);
+  const newId = `${event.groupInstanceId ?? clientId}-${event.uuid}`;
   if (event.groupInstanceId !== null) {
     const oldId = group.staticMembers.get(event.groupInstanceId);
     const old = oldId === undefined ? undefined : group.members.get(oldId);
@@ -164,7 +173,7 @@ function addMember(group: GroupState, event: JoinEvent, memberId: string, nowMs:
   const member: Member = {
     memberId,
     groupInstanceId: event.groupInstanceId,
-    clientId: event.clientId,
+    clientId: event.clientId.slice(0, group.config.textCharsMax),
     clientHost: event.clientHost,
     ...timeoutsAndProtocols(event),
     assignment: emptyBytes,

@@ -1,4 +1,4 @@
-import { ErrorCode } from "./error-code.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
 import type { GroupState } from "./group-state.ts";
 import { emptyBytes, type Member } from "./member.ts";
 

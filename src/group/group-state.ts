@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
 import type { GroupConfig } from "./config.ts";
-import { ErrorCode } from "./error-code.ts";
 import type {
   GroupEffect,
   GroupSnapshot,

@@ -1,6 +1,7 @@
 import { assert, unreachable } from "../lib/assert.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import { coordinatorErrorOf } from "./append-error.ts";
 import type { GroupConfig } from "./config.ts";
-import { coordinatorErrorOf, ErrorCode } from "./error-code.ts";
 import { join, staticMemberPersisted } from "./group-join.ts";
 import {
   completeJoinIfAllJoined,

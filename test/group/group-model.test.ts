@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { groupConfigDefaults } from "../../src/group/config.ts";
-import { ErrorCode } from "../../src/group/error-code.ts";
 import { ClassicGroup } from "../../src/group/group.ts";
 import type { GroupEffect, GroupEvent, MemberProtocol } from "../../src/group/group-types.ts";
 import { memberBytes } from "../../src/group/member.ts";
+import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { encodeSubscription } from "../transcripts/group/runner.ts";
 
 /**

@@ -1,5 +1,4 @@
 import { type GroupConfig, groupConfigDefaults } from "../../../src/group/config.ts";
-import { ErrorCode } from "../../../src/group/error-code.ts";
 import { ClassicGroup } from "../../../src/group/group.ts";
 import type {
   GroupEffect,
@@ -8,6 +7,7 @@ import type {
   JoinResponse,
 } from "../../../src/group/group-types.ts";
 import { subscribedTopicsOf } from "../../../src/group/subscription.ts";
+import { ErrorCode } from "../../../src/protocol/error-code.ts";
 
 /**
  * Plays a transcript against the pure group. A transcript is a list of blocks: `#` comments, a
