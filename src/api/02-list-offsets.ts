@@ -18,6 +18,7 @@ import { epochError, findByName } from "./find-partition.ts";
 
 type Answer = ListOffsetsResponseListOffsetsPartitionResponse;
 
+const leaderEpochFrom = 4;
 const maxTimestampFrom = 7;
 const maxTimestamp = -3;
 const readCommitted = 1;
@@ -73,9 +74,11 @@ async function lookUp(
   }
   const found = await partition.offsetForTimestamp(timestamp, isolation);
   if (found.errorCode !== ErrorCode.NONE) return failed(partitionIndex, found.errorCode);
-  return { partitionIndex, ...found };
+  const { errorCode, offset, leaderEpoch } = found;
+  const answer = { partitionIndex, errorCode, offset, timestamp: found.timestamp };
+  return version >= leaderEpochFrom ? { ...answer, leaderEpoch } : answer;
 }
 
 function failed(partitionIndex: number, errorCode: number): Answer {
-  return { partitionIndex, errorCode, timestamp: -1, offset: -1, leaderEpoch: -1 };
+  return { partitionIndex, errorCode, timestamp: -1, offset: -1 };
 }

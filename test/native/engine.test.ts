@@ -77,7 +77,14 @@ describe.skipIf(!hasLibrary)("the native engine", () => {
     const wal = new NativeWal(engine);
     const { log } = await wal.openLog(openOptions(`${dir.path}/wal/t/0`));
     expect(await wal.seal(log)).toBeNull();
-    await engine.append(log, 0, 1, 2, 0, stored(0, batch({ values: ["a", "b"], timestamps: [5, 9] })));
+    await engine.append(
+      log,
+      0,
+      1,
+      2,
+      0,
+      stored(0, batch({ values: ["a", "b"], timestamps: [5, 9] })),
+    );
     const sealed = await wal.seal(log);
     expect(sealed).toMatchObject({ base: 0, last: 1, records: 2, maxTimestamp: 9, sealed: true });
     await engine.append(log, 2, 2, 1, 0, stored(2, batch({ timestamps: [7] })));
@@ -132,7 +139,9 @@ describe.skipIf(!hasLibrary)("the native engine", () => {
     const { log } = await wal.openLog(openOptions(`${dir.path}/wal/t/0`));
     const size = 40_000;
     const count = 40;
-    const bytes = Array.from({ length: count }, (_, n) => stored(n, batch({ values: ["x".repeat(size)] })));
+    const bytes = Array.from({ length: count }, (_, n) =>
+      stored(n, batch({ values: ["x".repeat(size)] })),
+    );
     await Promise.all(bytes.map((b, n) => engine.append(log, n, n, 1, 0, b)));
     expect(engine.commandsInFlight).toBe(0);
     const read = await wal.read(log, 0, count, 100 << 20);
