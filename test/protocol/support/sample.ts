@@ -1,10 +1,13 @@
 /** Values that depend on nothing but a seed: the same here and when the oracle was asked. */
 import { type Choices, type MessageSchema, makeValue, type StructValue } from "./schema.ts";
 
-/** "full" sets everything; "sparse" has nulls, empty arrays and tagged fields at their default. */
-export type SampleKind = "full" | "sparse";
+/**
+ * "full" sets everything; "nulls" is null wherever it can be; "sparse" besides has empty arrays and
+ * tagged fields at their default.
+ */
+export type SampleKind = "full" | "nulls" | "sparse";
 
-export const sampleKinds: readonly SampleKind[] = ["full", "sparse"];
+export const sampleKinds: readonly SampleKind[] = ["full", "nulls", "sparse"];
 
 const words = ["orders", "größe", "a", "broker-1", "日本", "x".repeat(130), "group.id", "🦆"];
 
@@ -14,11 +17,12 @@ export function makeSample(schema: MessageSchema, version: number, kind: SampleK
   const choices: Choices = {
     // Of the extremes of int64 only those that survive saturation are fair.
     integer: (lo, hi) => Math.max(lo + 1, Math.min(hi - 1, Math.floor(lo + next() * (hi - lo)))),
-    isNull: () => isSparse,
+    isNull: () => kind !== "full",
     length: () => (isSparse ? Math.floor(next() * 2) : 1 + Math.floor(next() * 2)),
     isDefault: () => isSparse,
     string: () => words[Math.floor(next() * words.length)] ?? "",
-    double: () => Math.round(next() * 1e6) / 64,
+    // Never whole: the oracle insists on a decimal point.
+    double: () => Math.floor(next() * 1e6) + 1 / 64,
     bytes: () => new Uint8Array(Math.floor(next() * 12)).map(() => Math.floor(next() * 256)),
   };
   return makeValue(schema, version, choices);
