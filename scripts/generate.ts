@@ -158,8 +158,11 @@ function check(files: ReadonlyMap<string, string>): number {
     const file = join(root, path);
     if (!existsSync(file) || readFileSync(file, "utf8") !== text) drifted.push(path);
   }
-  for (const path of drifted) console.error(`differs from what generate writes: ${path}`);
-  if (drifted.length > 0) return 1;
+  if (drifted.length > 0) {
+    const shown = drifted.slice(0, 5).join(", ");
+    console.error(`${drifted.length} files differ from what generate writes: ${shown} …`);
+    return 1;
+  }
   console.log(`${files.size} generated files are fresh`);
   return 0;
 }
