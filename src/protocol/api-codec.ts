@@ -10,7 +10,7 @@
  * 3. Encoding a non-default value into a version without that field is a bug of the caller and
  *    fails an assertion, unless Kafka marks the field ignorable.
  *
- * int64 is a saturating `number` (see reader.ts), uuid a 22-character string (see uuid.ts), bytes
+ * int64 is a saturating `number` (see int64.ts), uuid a 22-character string (see uuid.ts), bytes
  * and records are views into the request's buffer.
  */
 import { AssertionError } from "../lib/assert.ts";

@@ -4,17 +4,12 @@
  * Every length and count is checked against the bytes that remain before anything is allocated;
  * whatever does not fit throws `ProtocolError`. Bytes left over after a body are the caller's
  * business: see `remaining`.
- *
- * int64 becomes a `number` and saturates: anything beyond ±(2^53 − 1) reads as
- * ±Number.MAX_SAFE_INTEGER, which `Writer.int64` turns back into Long.MAX_VALUE / Long.MIN_VALUE.
  */
 import { ProtocolError } from "../lib/errors.ts";
+import { readInt64 } from "./int64.ts";
 import { zeroUuid } from "./uuid.ts";
 
 const maxSafe = Number.MAX_SAFE_INTEGER;
-const high32 = 0x1_0000_0000;
-/** High words from here on are at least 2^53. */
-const highUnsafe = 0x20_0000;
 
 const empty = new Uint8Array(0);
 
@@ -70,14 +65,9 @@ export class Reader {
     return this.view.getUint32(this.take(4));
   }
 
-  /** Saturates at ±Number.MAX_SAFE_INTEGER, see the head of this file. */
+  /** Saturates, see int64.ts. */
   int64(): number {
-    const at = this.take(8);
-    const high = this.view.getInt32(at);
-    if (high >= highUnsafe) return maxSafe;
-    if (high < -highUnsafe) return -maxSafe;
-    const value = high * high32 + this.view.getUint32(at + 4);
-    return Math.max(value, -maxSafe);
+    return readInt64(this.view, this.take(8));
   }
 
   float64(): number {
@@ -189,6 +179,11 @@ export class Reader {
     return this.int8() >= 0;
   }
 
+  /** The same inside a tagged field, where it is 0 or 1. */
+  presentTagged(): boolean {
+    return this.unsignedVarint() > 0;
+  }
+
   /** Number of tagged fields that follow; each takes two bytes or more. */
   tagCount(): number {
     return this.count(this.unsignedVarint(), 2);
@@ -232,6 +227,13 @@ export class Reader {
     return new Uint8Array(this.view.buffer, this.view.byteOffset + at, length);
   }
 
+  /** The next `length` bytes as UTF-8; malformed sequences become U+FFFD. */
+  text(length: number): string {
+    if (length < 0 || length > this.remaining) throw this.tooLong(length);
+    const at = this.take(length);
+    return this.buffer.toString("utf8", at, at + length);
+  }
+
   private take(length: number): number {
     const at = this.position;
     if (at + length > this.limit) throw this.tooLong(length);
@@ -244,12 +246,6 @@ export class Reader {
       throw new ProtocolError(`count ${count} does not fit ${this.remaining} remaining bytes`);
     }
     return count;
-  }
-
-  private text(length: number): string {
-    if (length < 0 || length > this.remaining) throw this.tooLong(length);
-    const at = this.take(length);
-    return this.buffer.toString("utf8", at, at + length);
   }
 
   private longVarlong(low: number): number {

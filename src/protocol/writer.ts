@@ -2,14 +2,11 @@
  * Writes Kafka's wire types into one growing buffer, reused from message to message.
  *
  * Values outside their type are bugs of the caller and fail an assertion; nothing wraps silently.
- * int64 mirrors `Reader.int64`: Number.MAX_SAFE_INTEGER and beyond are written as Long.MAX_VALUE,
- * −Number.MAX_SAFE_INTEGER and below as Long.MIN_VALUE.
  */
 import { AssertionError } from "../lib/assert.ts";
+import { writeInt64 } from "./int64.ts";
 import { uuidToBytes, zeroUuid } from "./uuid.ts";
 
-const maxSafe = Number.MAX_SAFE_INTEGER;
-const high32 = 0x1_0000_0000;
 const capacityBytesMin = 64;
 const shortStringMax = 32_767;
 /** Up to here one pass over the characters beats the native encoder. */
@@ -111,17 +108,10 @@ export class Writer {
     this.view.setUint32(at, value);
   }
 
-  /** Saturates, see the head of this file. */
+  /** Saturates, see int64.ts. */
   int64(value: number): void {
     const at = this.reserve(8);
-    if (value >= maxSafe || value <= -maxSafe) {
-      this.view.setUint32(at, value > 0 ? 0x7fff_ffff : 0x8000_0000);
-      this.view.setUint32(at + 4, value > 0 ? 0xffff_ffff : 0);
-      return;
-    }
-    if (!Number.isInteger(value)) throw outOfRange("int64", value);
-    this.view.setInt32(at, Math.floor(value / high32));
-    this.view.setUint32(at + 4, value >>> 0);
+    writeInt64(this.view, at, value);
   }
 
   float64(value: number): void {
@@ -229,6 +219,11 @@ export class Writer {
     this.int8(value ? 1 : -1);
   }
 
+  /** The same inside a tagged field. */
+  presentTagged(value: boolean): void {
+    this.unsignedVarint(value ? 1 : 0);
+  }
+
   /** Starts a tagged field; hand the result to `endTag`. Tags go out in ascending order. */
   beginTag(tag: number): number {
     this.unsignedVarint(tag);
@@ -237,20 +232,28 @@ export class Writer {
 
   /** Puts the size in front of what was written since `beginTag`. */
   endTag(start: number): void {
-    const size = this.at - start;
-    this.unsignedVarint(size);
-    const prefix = this.at - start - size;
-    this.buffer.copyWithin(start + prefix, start, start + size);
-    const end = this.at;
-    this.at = start;
-    this.unsignedVarint(size);
-    this.at = end;
+    this.insertUnsignedVarint(start, this.at - start);
+  }
+
+  /** Puts its length, zig-zag, in front of what was written since `start`; for records. */
+  insertVarint(start: number): void {
+    this.insertUnsignedVarint(start, (this.at - start) * 2);
   }
 
   /** Bytes as they are, without a length. */
   raw(value: Uint8Array): void {
     const at = this.reserve(value.length);
     this.buffer.set(value, at);
+  }
+
+  private insertUnsignedVarint(start: number, value: number): void {
+    const end = this.at;
+    this.unsignedVarint(value);
+    const prefix = this.at - end;
+    this.buffer.copyWithin(start + prefix, start, end);
+    this.at = start;
+    this.unsignedVarint(value);
+    this.at = end + prefix;
   }
 
   private text(value: string, length: number): void {
