@@ -23,13 +23,29 @@ import org.apache.kafka.common.utils.Exit;
 public final class ToolServer {
   private static final PrintStream ANSWERS = System.out;
 
-  /** What a tool's Exit.exit becomes, so that it ends the tool and not this JVM. */
-  private static final class ToolExit extends Error {
-    final int code;
+  /** Unwinds a tool that called Exit.exit, so that it ends the tool and not this JVM. */
+  private static final class Unwind extends Error {
+    private static final long serialVersionUID = 1;
 
-    ToolExit(int code, String message) {
-      super(message, null, false, false);
-      this.code = code;
+    Unwind() {
+      super(null, null, false, false);
+    }
+  }
+
+  /** The first call of Exit.exit or Exit.halt: in a real process nothing runs after it. */
+  private static final class FirstExit {
+    private Integer code;
+    private int stderrBytes;
+
+    synchronized void take(int wanted, String message, ByteArrayOutputStream stderr) {
+      if (code != null) {
+        return;
+      }
+      code = wanted;
+      if (message != null) {
+        stderr.writeBytes((message + "\n").getBytes(StandardCharsets.UTF_8));
+      }
+      stderrBytes = stderr.size();
     }
   }
 
@@ -47,15 +63,16 @@ public final class ToolServer {
     List<String> toolArgs = new ArrayList<>();
     request.get("args").forEach(arg -> toolArgs.add(arg.asText()));
     List<Runnable> hooks = new ArrayList<>();
-    Exit.setExitProcedure((code, message) -> {
-      throw new ToolExit(code, message);
-    });
-    Exit.setHaltProcedure((code, message) -> {
-      throw new ToolExit(code, message);
-    });
-    Exit.setShutdownHookAdder((name, hook) -> hooks.add(hook));
+    FirstExit exit = new FirstExit();
     ByteArrayOutputStream stdout = new ByteArrayOutputStream();
     ByteArrayOutputStream stderr = new ByteArrayOutputStream();
+    Exit.Procedure unwind = (code, message) -> {
+      exit.take(code, message, stderr);
+      throw new Unwind();
+    };
+    Exit.setExitProcedure(unwind);
+    Exit.setHaltProcedure(unwind);
+    Exit.setShutdownHookAdder((name, hook) -> hooks.add(hook));
     InputStream savedIn = System.in;
     PrintStream savedErr = System.err;
     JsonNode outFile = request.get("stdout");
@@ -68,12 +85,13 @@ public final class ToolServer {
       System.setIn(in);
       System.setOut(out);
       System.setErr(err);
-      int code = call(request.get("main").asText(), toolArgs.toArray(String[]::new), err);
+      call(request.get("main").asText(), toolArgs.toArray(String[]::new), exit, stderr);
       hooks.forEach(Runnable::run);
       out.flush();
-      ObjectNode answer = Contract.JSON.createObjectNode().put("exit", code);
+      ObjectNode answer = Contract.JSON.createObjectNode().put("exit", exit.code);
       answer.put("stdout", stdout.toString(StandardCharsets.UTF_8));
-      return answer.put("stderr", stderr.toString(StandardCharsets.UTF_8));
+      return answer.put("stderr",
+          new String(stderr.toByteArray(), 0, exit.stderrBytes, StandardCharsets.UTF_8));
     } finally {
       System.setIn(savedIn);
       System.setOut(ANSWERS);
@@ -81,19 +99,16 @@ public final class ToolServer {
     }
   }
 
-  private static int call(String mainClass, String[] args, PrintStream err) throws Exception {
+  private static void call(String mainClass, String[] args, FirstExit exit,
+      ByteArrayOutputStream stderr) throws Exception {
     try {
       Class.forName(mainClass).getMethod("main", String[].class).invoke(null, (Object) args);
-      return 0;
+      exit.take(0, null, stderr);
     } catch (InvocationTargetException thrown) {
-      if (thrown.getCause() instanceof ToolExit exit) {
-        if (exit.getMessage() != null) {
-          err.println(exit.getMessage());
-        }
-        return exit.code;
+      if (!(thrown.getCause() instanceof Unwind)) {
+        thrown.getCause().printStackTrace(System.err);
+        exit.take(1, null, stderr);
       }
-      thrown.getCause().printStackTrace(err);
-      return 1;
     }
   }
 
