@@ -16,7 +16,11 @@ await admin.createPartitions({ topicPartitions: [{ topic, count: 3 }] });
 
 const producer = kafka.producer();
 await producer.connect();
-await producer.send({ topic, acks: 0, messages: [{ key: "k", value: "without acks", partition: 0 }] });
+await producer.send({
+  topic,
+  acks: 0,
+  messages: [{ key: "k", value: "without acks", partition: 0 }],
+});
 await producer.send({ topic, messages: [{ key: null, value: "v", headers: { trace: "1" } }] });
 await producer.send({ topic, compression: CompressionTypes.GZIP, messages: [{ value: "zipped" }] });
 await producer.disconnect();
