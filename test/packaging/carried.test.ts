@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compile, sha256 } from "../../scripts/build.ts";
 import { compileStub } from "../native/stub.ts";
-import { type Ended, run, tempFolder } from "./run.ts";
+import { type Ended, mayMount, run, tempFolder } from "./run.ts";
 
 const folder = tempFolder();
 const program = join(folder.path, "program");
@@ -62,8 +62,6 @@ describe("a library that travels inside the executable (design D14)", () => {
     expect(stderr).not.toContain("\n");
   });
 });
-
-const mayMount = process.getuid?.() === 0 && run(["unshare", "-m", "true"]).code === 0;
 
 describe("file systems that refuse (needs root and unshare)", () => {
   const mounted = (options: string, target: string): Ended =>

@@ -24,9 +24,13 @@ export function run(
 ): Ended {
   const done = Bun.spawnSync([...command], {
     cwd: options.cwd ?? root,
-    env: { PATH: process.env["PATH"] ?? "", ...options.env },
+    env: { PATH: `${process.env["PATH"]}:/usr/sbin:/sbin`, ...options.env },
     stdin: "ignore",
     timeout: 60_000,
   });
   return { code: done.exitCode, stdout: `${done.stdout}`, stderr: `${done.stderr}` };
 }
+
+/** Whether tests may mount file systems in a namespace of their own. */
+export const mayMount =
+  process.getuid?.() === 0 && run(["unshare", "-m", "mount", "--bind", "/", "/"]).code === 0;
