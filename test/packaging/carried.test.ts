@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { compile, sha256 } from "../../scripts/build.ts";
+import { compile, sha256 } from "../../scripts/compile.ts";
 import { compileStub } from "../native/stub.ts";
 import { type Ended, mayMount, run, tempFolder } from "./run.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { glibcNeeded } from "../../scripts/build.ts";
+import { glibcNeeded } from "../../scripts/compile.ts";
 import { libraryPath } from "../../scripts/support.ts";
 import { executable, root, run, tempFolder } from "./run.ts";
 

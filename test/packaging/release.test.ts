@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { sha256 } from "../../scripts/build.ts";
+import { sha256 } from "../../scripts/compile.ts";
 import { libraryPath } from "../../scripts/support.ts";
 import { mayMount, root, run, tempFolder } from "./run.ts";
 
