@@ -159,7 +159,6 @@ test("every offset comes back as it was", () => {
 test("groups go to the partitions Kafka puts them in", () => {
   // Values of java.lang.String.hashCode.
   expect(javaHash("")).toBe(0);
-  expect(javaHash("my-group")).toBe(javaHash("my-group") | 0);
   expect(javaHash("Hello, World!")).toBe(1498789909);
   expect(javaHash("polygenelubricants")).toBe(-2147483648);
   expect(partitionForGroup("polygenelubricants", 50)).toBe(0);
