@@ -232,6 +232,8 @@ export function schemasFile(messages: readonly Message[]): [string, string] {
     default: field.explicitDefault,
     ignorable: field.ignorable ? true : undefined,
   });
+  const known = (field: Field, { valid }: Message) =>
+    field.versions !== null && field.versions.lo <= valid.hi && field.versions.hi >= valid.lo;
   const rows = messages.map((message) =>
     JSON.stringify({
       name: message.name,
@@ -240,7 +242,10 @@ export function schemasFile(messages: readonly Message[]): [string, string] {
       valid: range(message.valid),
       flexible: range(message.flexible),
       structs: Object.fromEntries(
-        message.structs.map((struct) => [struct.name, struct.fields.map(fieldOf)]),
+        message.structs.map((struct) => [
+          struct.name,
+          struct.fields.filter((field) => known(field, message)).map(fieldOf),
+        ]),
       ),
     }),
   );

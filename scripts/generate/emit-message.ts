@@ -431,6 +431,7 @@ export class MessageEmitter {
     field: Field,
     versions: number[],
     how: "declare" | "assign",
+    tagged = false,
   ): void {
     const { type, local: name } = field;
     const canBeNull = versions.some((v) => this.within(field.nullable, v));
@@ -444,7 +445,9 @@ export class MessageEmitter {
       const read = `decode${type.struct}(r, version)`;
       const nullable = versions.filter((v) => this.within(field.nullable, v));
       const condition = this.condition(nullable, versions);
-      if (condition === "false") lines.add(`${target} = ${read};`);
+      if (tagged && condition === "true")
+        lines.add(`${target} = r.presentTagged() ? ${read} : null;`);
+      else if (condition === "false") lines.add(`${target} = ${read};`);
       else if (condition === "true") lines.add(`${target} = r.present() ? ${read} : null;`);
       else lines.add(`${target} = !(${condition}) || r.present() ? ${read} : null;`);
       return;
@@ -536,7 +539,7 @@ export class MessageEmitter {
       const line = `if (tag === ${field.tag}${test}) {`;
       if (index === 0) lines.open(line);
       else lines.turn(`} else ${line}`);
-      this.decodeInto(lines, field, this.taggedIn(field), "assign");
+      this.decodeInto(lines, field, this.taggedIn(field), "assign", true);
       lines.add("r.leaveTag(outer);");
     });
     lines.turn("} else {");
@@ -760,6 +763,11 @@ export class MessageEmitter {
     }
     if (type.kind === "primitive") {
       this.encodePrimitive(lines, struct, field, versions, name);
+      return;
+    }
+    if (type.kind === "struct") {
+      lines.add(`w.presentTagged(${name} !== null);`);
+      lines.add(`if (${name} !== null) encode${type.struct}(w, ${name}, version);`);
       return;
     }
     const inner = new Lines();

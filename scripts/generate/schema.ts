@@ -162,8 +162,9 @@ function parseType(text: string, nameOf: (struct: string) => string): FieldType 
 
 function parseDefault(raw: RawField): Field["explicitDefault"] {
   const value = raw.default;
-  if (value === undefined) return undefined;
-  if (value === null || value === "null") return null;
+  // Kafka's own generator takes a bare null for "none given"; only the word makes null the default.
+  if (value === undefined || value === null) return undefined;
+  if (value === "null") return null;
   switch (raw.type) {
     case "bool":
       return String(value) === "true";

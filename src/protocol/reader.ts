@@ -179,6 +179,11 @@ export class Reader {
     return this.int8() >= 0;
   }
 
+  /** The same inside a tagged field, where it is 0 or 1. */
+  presentTagged(): boolean {
+    return this.unsignedVarint() > 0;
+  }
+
   /** Number of tagged fields that follow; each takes two bytes or more. */
   tagCount(): number {
     return this.count(this.unsignedVarint(), 2);

@@ -219,6 +219,11 @@ export class Writer {
     this.int8(value ? 1 : -1);
   }
 
+  /** The same inside a tagged field. */
+  presentTagged(value: boolean): void {
+    this.unsignedVarint(value ? 1 : 0);
+  }
+
   /** Starts a tagged field; hand the result to `endTag`. Tags go out in ascending order. */
   beginTag(tag: number): number {
     this.unsignedVarint(tag);

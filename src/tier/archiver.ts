@@ -181,7 +181,7 @@ function archiveRequest(task: ArchiveTask, indexMode: IndexMode): ArchiveRequest
   const final = segments[segments.length - 1];
   if (!first || !final) throw new BrokerError("CHRONIK_INDEXER", "an archive task has no segments");
   return {
-    walHandle: partition.walHandle,
+    log: partition.log,
     topic: partition.topic,
     topicId: partition.topicId,
     partition: partition.index,

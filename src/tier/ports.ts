@@ -20,11 +20,14 @@ export interface TierPartition {
   readonly index: number;
   readonly internal: boolean;
   readonly damage: unknown;
-  /** The engine's handle of this partition's WAL. */
-  readonly walHandle: number;
+  /** The engine's handle of this partition's log. */
+  readonly log: number;
   /** min(high watermark, last stable offset): only what lies below may be archived (D4). */
   readonly archivableEnd: number;
   segments(): readonly WalSegment[];
+  /** Milliseconds since the first record that is not sealed yet was appended, by the monotonic
+   * clock; null where there is none. A jump of the wall clock neither seals nor delays. */
+  unsealedAgeMs(): number | null;
   /** Rotates the active segment; resolves once it is sealed on disk. */
   seal(): Promise<void>;
   /** Writes a durable checkpoint that records `archivedTo` (exclusive). */
@@ -56,7 +59,7 @@ export interface ArchiveSummary {
 }
 
 export interface ArchiveRequest {
-  readonly walHandle: number;
+  readonly log: number;
   readonly topic: string;
   readonly topicId: string;
   readonly partition: number;

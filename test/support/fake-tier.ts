@@ -18,14 +18,15 @@ export class FakePartition implements TierPartition {
   readonly index: number;
   readonly internal = false;
   damage: unknown = null;
-  readonly walHandle: number;
+  readonly log: number;
+  unsealedAge: number | null = null;
   archivableEnd: number;
   wal: WalSegment[];
   journal: string[] = [];
 
   constructor(options: { index?: number; segments: WalSegment[]; archivableEnd?: number }) {
     this.index = options.index ?? 0;
-    this.walHandle = this.index + 1;
+    this.log = this.index + 1;
     this.wal = options.segments;
     this.archivableEnd = options.archivableEnd ?? 1e9;
   }
@@ -34,7 +35,12 @@ export class FakePartition implements TierPartition {
     return this.wal;
   }
 
+  unsealedAgeMs(): number | null {
+    return this.unsealedAge;
+  }
+
   seal(): Promise<void> {
+    this.unsealedAge = null;
     this.journal.push("seal");
     this.wal = this.wal.map((s) => ({ ...s, sealed: true }));
     return Promise.resolve();

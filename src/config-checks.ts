@@ -1,0 +1,102 @@
+import type { Values } from "./config-settings.ts";
+import {
+  type Address,
+  formatAddress,
+  isLoopback,
+  isWildcard,
+  parseAddress,
+} from "./config-values.ts";
+import { BrokerError } from "./lib/errors.ts";
+
+/** The address that clients are told to use. */
+export interface Advertised {
+  readonly host: string;
+  /** Null: the port actually bound, where a free one was asked for. */
+  readonly port: number | null;
+}
+
+/** What was advertised, or what follows from where the broker listens. */
+export function deriveAdvertised({ advertisedAddr, bind }: Values): Advertised {
+  const first = bind[0];
+  const port = first === undefined || first.port === 0 ? null : first.port;
+  if (advertisedAddr === null) {
+    const local = bind.every(({ host }) => isLoopback(host));
+    return { host: local ? "localhost" : (first?.host ?? "localhost"), port };
+  }
+  const given = parseAddress(advertisedAddr, 0);
+  if (given === undefined) {
+    throw new BrokerError(
+      "CHRONIK_CONFIG",
+      `the advertised address ${advertisedAddr} must be HOST or HOST:PORT`,
+    );
+  }
+  return { host: given.host, port: given.port === 0 ? port : given.port };
+}
+
+interface Situation {
+  readonly commandLine: readonly string[];
+  readonly hostname: string;
+}
+
+/** Settings that are right each by itself and wrong together; throws CHRONIK_CONFIG. */
+export function checkTogether(
+  config: Values & { readonly advertised: Advertised },
+  situation: Situation,
+): void {
+  checkAdvertised(config, situation);
+  if (!isLoopback(config.adminBind.host)) {
+    fail(
+      `the admin API would listen on ${formatAddress(config.adminBind)}, and off this machine it ` +
+        "needs TLS and a token, which this release does not have: use --admin-bind 127.0.0.1:" +
+        `${config.adminBind.port}`,
+    );
+  }
+  const taken = new Set<string>();
+  for (const address of [...config.bind, config.adminBind]) {
+    const written = formatAddress(address);
+    if (address.port !== 0 && taken.has(written)) fail(`${written} is to be listened on twice`);
+    taken.add(written);
+  }
+  if (config.group.minSessionTimeoutMs > config.group.maxSessionTimeoutMs) {
+    fail(
+      `group.min_session_timeout_ms (${config.group.minSessionTimeoutMs}) must not be larger than ` +
+        `group.max_session_timeout_ms (${config.group.maxSessionTimeoutMs})`,
+    );
+  }
+}
+
+/** A client cannot connect to `0.0.0.0`: listening everywhere needs a name to be reached by. */
+function checkAdvertised(
+  { bind, advertised }: Values & { readonly advertised: Advertised },
+  { commandLine, hostname }: Situation,
+): void {
+  if (!isWildcard(advertised.host)) return;
+  const everywhere = bind.find(({ host }) => isWildcard(host));
+  const reason =
+    everywhere === undefined
+      ? `clients cannot connect to the advertised address ${advertised.host}`
+      : `listening on ${formatAddress(everywhere)} needs an address that clients can reach`;
+  const port = advertised.port ?? 9092;
+  fail(`${reason}: ${correctedCommand(commandLine, { host: hostname, port })}`);
+}
+
+/** The command as typed with `--advertised-addr` put in or put right. */
+export function correctedCommand(typed: readonly string[], address: Address): string {
+  const flag = "--advertised-addr";
+  const [program = "chronik", ...rest] = typed;
+  const kept: string[] = [];
+  for (let at = 0; at < rest.length; at += 1) {
+    const argument = rest[at] ?? "";
+    if (argument === flag) at += 1;
+    else if (!argument.startsWith(`${flag}=`)) kept.push(argument);
+  }
+  return [program, flag, formatAddress(address), ...kept].map(quote).join(" ");
+}
+
+function quote(argument: string): string {
+  return /^[\w@%+=:,./[\]-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+}
+
+function fail(message: string): never {
+  throw new BrokerError("CHRONIK_CONFIG", message);
+}
