@@ -120,6 +120,11 @@ export class GroupCoordinator {
   async joinGroup(request: JoinRequest): Promise<JoinResponse> {
     const { groupId, memberId, sessionTimeoutMs } = request;
     const { sessionTimeoutMsMin, sessionTimeoutMsMax } = this.config;
+    // The request's bytes are borrowed until the first await; what the group keeps is its own.
+    const protocols = request.protocols.map((protocol) => ({
+      name: protocol.name,
+      metadata: protocol.metadata.slice(),
+    }));
     const shard = this.shardOf(groupId);
     const refused = this.refusal(groupId);
     const errorCode = refused !== 0 || shard.isReady ? refused : await shard.becomeReady();
@@ -136,11 +141,6 @@ export class GroupCoordinator {
     if (entry === null || entry.isDeleting) {
       return joinFailure(memberId, ErrorCode.COORDINATOR_NOT_AVAILABLE);
     }
-    // The request's bytes are only borrowed; what the group keeps is its own.
-    const protocols = request.protocols.map((protocol) => ({
-      name: protocol.name,
-      metadata: protocol.metadata.slice(),
-    }));
     const uuid = this.uuid();
     const answer = shard.ask(entry, "respondJoin", (token) => ({
       ...request,
@@ -155,6 +155,10 @@ export class GroupCoordinator {
 
   /** Answered when the leader's assignment is durable. */
   async syncGroup(request: SyncRequest): Promise<SyncResponse> {
+    const assignments = request.assignments.map((one) => ({
+      memberId: one.memberId,
+      assignment: one.assignment.slice(),
+    }));
     const shard = this.shardOf(request.groupId);
     const refused = this.refusal(request.groupId);
     const errorCode = refused !== 0 || shard.isReady ? refused : await shard.becomeReady();
@@ -164,10 +168,6 @@ export class GroupCoordinator {
     if (entry.isDeleting) return syncFailure(ErrorCode.COORDINATOR_NOT_AVAILABLE);
     const bytes = request.assignments.reduce((sum, one) => sum + one.assignment.length, 0);
     if (!this.hasRoomFor(bytes)) return syncFailure(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-    const assignments = request.assignments.map((one) => ({
-      memberId: one.memberId,
-      assignment: one.assignment.slice(),
-    }));
     const answer = await shard.ask(entry, "respondSync", (token) => ({
       ...request,
       assignments,
