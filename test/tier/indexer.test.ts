@@ -225,6 +225,7 @@ function registryEntry(base: number, last: number) {
     ...object,
     tocPosition: 0,
     tocLength: 1,
+    tocCrc32c: 0,
     documents: 0,
     index: "full",
     createdMs: 0,
