@@ -5,7 +5,11 @@ import { RateLimit } from "../lib/rate-limit.ts";
 import type { ApiCodec } from "../protocol/api-codec.ts";
 import { ApiKey } from "../protocol/api-key.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import { decodeRequestHeader, encodeResponseHeader, type RequestHeader } from "../protocol/header.ts";
+import {
+  decodeRequestHeader,
+  encodeResponseHeader,
+  type RequestHeader,
+} from "../protocol/header.ts";
 import { encodeApiVersionsResponse } from "../protocol/messages/18-api-versions.ts";
 import { Reader } from "../protocol/reader.ts";
 import type { Writer } from "../protocol/writer.ts";
@@ -165,7 +169,8 @@ export class Router implements Dispatcher {
   }
 
   private refuse(apiKey: number, version: number, correlationId: number, session: Session): Reply {
-    if (apiKey === ApiKey.API_VERSIONS) return unsupportedVersionReply(correlationId, this.ranges());
+    if (apiKey === ApiKey.API_VERSIONS)
+      return unsupportedVersionReply(correlationId, this.ranges());
     const name = this.handlers.get(apiKey)?.codec.name;
     const what = name === undefined ? `unknown API ${apiKey}` : `${name} (API ${apiKey})`;
     const message = `${session.clientHost} asked for ${what} version ${version}, which is not served`;

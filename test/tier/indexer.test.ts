@@ -115,8 +115,9 @@ test("an object that fails verification is not registered and the WAL stays", as
 test("a registry entry that is not durable releases nothing", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, journal } = await world(partition);
-  journal.failNext = new Error("disk full");
+  journal.failing = true;
   await indexer.run();
+  journal.failing = false;
   expect(partition.journal).toEqual([]);
   await indexer.run();
   expect(partition.journal).toEqual(["checkpoint 10", "release 1"]);
