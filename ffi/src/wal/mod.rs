@@ -1,5 +1,6 @@
 //! The write-ahead log, format version 2 (FORMAT.md).
 
+pub mod active;
 pub mod batch;
 pub mod cache;
 pub mod error;
@@ -12,3 +13,4 @@ pub mod recovery;
 pub mod scan;
 pub mod segment;
 pub mod truncate;
+mod walk;

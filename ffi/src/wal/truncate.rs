@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::batch::BatchHeader;
 use super::error::WalError;
-use super::group_commit::{Active, Writer};
+use super::active::Active;
+use super::group_commit::Writer;
 use super::index::SparseIndex;
 use super::log::{Kind, Log, Wal};
 use super::scan::{Scanner, Step};
