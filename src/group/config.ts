@@ -1,4 +1,4 @@
-/** Limits and delays of the group coordinator. Kafka's own settings carry Kafka's name in the comment. */
+/** Limits and delays of the group coordinator; Kafka's own settings carry Kafka's name. */
 export interface GroupConfig {
   /** group.min.session.timeout.ms */
   readonly sessionTimeoutMsMin: number;

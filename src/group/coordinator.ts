@@ -45,7 +45,7 @@ const offsetsTopic = "__consumer_offsets";
 /**
  * The classic group coordinator: consumer groups and their offsets, kept in `__consumer_offsets`.
  * Every answer that reports a change is given after the change is durable. A request that finds its
- * partition loaded is applied before the first await, so requests of one connection keep their order.
+ * partition loaded is applied before the first await, so a connection's requests keep their order.
  */
 export class GroupCoordinator {
   readonly topics: CoordinatorTopics;

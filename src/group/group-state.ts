@@ -274,7 +274,7 @@ export class GroupState {
     );
   }
 
-  /** Each member votes for its first choice among the protocols all offer; ties go to the first vote. */
+  /** Each member votes for its first choice among the shared protocols; ties: the first vote. */
   selectProtocol(): string {
     const candidates = new Set<string>();
     for (const [name, count] of this.protocolCounts) {
