@@ -1,7 +1,7 @@
 /**
- * LeaveGroup, v0 to v5: takes members out of a group at once. Up to v2 one member, whose error is the
- * answer's; from v3 many, each with its own, also by instance id alone (an administrator removing
- * static members). The reason (v5) is not used.
+ * LeaveGroup, v0 to v5: takes members out of a group at once. Up to v2 one member, whose error is
+ * the answer's; from v3 many, each with its own, also by instance id alone (an administrator
+ * removing static members). The reason (v5) is not used.
  */
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";

@@ -1,6 +1,6 @@
 /**
- * SyncGroup, v0 to v5: the leader brings the assignment, everyone gets their part once it is durable.
- * v3 brought static members; from v5 the client must name protocol type and protocol.
+ * SyncGroup, v0 to v5: the leader brings the assignment, everyone gets their part once it is
+ * durable. v3 brought static members; from v5 the client must name protocol type and protocol.
  */
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";

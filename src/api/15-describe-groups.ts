@@ -1,7 +1,7 @@
 /**
- * DescribeGroups, v0 to v6: state, protocol and members of classic groups. v3 brought the operations
- * the client may do, v4 instance ids, v6 GROUP_ID_NOT_FOUND for what earlier versions call a group in
- * state Dead. Without an authorizer every operation is allowed.
+ * DescribeGroups, v0 to v6: state, protocol and members of classic groups. v3 brought the
+ * operations the client may do, v4 instance ids, v6 GROUP_ID_NOT_FOUND for what earlier versions
+ * call a group in state Dead. Without an authorizer every operation is allowed.
  */
 import type { DescribedGroup } from "../group/api-types.ts";
 import type { Decoded } from "../protocol/api-codec.ts";

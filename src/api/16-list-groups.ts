@@ -1,7 +1,7 @@
 /**
  * ListGroups, v0 to v5: all groups with their protocol types; v4 brought states and a filter by
- * state, v5 types and a filter by type. Filters ignore case; what matches no name lists nothing. All
- * groups are of type classic.
+ * state, v5 types and a filter by type. Filters ignore case; what matches no name lists nothing.
+ * All groups are of type classic.
  */
 import type { Decoded } from "../protocol/api-codec.ts";
 import {

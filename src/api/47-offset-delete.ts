@@ -1,7 +1,7 @@
 /**
- * OffsetDelete, v0: deletes committed offsets; answered when that is durable. Refused for topics the
- * group reads now (GROUP_SUBSCRIBED_TO_TOPIC), and as a whole for a group with members that is not a
- * consumer group. Topics and partitions that do not exist are refused one by one.
+ * OffsetDelete, v0: deletes committed offsets; answered when that is durable. Refused for topics
+ * the group reads now (GROUP_SUBSCRIBED_TO_TOPIC), and as a whole for a group with members that is
+ * not a consumer group. Topics and partitions that do not exist are refused one by one.
  */
 import type { TopicPartitions } from "../group/api-types.ts";
 import type { Decoded } from "../protocol/api-codec.ts";

@@ -266,8 +266,9 @@ export class GroupCoordinator {
   }
 
   /**
-   * Committed offsets of the named partitions, or (null) of all that have one. `requireStable` waits
-   * for commits that are being written. Offsets of a topic that was deleted since count as none.
+   * Committed offsets of the named partitions, or (null) of all that have one. `requireStable`
+   * waits for commits that are being written. Offsets of a topic that was deleted since count as
+   * none.
    */
   async fetchOffsets(
     groupId: string,
