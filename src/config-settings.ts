@@ -461,7 +461,7 @@ export type SettingPath = keyof typeof settings;
 type Section = SettingPath extends infer P ? (P extends `${infer S}.${string}` ? S : never) : never;
 type ValueOf<P extends SettingPath> = (typeof settings)[P]["default"];
 
-/** Settings as given or by default, each checked on its own; `Config` adds what follows from them. */
+/** Settings as given or by default, each checked on its own; `Config` adds what follows. */
 export type Values = {
   readonly [P in SettingPath as P extends `${string}.${string}` ? never : P]: ValueOf<P>;
 } & {

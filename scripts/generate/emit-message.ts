@@ -10,6 +10,7 @@ const sizes: Record<string, number> = {
   int32: 4,
   uint32: 4,
   int64: 8,
+  bigInt64: 8,
   float64: 8,
   uuid: 16,
 };
@@ -191,6 +192,7 @@ export class MessageEmitter {
     if (type.kind === "struct") return type.struct;
     if (numbers.includes(type.primitive)) return "number";
     if (type.primitive === "bool") return "boolean";
+    if (type.primitive === "bigInt64") return "bigint";
     if (type.primitive === "string" || type.primitive === "uuid") return "string";
     return "Uint8Array";
   }
@@ -226,6 +228,7 @@ export class MessageEmitter {
       return "zeroUuid";
     }
     if (type.primitive === "bytes") return "new Uint8Array(0)";
+    if (type.primitive === "bigInt64") return `${field.explicitDefault ?? 0}n`;
     if (field.explicitDefault === Number.MAX_SAFE_INTEGER) return "Number.MAX_SAFE_INTEGER";
     if (field.explicitDefault !== undefined) return JSON.stringify(field.explicitDefault);
     if (type.primitive === "string") return '""';

@@ -4,7 +4,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { Partitions } from "../log/partitions.ts";
 import type { Metadata } from "../metadata/controller.ts";
 import type { ProducerIds } from "../metadata/producer-ids.ts";
-import type { ApiCodec } from "../protocol/api-codec.ts";
+import type { ApiCodec, Decoded } from "../protocol/api-codec.ts";
 import type { RequestHeader } from "../protocol/header.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
@@ -51,5 +51,12 @@ export interface ApiHandler<Req, Res> {
   readonly maxVersion: number;
   /** `null`: no response is sent (Produce with acks=0). Runs synchronously up to its first await,
    * in request order of the connection. */
-  handle(context: RequestContext, request: Req, version: number): Res | null | Promise<Res | null>;
+  handle(
+    context: RequestContext,
+    request: Decoded<Req>,
+    version: number,
+  ): Res | null | Promise<Res | null>;
+  /** The whole-request error of this API, for a handler that broke; without it the connection
+   * closes then. */
+  failure?(request: Decoded<Req>, version: number, errorCode: number, message: string): Res | null;
 }

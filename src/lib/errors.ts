@@ -14,6 +14,12 @@ export class ProtocolError extends Error {
   override readonly name = "ProtocolError";
 }
 
+/** A handler's wish that this connection ends without an answer, as Kafka does when a Produce with
+ * acks=0 fails. Earlier responses still go out; the reason becomes one log line. */
+export class CloseConnection extends Error {
+  override readonly name = "CloseConnection";
+}
+
 /** The text of anything thrown, for a log line. */
 export function errorText(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -70,6 +70,11 @@ export class Reader {
     return readInt64(this.view, this.take(8));
   }
 
+  /** All 64 bits, for the few fields that use them. */
+  bigInt64(): bigint {
+    return this.view.getBigInt64(this.take(8));
+  }
+
   float64(): number {
     return this.view.getFloat64(this.take(8));
   }

@@ -114,6 +114,12 @@ export class Writer {
     writeInt64(this.view, at, value);
   }
 
+  bigInt64(value: bigint): void {
+    if (BigInt.asIntN(64, value) !== value) throw outOfRange("int64", value);
+    const at = this.reserve(8);
+    this.view.setBigInt64(at, value);
+  }
+
   float64(value: number): void {
     const at = this.reserve(8);
     this.view.setFloat64(at, value);
@@ -293,6 +299,6 @@ function int32(value: number): number {
   return value;
 }
 
-function outOfRange(type: string, value: number): AssertionError {
+function outOfRange(type: string, value: number | bigint): AssertionError {
   return new AssertionError(`${type} cannot hold ${value}`);
 }

@@ -25,6 +25,7 @@ const jackson = ["core", "databind", "annotations"].map((part) => ({
 
 /** As Kafka's converters want it: fields the version lacks must not be there. */
 function toJson(schema: MessageSchema, type: string, version: number, value: Value): unknown {
+  if (typeof value === "bigint") return `${value}n`;
   if (value === null || typeof value !== "object") return value;
   if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
   if (Array.isArray(value)) {
@@ -52,7 +53,8 @@ const asked = messageSchemas.flatMap((schema) =>
       const json = JSON.stringify(
         toJson(schema, schema.name, version, makeSample(schema, version, kind)),
       );
-      const line = `${converterOf(schema.name, schema.kind)}\t${version}\t${json}`;
+      const bare = json.replace(/"(-?\d+)n"/g, "$1");
+      const line = `${converterOf(schema.name, schema.kind)}\t${version}\t${bare}`;
       return { name: schema.name, version, kind, line };
     }),
   ),

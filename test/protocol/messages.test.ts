@@ -170,6 +170,7 @@ function otherThanDefault(
   }
   if (typeof usual === "boolean") return !usual;
   if (typeof usual === "number") return usual === 7 ? 8 : 7;
+  if (typeof usual === "bigint") return 7n;
   if (field.type === "uuid") return "AAAAAAAAAAAAAAAAAAAAAQ";
   return field.type === "string" ? "other" : new Uint8Array([1]);
 }

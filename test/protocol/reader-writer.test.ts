@@ -67,6 +67,12 @@ describe("int64", () => {
   });
 });
 
+test("a bigint keeps all 64 bits, and no more", () => {
+  expect(reader("5b1e238db4bad091").bigInt64()).toBe(0x5b1e_238d_b4ba_d091n);
+  expect(written((w) => w.bigInt64(-(2n ** 63n)))).toBe("8000000000000000");
+  expect(() => new Writer().bigInt64(2n ** 63n)).toThrow(AssertionError);
+});
+
 describe("varints", () => {
   const unsigned = [
     ["00", 0],

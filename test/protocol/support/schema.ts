@@ -28,6 +28,7 @@ export type Value =
   | null
   | boolean
   | number
+  | bigint
   | string
   | Uint8Array
   | readonly Value[]
@@ -53,6 +54,7 @@ export function structOf(schema: MessageSchema, type: string): readonly FieldSch
 }
 
 export function defaultValue(schema: MessageSchema, field: FieldSchema): Value {
+  if (field.type === "bigInt64") return BigInt(field.default ?? 0);
   if (field.default !== undefined) return field.default;
   if (field.type === "records") return null;
   if (field.type.startsWith("[]")) return [];
@@ -131,6 +133,10 @@ function makeOne(schema: MessageSchema, type: string, version: number, choices: 
       return choices.integer(0, 3) >= 2;
     case "float64":
       return choices.double();
+    case "bigInt64": {
+      const [lo, hi] = [-2_147_483_648, 2_147_483_647];
+      return (BigInt(choices.integer(lo, hi)) << 32n) | BigInt(choices.integer(0, 4_294_967_295));
+    }
     case "string":
       return choices.string();
     case "uuid": {

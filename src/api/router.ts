@@ -1,0 +1,269 @@
+import { assert } from "../lib/assert.ts";
+import type { Clock } from "../lib/clock.ts";
+import { CloseConnection, errorText, ProtocolError } from "../lib/errors.ts";
+import { RateLimit } from "../lib/rate-limit.ts";
+import type { ApiCodec } from "../protocol/api-codec.ts";
+import { ApiKey } from "../protocol/api-key.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import { decodeRequestHeader, encodeResponseHeader, type RequestHeader } from "../protocol/header.ts";
+import { encodeApiVersionsResponse } from "../protocol/messages/18-api-versions.ts";
+import { Reader } from "../protocol/reader.ts";
+import type { Writer } from "../protocol/writer.ts";
+import { type ApiRange, apiVersionsHandler, unsupportedApiVersions } from "./18-api-versions.ts";
+import type { ApiHandler, RequestContext, Services, Session } from "./context.ts";
+
+/** A connection as the router sees it. */
+export interface Peer {
+  readonly session: Session;
+  readonly signal: AbortSignal;
+}
+
+/** A response that is ready; writing it is left to the connection, when its turn has come. */
+export interface Reply {
+  /** Appends one whole frame: size, header, body. */
+  writeTo(writer: Writer): void;
+}
+
+export interface Dispatcher {
+  /**
+   * Starts one request; `frame` is what followed the size. Null: no response is sent. Throws or
+   * rejects with ProtocolError (malformed), CloseConnection (Kafka closes here), or anything else
+   * (a bug): the connection ends.
+   */
+  dispatch(frame: Uint8Array, peer: Peer): Reply | null | Promise<Reply | null>;
+  /** Whether such a request may start while others of the same API are not answered yet. */
+  mayOverlap(apiKey: number): boolean;
+}
+
+/** One request that was handled. */
+export interface RequestReport {
+  readonly apiKey: number;
+  readonly apiName: string;
+  readonly durationMs: number;
+  /** Answered with an error for the whole request, or ended by one. */
+  readonly failed: boolean;
+}
+
+export interface RouterOptions {
+  readonly clock: Clock;
+  readonly onRequest: (report: RequestReport) => void;
+  /** One line for a handler that broke: a bug. */
+  readonly onBug: (apiName: string, error: unknown) => void;
+  /** One line for a request that no handler serves; limited in rate. */
+  readonly onRefused: (message: string) => void;
+}
+
+const refusedLinesMax = 10;
+const refusedPeriodMs = 60_000;
+
+/** The table of handlers: decode, check the version, call, encode. ApiVersions is derived from it. */
+export class Router implements Dispatcher {
+  private readonly services: Services;
+  private readonly options: RouterOptions;
+  private readonly handlers = new Map<number, ApiHandler<unknown, unknown>>();
+  private readonly reader = new Reader();
+  private readonly refusals: RateLimit;
+
+  constructor(
+    handlers: readonly ApiHandler<unknown, unknown>[],
+    services: Services,
+    options: RouterOptions,
+  ) {
+    this.services = services;
+    this.options = options;
+    this.refusals = new RateLimit(options.clock, refusedLinesMax, refusedPeriodMs);
+    this.add(apiVersionsHandler(() => this.ranges()));
+    for (const handler of handlers) this.add(handler);
+  }
+
+  /** What ApiVersions advertises. */
+  ranges(): ApiRange[] {
+    return [...this.handlers.values()]
+      .map(({ codec, minVersion, maxVersion }) => ({
+        apiKey: codec.key,
+        // Kafka advertises 0 too and refuses 0 to 2: without it old librdkafka turns off
+        // compression and the current record format.
+        minVersion: codec.key === ApiKey.PRODUCE ? 0 : minVersion,
+        maxVersion,
+      }))
+      .sort((left, right) => left.apiKey - right.apiKey);
+  }
+
+  /** Producers keep several batches in flight; everything else is served one at a time. */
+  mayOverlap(apiKey: number): boolean {
+    return apiKey === ApiKey.PRODUCE;
+  }
+
+  dispatch(frame: Uint8Array, peer: Peer): Reply | null | Promise<Reply | null> {
+    const reader = this.reader.reset(frame);
+    const apiKey = reader.int16();
+    const apiVersion = reader.int16();
+    const handler = this.handlers.get(apiKey);
+    if (
+      handler === undefined ||
+      apiVersion < handler.minVersion ||
+      apiVersion > handler.maxVersion
+    ) {
+      return this.refuse(apiKey, apiVersion, reader.int32(), peer.session);
+    }
+    reader.reset(frame);
+    const header = decodeRequestHeader(reader);
+    const request = decodeBody(handler.codec, reader, apiVersion);
+    peer.session.clientId = header.clientId ?? "";
+    return this.call(handler, request, new Request(peer, header, this.services));
+  }
+
+  private call(
+    handler: ApiHandler<unknown, unknown>,
+    request: object,
+    context: Request,
+  ): Reply | null | Promise<Reply | null> {
+    const startMs = this.options.clock.monotonicMs();
+    let outcome: unknown;
+    try {
+      outcome = handler.handle(context, request, context.header.apiVersion);
+    } catch (error) {
+      return this.recover(handler, request, context, startMs, error);
+    }
+    if (!(outcome instanceof Promise)) return this.finish(handler, context, startMs, outcome);
+    return outcome.then(
+      (response: unknown) => this.finish(handler, context, startMs, response),
+      (error: unknown) => this.recover(handler, request, context, startMs, error),
+    );
+  }
+
+  private finish(
+    handler: ApiHandler<unknown, unknown>,
+    context: Request,
+    startMs: number,
+    response: unknown,
+  ): Reply | null {
+    this.report(handler.codec, startMs, errorCodeOf(response) !== ErrorCode.NONE);
+    if (response === null) return null;
+    return new EncodedReply(handler.codec, context.header, response);
+  }
+
+  private recover(
+    handler: ApiHandler<unknown, unknown>,
+    request: object,
+    context: Request,
+    startMs: number,
+    error: unknown,
+  ): Reply | null {
+    this.report(handler.codec, startMs, true);
+    if (error instanceof CloseConnection || error instanceof ProtocolError) throw error;
+    this.options.onBug(handler.codec.name, error);
+    const { header } = context;
+    const response = handler.failure?.(
+      request,
+      header.apiVersion,
+      ErrorCode.UNKNOWN_SERVER_ERROR,
+      "The server experienced an unexpected error when processing the request.",
+    );
+    if (response != null) return new EncodedReply(handler.codec, header, response);
+    throw new CloseConnection(`${handler.codec.name} failed: ${errorText(error)}`);
+  }
+
+  private refuse(apiKey: number, version: number, correlationId: number, session: Session): Reply {
+    if (apiKey === ApiKey.API_VERSIONS) return unsupportedVersionReply(correlationId, this.ranges());
+    const name = this.handlers.get(apiKey)?.codec.name;
+    const what = name === undefined ? `unknown API ${apiKey}` : `${name} (API ${apiKey})`;
+    const message = `${session.clientHost} asked for ${what} version ${version}, which is not served`;
+    const held = this.refusals.take();
+    if (held !== null) this.options.onRefused(held > 0 ? `${message} (and ${held} more)` : message);
+    // The router said it, within its limits; the connection need not.
+    throw new CloseConnection("");
+  }
+
+  private report(codec: ApiCodec<unknown, unknown>, startMs: number, failed: boolean): void {
+    this.options.onRequest({
+      apiKey: codec.key,
+      apiName: codec.name,
+      durationMs: this.options.clock.monotonicMs() - startMs,
+      failed,
+    });
+  }
+
+  private add(handler: ApiHandler<unknown, unknown>): void {
+    const { codec, minVersion, maxVersion } = handler;
+    assert(!this.handlers.has(codec.key), `API ${codec.key} has two handlers`);
+    assert(minVersion <= maxVersion, `${codec.name} serves a version`);
+    assert(
+      minVersion >= codec.minVersion && maxVersion <= codec.maxVersion,
+      `${codec.name} serves no version its codec cannot parse`,
+    );
+    this.handlers.set(codec.key, handler);
+  }
+}
+
+class Request implements RequestContext {
+  readonly header: RequestHeader;
+  readonly services: Services;
+  private readonly peer: Peer;
+
+  constructor(peer: Peer, header: RequestHeader, services: Services) {
+    this.peer = peer;
+    this.header = header;
+    this.services = services;
+  }
+
+  get session(): Session {
+    return this.peer.session;
+  }
+
+  get signal(): AbortSignal {
+    return this.peer.signal;
+  }
+}
+
+class EncodedReply implements Reply {
+  private readonly codec: ApiCodec<unknown, unknown>;
+  private readonly header: RequestHeader;
+  private readonly response: unknown;
+
+  constructor(codec: ApiCodec<unknown, unknown>, header: RequestHeader, response: unknown) {
+    this.codec = codec;
+    this.header = header;
+    this.response = response;
+  }
+
+  writeTo(writer: Writer): void {
+    const { apiVersion, correlationId } = this.header;
+    const start = writer.beginFrame();
+    encodeResponseHeader(writer, this.codec.key, apiVersion, correlationId);
+    this.codec.encodeResponse(writer, this.response, apiVersion);
+    writer.endFrame(start);
+  }
+}
+
+/** In version 0, which every client can read, so that it can step down. */
+function unsupportedVersionReply(correlationId: number, ranges: readonly ApiRange[]): Reply {
+  return {
+    writeTo(writer) {
+      const start = writer.beginFrame();
+      writer.int32(correlationId);
+      encodeApiVersionsResponse(writer, unsupportedApiVersions(ranges), 0);
+      writer.endFrame(start);
+    },
+  };
+}
+
+function decodeBody(codec: ApiCodec<unknown, unknown>, reader: Reader, version: number): object {
+  let request: object;
+  try {
+    request = codec.decodeRequest(reader, version);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new ProtocolError(`malformed ${codec.name} v${version}: ${error.message}`);
+  }
+  if (reader.remaining === 0) return request;
+  throw new ProtocolError(
+    `malformed ${codec.name} v${version}: ${reader.remaining} bytes follow its body`,
+  );
+}
+
+function errorCodeOf(response: unknown): number {
+  if (typeof response !== "object" || response === null) return ErrorCode.NONE;
+  const { errorCode } = response as { errorCode?: unknown };
+  return typeof errorCode === "number" ? errorCode : ErrorCode.NONE;
+}

@@ -1,0 +1,142 @@
+import { ErrorCode } from "../protocol/error-code.ts";
+import { brokerConfigs } from "./broker-configs.ts";
+import type { Command, ConfigChange } from "./command.ts";
+import {
+  type ConfigLayers,
+  checkTopicConfigs,
+  isListConfig,
+  listConfigDefault,
+} from "./config-catalogue.ts";
+import { parseList } from "./config-types.ts";
+import type { MetadataImage } from "./image.ts";
+import type { ConfigAlteration, ConfigOperation, Outcome } from "./requests.ts";
+import { failure } from "./topic-plan.ts";
+
+/** Plans the change of one resource's configs (pure): the command, or Kafka's error. A command
+ * that changes nothing is returned too; the caller may drop it (`isEmptyChange`). */
+export function planConfigs(
+  image: MetadataImage,
+  alteration: ConfigAlteration,
+  layers: ConfigLayers,
+): Command | Outcome {
+  return alteration.resource === "topic"
+    ? planTopicConfigs(image, alteration, layers)
+    : planBrokerConfigs(image, alteration, layers);
+}
+
+export function isEmptyChange(change: ConfigChange): boolean {
+  return change.set.length === 0 && change.remove.length === 0;
+}
+
+function planTopicConfigs(
+  image: MetadataImage,
+  alteration: ConfigAlteration,
+  layers: ConfigLayers,
+): Command | Outcome {
+  if (alteration.name === "") {
+    return failure(ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed.");
+  }
+  const topic = image.topicsByName.get(alteration.name);
+  if (topic === undefined) {
+    return failure(
+      ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+      `The topic '${alteration.name}' does not exist.`,
+    );
+  }
+  const next = operate(topic.configs, alteration, layers);
+  if ("errorCode" in next) return next;
+  const reason = checkTopicConfigs(next, layers);
+  if (reason !== null) return failure(ErrorCode.INVALID_CONFIG, reason);
+  return { type: "topic-configs", id: topic.id, change: difference(topic.configs, next) };
+}
+
+function planBrokerConfigs(
+  image: MetadataImage,
+  alteration: ConfigAlteration,
+  layers: ConfigLayers,
+): Command | Outcome {
+  const { name } = alteration;
+  if (name !== "" && !(/^\d{1,10}$/.test(name) && image.brokers.has(Number(name)))) {
+    return failure(
+      ErrorCode.INVALID_REQUEST,
+      `Unexpected broker id, expected ${layers.nodeId} or an empty string, but received ${name}`,
+    );
+  }
+  for (const operation of alteration.operations) {
+    const definition = brokerConfigs.get(operation.name);
+    if (definition === undefined) {
+      return failure(ErrorCode.INVALID_CONFIG, `Unknown broker config name: ${operation.name}`);
+    }
+    if (!definition.dynamic) {
+      return failure(
+        ErrorCode.INVALID_REQUEST,
+        `Cannot update ${operation.name} while the broker runs: it is read at start`,
+      );
+    }
+  }
+  const current = image.brokerConfigs.get(name) ?? new Map<string, string>();
+  const next = operate(current, alteration, layers);
+  if ("errorCode" in next) return next;
+  for (const [key, value] of next) {
+    const reason = brokerConfigs.get(key)?.check(value) ?? null;
+    if (reason !== null) {
+      const text = `Invalid value ${value} for configuration ${key}: ${reason}`;
+      return failure(ErrorCode.INVALID_CONFIG, text);
+    }
+  }
+  return { type: "broker-configs", broker: name, change: difference(current, next) };
+}
+
+/** The configs after the operations, or Kafka's error. */
+function operate(
+  current: ReadonlyMap<string, string>,
+  alteration: ConfigAlteration,
+  layers: ConfigLayers,
+): Map<string, string> | Outcome {
+  const next = new Map(alteration.replacesAll ? [] : current);
+  for (const operation of alteration.operations) {
+    if (operation.kind === "delete") {
+      next.delete(operation.name);
+      continue;
+    }
+    const { value } = operation;
+    if (value === null) {
+      return failure(ErrorCode.INVALID_REQUEST, `Null value not supported for : ${operation.name}`);
+    }
+    if (operation.kind === "set") {
+      next.set(operation.name, value);
+      continue;
+    }
+    if (!isListConfig(alteration.resource, operation.name)) {
+      const verb = operation.kind.toUpperCase();
+      return failure(
+        ErrorCode.INVALID_CONFIG,
+        `Can't ${verb} to key ${operation.name} because its type is not LIST.`,
+      );
+    }
+    const before =
+      next.get(operation.name) ?? listConfigDefault(alteration.resource, operation.name, layers);
+    next.set(operation.name, editList(before, operation, value));
+  }
+  return next;
+}
+
+function editList(before: string, operation: ConfigOperation, value: string): string {
+  const parts = parseList(before);
+  const given = parseList(value);
+  const after =
+    operation.kind === "append"
+      ? [...parts, ...given.filter((part) => !parts.includes(part))]
+      : parts.filter((part) => !given.includes(part));
+  return after.join(",");
+}
+
+function difference(
+  current: ReadonlyMap<string, string>,
+  next: ReadonlyMap<string, string>,
+): ConfigChange {
+  return {
+    set: [...next].filter(([name, value]) => current.get(name) !== value),
+    remove: [...current.keys()].filter((name) => !next.has(name)),
+  };
+}

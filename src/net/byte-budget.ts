@@ -1,0 +1,52 @@
+/**
+ * How many request bytes all connections together may hold (design D15). A connection takes the
+ * size of a frame when its size prefix arrived and gives it back when the response is written;
+ * whoever gets nothing waits in line, with its socket paused.
+ */
+export class ByteBudget {
+  readonly bytesMax: number;
+  private used = 0;
+  private wakeScheduled = false;
+  private readonly waiters = new Set<() => void>();
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  get bytesUsed(): number {
+    return this.used;
+  }
+
+  /** A frame larger than the whole budget passes when nothing else is held. */
+  tryTake(bytes: number): boolean {
+    if (this.used > 0 && this.used + bytes > this.bytesMax) return false;
+    this.used += bytes;
+    return true;
+  }
+
+  /** Gives bytes back; those in line are woken in a microtask, oldest first, while there is room. */
+  release(bytes: number): void {
+    this.used -= bytes;
+    if (this.waiters.size === 0 || this.wakeScheduled) return;
+    this.wakeScheduled = true;
+    queueMicrotask(this.wakeLine);
+  }
+
+  private readonly wakeLine = (): void => {
+    this.wakeScheduled = false;
+    for (const wake of [...this.waiters]) {
+      if (this.used >= this.bytesMax) return;
+      this.waiters.delete(wake);
+      wake();
+    }
+  };
+
+  /** `wake` is called once when bytes came back; the caller then tries again. */
+  wait(wake: () => void): void {
+    this.waiters.add(wake);
+  }
+
+  cancel(wake: () => void): void {
+    this.waiters.delete(wake);
+  }
+}
