@@ -5,6 +5,8 @@
  * answered in version 0 with UNSUPPORTED_VERSION, by the router.
  * Features: none yet, so none is advertised.
  */
+
+import type { Decoded } from "../protocol/api-codec.ts";
 import { ApiKey } from "../protocol/api-key.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
@@ -12,7 +14,6 @@ import {
   type ApiVersionsResponse,
   apiVersionsApi,
 } from "../protocol/messages/18-api-versions.ts";
-import type { Decoded } from "../protocol/api-codec.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 
 export interface ApiRange {

@@ -136,7 +136,9 @@ export class GroupCoordinator {
     if (known === null && memberId !== "") {
       return joinFailure(memberId, ErrorCode.UNKNOWN_MEMBER_ID);
     }
-    const hasRoom = this.hasRoomFor(protocolBytes(request.protocols));
+    // A member that rejoins brings what it had before; only newcomers need room.
+    const isMember = known?.group.state.members.has(memberId) ?? false;
+    const hasRoom = isMember || this.hasRoomFor(protocolBytes(request.protocols));
     const entry = hasRoom ? (known ?? shard.create(groupId)) : null;
     if (entry === null || entry.isDeleting) {
       return joinFailure(memberId, ErrorCode.COORDINATOR_NOT_AVAILABLE);
