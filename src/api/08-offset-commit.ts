@@ -27,7 +27,7 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
   codec: offsetCommitApi,
   minVersion: 2,
   maxVersion: 10,
-  async handle(context, request: Decoded<OffsetCommitRequest>, version) {
+  async handle(context, request, version) {
     const { groups } = context.services;
     const topics: OffsetCommitResponseTopic[] = [];
     const valid: CommitPartition[] = [];

@@ -26,7 +26,7 @@ export const offsetFetchHandler: ApiHandler<OffsetFetchRequest, OffsetFetchRespo
   codec: offsetFetchApi,
   minVersion: 1,
   maxVersion: 10,
-  async handle(context, request: Decoded<OffsetFetchRequest>, version) {
+  async handle(context, request, version) {
     const { requireStable } = request;
     if (version >= 8) {
       const fetched = request.groups.map((group) =>

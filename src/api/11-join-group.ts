@@ -4,7 +4,6 @@
  * v5 static members, v7 the protocol type in the answer and a null protocol name, v9 the hint that
  * a returning static leader need not assign. The reason (v8) is not used.
  */
-import type { Decoded } from "../protocol/api-codec.ts";
 import {
   type JoinGroupRequest,
   type JoinGroupResponse,
@@ -16,7 +15,7 @@ export const joinGroupHandler: ApiHandler<JoinGroupRequest, JoinGroupResponse> =
   codec: joinGroupApi,
   minVersion: 0,
   maxVersion: 9,
-  async handle(context, request: Decoded<JoinGroupRequest>, version) {
+  async handle(context, request, version) {
     const { groups } = context.services;
     const { rebalanceTimeoutMs, sessionTimeoutMs } = request;
     const joined = await groups.joinGroup({

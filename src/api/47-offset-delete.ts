@@ -4,7 +4,6 @@
  * not a consumer group. Topics and partitions that do not exist are refused one by one.
  */
 import type { TopicPartitions } from "../group/api-types.ts";
-import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type OffsetDeleteRequest,
@@ -18,7 +17,7 @@ export const offsetDeleteHandler: ApiHandler<OffsetDeleteRequest, OffsetDeleteRe
   codec: offsetDeleteApi,
   minVersion: 0,
   maxVersion: 0,
-  async handle(context, request: Decoded<OffsetDeleteRequest>) {
+  async handle(context, request) {
     const { groups } = context.services;
     const topics: OffsetDeleteResponseTopic[] = [];
     const valid: TopicPartitions[] = [];
