@@ -45,7 +45,7 @@ const offsetsTopic = "__consumer_offsets";
 /**
  * The classic group coordinator: consumer groups and their offsets, kept in `__consumer_offsets`.
  * Every answer that reports a change is given after the change is durable. A request that finds its
- * partition loaded is applied before the first await, so requests of one connection keep their order.
+ * partition loaded is applied before the first await, so a connection's requests keep their order.
  */
 export class GroupCoordinator {
   readonly topics: CoordinatorTopics;
@@ -136,7 +136,9 @@ export class GroupCoordinator {
     if (known === null && memberId !== "") {
       return joinFailure(memberId, ErrorCode.UNKNOWN_MEMBER_ID);
     }
-    const hasRoom = this.hasRoomFor(protocolBytes(request.protocols));
+    // A member that rejoins brings what it had before; only newcomers need room.
+    const isMember = known?.group.state.members.has(memberId) ?? false;
+    const hasRoom = isMember || this.hasRoomFor(protocolBytes(request.protocols));
     const entry = hasRoom ? (known ?? shard.create(groupId)) : null;
     if (entry === null || entry.isDeleting) {
       return joinFailure(memberId, ErrorCode.COORDINATOR_NOT_AVAILABLE);
@@ -266,8 +268,9 @@ export class GroupCoordinator {
   }
 
   /**
-   * Committed offsets of the named partitions, or (null) of all that have one. `requireStable` waits
-   * for commits that are being written. Offsets of a topic that was deleted since count as none.
+   * Committed offsets of the named partitions, or (null) of all that have one. `requireStable`
+   * waits for commits that are being written. Offsets of a topic that was deleted since count as
+   * none.
    */
   async fetchOffsets(
     groupId: string,

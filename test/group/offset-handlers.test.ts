@@ -189,7 +189,7 @@ describe("who may commit", () => {
     expect(await fetchOne(world, "g")).toBe(4);
   });
 
-  test("text up to 4096 characters comes back, more is refused (12) for that partition alone", async () => {
+  test("text up to 4096 characters comes back, more is refused for that partition", async () => {
     const world = new Harness();
     const longest = "é".repeat(4096);
     const partition = (partitionIndex: number, committedMetadata: string | null) => ({
@@ -286,7 +286,7 @@ describe("OffsetDelete", () => {
     return [answer.errorCode, ...answer.topics.map((topic) => topic.partitions[0]!.errorCode)];
   };
 
-  test("refuses what the group reads (86), what is not there (3), and groups it cannot know", async () => {
+  test("refuses what the group reads, what is not there, groups it cannot know", async () => {
     const world = new Harness();
     const memberId = await stableGroup(world, "g");
     const member = { memberId, generationId: 1 };
@@ -368,7 +368,7 @@ describe("DeleteGroups", () => {
     expect(world.groups.groupCount).toBe(1);
   });
 
-  test("while the deletion is written the group is neither there nor gone; if it fails it stays", async () => {
+  test("while the deletion is written nobody gets in; if it fails the group stays", async () => {
     const world = new Harness();
     await commit(world, "g", 3);
     const log = world.logOf("g");
@@ -407,7 +407,7 @@ describe("expiry", () => {
     await settle();
   };
 
-  test("a simple consumer's offset goes seven days after its commit, and the group with it", async () => {
+  test("a simple consumer's offset and group go seven days after its commit", async () => {
     const world = new Harness();
     await world.groups.start();
     await commit(world, "simple", 1);
