@@ -52,7 +52,7 @@ export function archiveEngine(
   return {
     async build(request, path) {
       const summary = await archives.buildArchive<SummaryJson>({
-        log: request.log,
+        log: request.walHandle,
         fromOffset: request.base,
         toOffset: request.last,
         path,

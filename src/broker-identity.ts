@@ -1,6 +1,6 @@
 import type { Config, LoadedConfig } from "./config.ts";
-import { paths, type SettingPath, type Setting, settings } from "./config-settings.ts";
-import { formatAddress, isAddress } from "./config-values.ts";
+import { paths, type SettingPath, settings } from "./config-settings.ts";
+import { formatAddress, isAddress, type Setting } from "./config-values.ts";
 import type { StaticConfig } from "./metadata/config-catalogue.ts";
 import type { BrokerImage } from "./metadata/image.ts";
 

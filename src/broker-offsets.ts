@@ -29,7 +29,8 @@ export function coordinatorTopics(
     topicName: (id) => image().topicsById.get(id)?.name ?? null,
     partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
     async offsetsLog(index) {
-      if (!image().topicsByName.has(offsetsTopic)) await createOffsetsTopic(metadata, partitionCount);
+      if (!image().topicsByName.has(offsetsTopic))
+        await createOffsetsTopic(metadata, partitionCount);
       const partition = partitions.get(offsetsTopic, index);
       if (!partition) {
         throw new BrokerError(
@@ -83,7 +84,12 @@ class PartitionOffsetsLog implements OffsetsLog {
   }
 
   async replay(
-    onRecord: (key: Uint8Array, value: Uint8Array | null, offset: number, timestamp: number) => void,
+    onRecord: (
+      key: Uint8Array,
+      value: Uint8Array | null,
+      offset: number,
+      timestamp: number,
+    ) => void,
   ): Promise<void> {
     const end = this.partition.highWatermark;
     for (let offset = this.partition.logStartOffset; offset < end; ) {
@@ -105,7 +111,12 @@ class PartitionOffsetsLog implements OffsetsLog {
   private replayChunk(
     chunk: Uint8Array,
     from: number,
-    onRecord: (key: Uint8Array, value: Uint8Array | null, offset: number, timestamp: number) => void,
+    onRecord: (
+      key: Uint8Array,
+      value: Uint8Array | null,
+      offset: number,
+      timestamp: number,
+    ) => void,
   ): number {
     let next = from;
     for (const { position, header } of batchesIn(chunk)) {

@@ -1,8 +1,14 @@
 import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
-import { brokerImage, listenerName, staticConfigs } from "./broker-identity.ts";
+import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
-import { removeIfThere, type Storage, storeFiles, takeCleanStopMark } from "./broker-storage.ts";
+import {
+  faultPoints,
+  removeIfThere,
+  type Storage,
+  storeFiles,
+  takeCleanStopMark,
+} from "./broker-storage.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
@@ -74,6 +80,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       decompressedBytesMax: config.limits.decompressedBytesMax,
       producerIdExpirationMs: config.producer.idExpirationMs,
       producersMax: config.limits.producersPerPartitionMax,
+      readBytesMax: config.limits.readBytesMax,
       fetchWaitersMax: config.limits.fetchWaitersMax,
     },
     events: logEvents(logger.child("log")),
@@ -86,6 +93,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     clock,
     logger: logger.child("topics"),
   });
+  const faultPoint = faultPoints(storage);
   const indexer = new Indexer(indexerConfig(config), {
     engine,
     store,
@@ -96,8 +104,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     scratchDir,
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
-    faultPoint: (name) => storage.engine.faultPoint(name),
-    partitions: () => tierPartitions(partitions, metadata),
+    faultPoint: (name) => faultPoint(name),
+    partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
   return { metadata, registry, partitions, topics, groups, indexer };
@@ -126,7 +134,7 @@ function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata>
 /** Objects of the local store lie under `index_base_path`; keys begin with that folder's name. */
 function openStore(config: Config, storage: Storage): ObjectStore {
   const { indexBasePath } = config.indexer;
-  return new LocalStore(indexBasePath, storeFiles(storage.files));
+  return new LocalStore(indexBasePath, "tantivy_indexes/", storeFiles(storage.files));
 }
 
 function indexerConfig(config: Config) {
@@ -138,13 +146,6 @@ function indexerConfig(config: Config) {
     parallel: config.indexer.parallelIndexing,
     concurrentTasksMax: config.indexer.maxConcurrentTasks,
   };
-}
-
-/** Internal topics are compacted in the WAL instead (design D8). */
-function* tierPartitions(partitions: Partitions, metadata: Metadata) {
-  for (const partition of partitions.all()) {
-    if (!partition.internal) yield partition.forTier(() => metadata.topicConfig(partition.topic).searchIndex);
-  }
 }
 
 function openGroups(
@@ -183,5 +184,3 @@ function openGroups(
       }),
   });
 }
-
-export { listenerName };

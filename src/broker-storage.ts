@@ -1,4 +1,5 @@
 import { join, resolve } from "node:path";
+import type { VolumeSpace } from "./api/35-describe-log-dirs.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import { expectedAbi, status } from "./native/abi.ts";
@@ -114,4 +115,27 @@ export async function takeCleanStopMark({ files, dataDir }: Storage): Promise<bo
 
 export async function setCleanStopMark({ files, dataDir }: Storage): Promise<void> {
   await files.writeFile(join(dataDir, cleanStopFile), new TextEncoder().encode("clean\n"));
+}
+
+/** Named kill points of the test build. The shipped engine knows none and says so at the first. */
+export function faultPoints({ engine }: Storage): (name: string) => Promise<void> {
+  let compiledIn = true;
+  return async (name) => {
+    if (!compiledIn) return;
+    const passed = await orNull(engine.job({ op: "fault_point", name }));
+    compiledIn = passed !== null;
+  };
+}
+
+/** Size and free space of the volume of a folder, for DescribeLogDirs; -1 where unknown. */
+export function volumeSpace({ files }: Storage): VolumeSpace {
+  return async (folder) => {
+    try {
+      const { freeBytes, totalBytes } = await files.disk(resolve(folder));
+      return { totalBytes, usableBytes: freeBytes };
+    } catch (error) {
+      if (error instanceof NativeError) return { totalBytes: -1, usableBytes: -1 };
+      throw error;
+    }
+  };
 }

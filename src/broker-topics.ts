@@ -1,3 +1,4 @@
+import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import type { PartitionLogConfig } from "./log/config.ts";
 import type { Partitions } from "./log/partitions.ts";
@@ -7,7 +8,6 @@ import type { MetadataChange } from "./metadata/requests.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { SegmentEntry, SegmentRegistry } from "./tier/segment-registry.ts";
-import type { Clock } from "./lib/clock.ts";
 
 export interface TopicKeeperParts {
   readonly metadata: Metadata;
@@ -102,10 +102,13 @@ export class TopicKeeper {
   private beginDeletion(topicId: string): void {
     const deletion = this.finishDeletion(topicId)
       .catch((error: unknown) => {
-        this.parts.logger.error("deleting a topic's data failed; it is tried again at the next start", {
-          topic_id: topicId,
-          error: errorText(error),
-        });
+        this.parts.logger.error(
+          "deleting a topic's data failed; it is tried again at the next start",
+          {
+            topic_id: topicId,
+            error: errorText(error),
+          },
+        );
       })
       .finally(() => this.deletions.delete(deletion));
     this.deletions.add(deletion);
@@ -150,6 +153,7 @@ export function partitionConfig(metadata: Metadata, topic: string): PartitionLog
     compact: config.compact,
     delete: config.deletes,
     minInsyncReplicas: config.insyncReplicasMin,
+    searchIndex: config.searchIndex,
     segmentBytesMax: config.segmentBytes,
   };
 }

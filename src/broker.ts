@@ -1,36 +1,18 @@
-import { join } from "node:path";
 import { type AdminServer, serveAdmin } from "../admin/server.ts";
 import { apiHandlers } from "./api/handlers.ts";
 import { Router } from "./api/router.ts";
-import { archiveEngine } from "./broker-archives.ts";
-import { coordinatorTopics } from "./broker-offsets.ts";
-import {
-  openStorage,
-  removeIfThere,
-  type Storage,
-  setCleanStopMark,
-  storeFiles,
-  takeCleanStopMark,
-} from "./broker-storage.ts";
-import { TopicKeeper } from "./broker-topics.ts";
+import { listenerName } from "./broker-identity.ts";
+import { buildRooms, type Rooms } from "./broker-rooms.ts";
+import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
+import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
 import { adminView } from "./broker-view.ts";
 import type { LoadedConfig } from "./config.ts";
-import { groupConfigDefaults } from "./group/config.ts";
-import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
-import { BrokerError, errorText } from "./lib/errors.ts";
-import { Partitions } from "./log/partitions.ts";
-import { Metadata } from "./metadata/controller.ts";
+import { errorText } from "./lib/errors.ts";
 import { ProducerIds } from "./metadata/producer-ids.ts";
 import { Listener } from "./net/listener.ts";
-import { LocalStore } from "./store/local-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { ArchiveReader } from "./tier/cold-reader.ts";
-import { Indexer } from "./tier/indexer.ts";
-import { SegmentRegistry } from "./tier/segment-registry.ts";
-import { brokerMetrics, logEvents, requestReporter } from "./broker-telemetry.ts";
-import { endpoints, metadataOptions } from "./broker-identity.ts";
 
 export interface BrokerOptions {
   readonly loaded: LoadedConfig;
@@ -39,22 +21,13 @@ export interface BrokerOptions {
   readonly metrics: Metrics;
 }
 
-const listenerName = "PLAINTEXT";
-/** Tables of contents kept in memory. */
-const tocCacheBytesMax = 16 << 20;
-
 type State = "starting" | "ready" | "draining" | "stopped";
 
 /** Every room, built bottom-up and plugged together; the only file that sees them all. */
 export class Broker {
   private readonly options: BrokerOptions;
   private readonly storage: Storage;
-  private readonly metadata: Metadata;
-  private readonly registry: SegmentRegistry;
-  private readonly partitions: Partitions;
-  private readonly topics: TopicKeeper;
-  private readonly groups: GroupCoordinator;
-  private readonly indexer: Indexer;
+  private readonly rooms: Rooms;
   private listener: Listener | null = null;
   private admin: AdminServer | null = null;
   private state: State = "starting";
@@ -62,12 +35,7 @@ export class Broker {
   private constructor(options: BrokerOptions, storage: Storage, rooms: Rooms) {
     this.options = options;
     this.storage = storage;
-    this.metadata = rooms.metadata;
-    this.registry = rooms.registry;
-    this.partitions = rooms.partitions;
-    this.topics = rooms.topics;
-    this.groups = rooms.groups;
-    this.indexer = rooms.indexer;
+    this.rooms = rooms;
   }
 
   /** Resolves when clients may connect. Rejects with a BrokerError that says what to do. */
@@ -75,7 +43,8 @@ export class Broker {
     const { config } = options.loaded;
     const storage = await openStorage(config, options.clock);
     try {
-      const rooms = await buildRooms(options, storage);
+      const kafkaPort = options.loaded.config.bind[0]?.port ?? 0;
+      const rooms = await buildRooms({ ...options, kafkaPort }, storage);
       const broker = new Broker(options, storage, rooms);
       await broker.open();
       return broker;
@@ -99,12 +68,12 @@ export class Broker {
     const { logger, loaded } = this.options;
     this.state = "draining";
     logger.info("stopping: draining connections");
-    this.groups.close();
+    this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
-    await this.indexer.stop();
-    await this.topics.stop();
-    await this.metadata.settled();
-    await this.partitions.close();
+    await this.rooms.indexer.stop();
+    await this.rooms.topics.stop();
+    await this.rooms.metadata.settled();
+    await this.rooms.partitions.close();
     await this.storage.metadataJournal.close();
     await this.storage.registryJournal.close();
     await setCleanStopMark(this.storage);
@@ -117,19 +86,19 @@ export class Broker {
   private async open(): Promise<void> {
     const { logger, metrics } = this.options;
     const { config } = this.options.loaded;
-    await this.topics.start();
+    await this.rooms.topics.start();
     brokerMetrics(metrics, {
-      partitions: this.partitions,
-      indexer: this.indexer,
-      groups: this.groups,
+      partitions: this.rooms.partitions,
+      indexer: this.rooms.indexer,
+      groups: this.rooms.groups,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
-    await this.groups.start();
+    await this.rooms.groups.start();
     this.listener = this.listen();
     this.admin = serveAdmin(this.view(), config.adminBind, (error, path) =>
       logger.child("admin").error("admin request failed", { path, error: errorText(error) }),
     );
-    this.indexer.start();
+    this.rooms.indexer.start();
     this.state = "ready";
     this.logReady();
   }
@@ -142,12 +111,12 @@ export class Broker {
       clock,
       logger,
       metrics,
-      metadata: this.metadata,
-      partitions: this.partitions,
-      groups: this.groups,
-      producerIds: new ProducerIds(this.metadata),
+      metadata: this.rooms.metadata,
+      partitions: this.rooms.partitions,
+      groups: this.rooms.groups,
+      producerIds: new ProducerIds(this.rooms.metadata),
     };
-    const dispatcher = new Router(apiHandlers, services, {
+    const dispatcher = new Router(apiHandlers(volumeSpace(this.storage)), services, {
       clock,
       ...requestReporter(metrics, logger.child("api")),
     });
@@ -157,7 +126,11 @@ export class Broker {
       dispatcher,
       limits: {
         frameBytesMax: config.limits.frameBytesMax,
+        frameMsMax: config.limits.frameMsMax,
+        idleMsMax: config.limits.connectionIdleMsMax,
         inFlightBytesMax: config.limits.inFlightBytesPerConnectionMax,
+        inFlightCountMax: config.limits.inFlightRequestsPerConnectionMax,
+        connectionsMax: config.limits.connectionsMax,
       },
       clock,
       logger: logger.child("net"),
@@ -168,10 +141,10 @@ export class Broker {
   private view() {
     return adminView({
       metrics: this.options.metrics,
-      metadata: this.metadata,
-      partitions: this.partitions,
-      registry: this.registry,
-      indexer: this.indexer,
+      metadata: this.rooms.metadata,
+      partitions: this.rooms.partitions,
+      registry: this.rooms.registry,
+      indexer: this.rooms.indexer,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),
@@ -183,7 +156,7 @@ export class Broker {
     const { config } = loaded;
     logger.info("broker ready", {
       node_id: config.node.id,
-      cluster_id: this.metadata.image.clusterId,
+      cluster_id: this.rooms.metadata.image.clusterId,
       listening: this.listener?.addresses.map((a) => `${a.host}:${a.port}`).join(","),
       advertised: `${config.advertised.host}:${config.advertised.port ?? this.kafkaPort}`,
       admin: `${config.adminBind.host}:${this.adminPort}`,

@@ -109,8 +109,8 @@ function knownTopic(
       leaderEpoch: partition.leaderEpoch,
       replicaNodes: [...partition.replicas],
       isrNodes: [...partition.isr],
-      eligibleLeaderReplicas: null,
-      lastKnownElr: null,
+      eligibleLeaderReplicas: [],
+      lastKnownElr: [],
       offlineReplicas: [],
     })),
   };

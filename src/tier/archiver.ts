@@ -181,7 +181,7 @@ function archiveRequest(task: ArchiveTask, indexMode: IndexMode): ArchiveRequest
   const final = segments[segments.length - 1];
   if (!first || !final) throw new BrokerError("CHRONIK_INDEXER", "an archive task has no segments");
   return {
-    log: partition.log,
+    walHandle: partition.walHandle,
     topic: partition.topic,
     topicId: partition.topicId,
     partition: partition.index,

@@ -21,7 +21,7 @@ export interface TierPartition {
   readonly internal: boolean;
   readonly damage: unknown;
   /** The engine's handle of this partition's log. */
-  readonly log: number;
+  readonly walHandle: number;
   /** min(high watermark, last stable offset): only what lies below may be archived (D4). */
   readonly archivableEnd: number;
   segments(): readonly WalSegment[];
@@ -60,7 +60,7 @@ export interface ArchiveSummary {
 }
 
 export interface ArchiveRequest {
-  readonly log: number;
+  readonly walHandle: number;
   readonly topic: string;
   readonly topicId: string;
   readonly partition: number;
