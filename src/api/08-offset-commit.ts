@@ -1,7 +1,8 @@
 /**
  * OffsetCommit, v2 to v10: stores consumed positions; answered when they are durable. v2 to v4 may
- * carry a retention time, v6 brought the leader epoch, v7 static members, v9 GROUP_ID_NOT_FOUND (69)
- * for a member of an unknown group (before: ILLEGAL_GENERATION), v10 topic ids instead of names.
+ * carry a retention time, v6 brought the leader epoch, v7 static members, v9 GROUP_ID_NOT_FOUND
+ * (69) for a member of an unknown group (before: ILLEGAL_GENERATION), v10 topic ids instead of
+ * names.
  *
  * Generation −1 is a simple consumer or an administrator: allowed while the group has no members.
  * Topics and partitions that do not exist are refused one by one.
@@ -26,7 +27,7 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
   codec: offsetCommitApi,
   minVersion: 2,
   maxVersion: 10,
-  async handle(context, request: Decoded<OffsetCommitRequest>, version) {
+  async handle(context, request, version) {
     const { groups } = context.services;
     const topics: OffsetCommitResponseTopic[] = [];
     const valid: CommitPartition[] = [];

@@ -1,9 +1,9 @@
 /**
  * OffsetFetch, v1 to v10: committed offsets, of named partitions or (null topics, v2) of all that
  * have one. v2 brought the error of the whole answer, v5 leader epochs, v7 requireStable, v8 many
- * groups at once, v10 topic ids instead of names. No offset is −1, also for a group nobody knows and
- * for a topic that was deleted since. Member id and epoch (v9) only matter to KIP-848 groups, which
- * are not served yet.
+ * groups at once, v10 topic ids instead of names. No offset is −1, also for a group nobody knows
+ * and for a topic that was deleted since. Member id and epoch (v9) only matter to KIP-848 groups,
+ * which are not served yet.
  */
 import type { FetchResult, TopicPartitions } from "../group/api-types.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
@@ -26,7 +26,7 @@ export const offsetFetchHandler: ApiHandler<OffsetFetchRequest, OffsetFetchRespo
   codec: offsetFetchApi,
   minVersion: 1,
   maxVersion: 10,
-  async handle(context, request: Decoded<OffsetFetchRequest>, version) {
+  async handle(context, request, version) {
     const { requireStable } = request;
     if (version >= 8) {
       const fetched = request.groups.map((group) =>

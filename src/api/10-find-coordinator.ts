@@ -1,5 +1,5 @@
 /**
- * FindCoordinator, v0 to v6: where the coordinator of a group is. v4 takes many keys at once (KIP-699).
+ * FindCoordinator, v0 to v6: where the coordinator of a group is. v4 takes many keys at once.
  * The first request for a partition of `__consumer_offsets` creates it.
  *
  * Not served: transactional ids (key type 1) and share groups (key type 2). Both are refused with

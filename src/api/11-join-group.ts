@@ -1,10 +1,9 @@
 /**
  * JoinGroup, v0 to v9: joins a classic group and waits for the generation to start. v1 brought the
  * rebalance timeout (before it, the session timeout counts), v4 the two steps (MEMBER_ID_REQUIRED),
- * v5 static members, v7 the protocol type in the answer and a null protocol name, v9 the hint that a
- * returning static leader need not assign. The reason (v8) is not used.
+ * v5 static members, v7 the protocol type in the answer and a null protocol name, v9 the hint that
+ * a returning static leader need not assign. The reason (v8) is not used.
  */
-import type { Decoded } from "../protocol/api-codec.ts";
 import {
   type JoinGroupRequest,
   type JoinGroupResponse,
@@ -16,7 +15,7 @@ export const joinGroupHandler: ApiHandler<JoinGroupRequest, JoinGroupResponse> =
   codec: joinGroupApi,
   minVersion: 0,
   maxVersion: 9,
-  async handle(context, request: Decoded<JoinGroupRequest>, version) {
+  async handle(context, request, version) {
     const { groups } = context.services;
     const { rebalanceTimeoutMs, sessionTimeoutMs } = request;
     const joined = await groups.joinGroup({

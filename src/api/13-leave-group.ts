@@ -1,9 +1,8 @@
 /**
- * LeaveGroup, v0 to v5: takes members out of a group at once. Up to v2 one member, whose error is the
- * answer's; from v3 many, each with its own, also by instance id alone (an administrator removing
- * static members). The reason (v5) is not used.
+ * LeaveGroup, v0 to v5: takes members out of a group at once. Up to v2 one member, whose error is
+ * the answer's; from v3 many, each with its own, also by instance id alone (an administrator
+ * removing static members). The reason (v5) is not used.
  */
-import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type LeaveGroupRequest,
@@ -16,7 +15,7 @@ export const leaveGroupHandler: ApiHandler<LeaveGroupRequest, LeaveGroupResponse
   codec: leaveGroupApi,
   minVersion: 0,
   maxVersion: 5,
-  async handle(context, request: Decoded<LeaveGroupRequest>, version) {
+  async handle(context, request, version) {
     const { groups } = context.services;
     const { groupId } = request;
     if (version < 3) {

@@ -1,8 +1,7 @@
 /**
- * SyncGroup, v0 to v5: the leader brings the assignment, everyone gets their part once it is durable.
- * v3 brought static members; from v5 the client must name protocol type and protocol.
+ * SyncGroup, v0 to v5: the leader brings the assignment, everyone gets their part once it is
+ * durable. v3 brought static members; from v5 the client must name protocol type and protocol.
  */
-import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type SyncGroupRequest,
@@ -17,7 +16,7 @@ export const syncGroupHandler: ApiHandler<SyncGroupRequest, SyncGroupResponse> =
   codec: syncGroupApi,
   minVersion: 0,
   maxVersion: 5,
-  async handle(context, request: Decoded<SyncGroupRequest>, version) {
+  async handle(context, request, version) {
     const { protocolType, protocolName } = request;
     if (version >= 5 && (protocolType === null || protocolName === null)) {
       return { errorCode: ErrorCode.INCONSISTENT_GROUP_PROTOCOL, assignment: noAssignment };

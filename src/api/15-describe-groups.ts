@@ -1,10 +1,9 @@
 /**
- * DescribeGroups, v0 to v6: state, protocol and members of classic groups. v3 brought the operations
- * the client may do, v4 instance ids, v6 GROUP_ID_NOT_FOUND for what earlier versions call a group in
- * state Dead. Without an authorizer every operation is allowed.
+ * DescribeGroups, v0 to v6: state, protocol and members of classic groups. v3 brought the
+ * operations the client may do, v4 instance ids, v6 GROUP_ID_NOT_FOUND for what earlier versions
+ * call a group in state Dead. Without an authorizer every operation is allowed.
  */
 import type { DescribedGroup } from "../group/api-types.ts";
-import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type DescribeGroupsRequest,
@@ -21,7 +20,7 @@ export const describeGroupsHandler: ApiHandler<DescribeGroupsRequest, DescribeGr
   codec: describeGroupsApi,
   minVersion: 0,
   maxVersion: 6,
-  async handle(context, request: Decoded<DescribeGroupsRequest>, version) {
+  async handle(context, request, version) {
     const { groups } = context.services;
     const described = await Promise.all(request.groups.map((id) => groups.describeGroup(id)));
     const withOperations = request.includeAuthorizedOperations;

@@ -1,9 +1,8 @@
 /**
  * ListGroups, v0 to v5: all groups with their protocol types; v4 brought states and a filter by
- * state, v5 types and a filter by type. Filters ignore case; what matches no name lists nothing. All
- * groups are of type classic.
+ * state, v5 types and a filter by type. Filters ignore case; what matches no name lists nothing.
+ * All groups are of type classic.
  */
-import type { Decoded } from "../protocol/api-codec.ts";
 import {
   type ListGroupsRequest,
   type ListGroupsResponse,
@@ -15,7 +14,7 @@ export const listGroupsHandler: ApiHandler<ListGroupsRequest, ListGroupsResponse
   codec: listGroupsApi,
   minVersion: 0,
   maxVersion: 5,
-  handle(context, request: Decoded<ListGroupsRequest>) {
+  handle(context, request) {
     const { errorCode, groups } = context.services.groups.listGroups();
     const states = filterOf(request.statesFilter);
     const types = filterOf(request.typesFilter);

@@ -2,7 +2,6 @@
  * DeleteGroups, v0 to v3: deletes groups without members, and their offsets; answered when that is
  * durable. v3 brought an error text for each group.
  */
-import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
 import {
   type DeleteGroupsRequest,
@@ -15,7 +14,7 @@ export const deleteGroupsHandler: ApiHandler<DeleteGroupsRequest, DeleteGroupsRe
   codec: deleteGroupsApi,
   minVersion: 0,
   maxVersion: 3,
-  async handle(context, request: Decoded<DeleteGroupsRequest>) {
+  async handle(context, request) {
     const { groups } = context.services;
     const names = [...new Set(request.groupsNames)];
     const results = await Promise.all(

@@ -1,10 +1,9 @@
 /**
- * OffsetDelete, v0: deletes committed offsets; answered when that is durable. Refused for topics the
- * group reads now (GROUP_SUBSCRIBED_TO_TOPIC), and as a whole for a group with members that is not a
- * consumer group. Topics and partitions that do not exist are refused one by one.
+ * OffsetDelete, v0: deletes committed offsets; answered when that is durable. Refused for topics
+ * the group reads now (GROUP_SUBSCRIBED_TO_TOPIC), and as a whole for a group with members that is
+ * not a consumer group. Topics and partitions that do not exist are refused one by one.
  */
 import type { TopicPartitions } from "../group/api-types.ts";
-import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type OffsetDeleteRequest,
@@ -18,7 +17,7 @@ export const offsetDeleteHandler: ApiHandler<OffsetDeleteRequest, OffsetDeleteRe
   codec: offsetDeleteApi,
   minVersion: 0,
   maxVersion: 0,
-  async handle(context, request: Decoded<OffsetDeleteRequest>) {
+  async handle(context, request) {
     const { groups } = context.services;
     const topics: OffsetDeleteResponseTopic[] = [];
     const valid: TopicPartitions[] = [];

@@ -1,4 +1,4 @@
-/** Limits and delays of the group coordinator. Kafka's own settings carry Kafka's name in the comment. */
+/** Limits and delays of the group coordinator; Kafka's own settings carry Kafka's name. */
 export interface GroupConfig {
   /** group.min.session.timeout.ms */
   readonly sessionTimeoutMsMin: number;
@@ -46,3 +46,31 @@ export const groupConfigDefaults: GroupConfig = {
   offsetsRetentionMs: 10_080 * 60_000,
   offsetsRetentionCheckIntervalMs: 600_000,
 };
+
+/** The settings of the `group` section of chronik's configuration. */
+export interface GroupSettings {
+  readonly offsetsRetentionMinutes: number;
+  readonly offsetsRetentionCheckIntervalMs: number;
+  readonly offsetMetadataBytesMax: number;
+  readonly initialRebalanceDelayMs: number;
+  readonly minSessionTimeoutMs: number;
+  readonly maxSessionTimeoutMs: number;
+  readonly maxSize: number;
+}
+
+/** What old clients can be sent: their strings hold 32,767 bytes, three a character at worst. */
+const offsetMetadataBytesCap = 10_922;
+
+/** The coordinator's limits under these settings. */
+export function groupConfigFrom(settings: GroupSettings): GroupConfig {
+  return {
+    ...groupConfigDefaults,
+    sessionTimeoutMsMin: settings.minSessionTimeoutMs,
+    sessionTimeoutMsMax: settings.maxSessionTimeoutMs,
+    initialRebalanceDelayMs: settings.initialRebalanceDelayMs,
+    groupSizeMax: settings.maxSize,
+    offsetMetadataBytesMax: Math.min(settings.offsetMetadataBytesMax, offsetMetadataBytesCap),
+    offsetsRetentionMs: settings.offsetsRetentionMinutes * 60_000,
+    offsetsRetentionCheckIntervalMs: settings.offsetsRetentionCheckIntervalMs,
+  };
+}

@@ -45,7 +45,7 @@ const offsetsTopic = "__consumer_offsets";
 /**
  * The classic group coordinator: consumer groups and their offsets, kept in `__consumer_offsets`.
  * Every answer that reports a change is given after the change is durable. A request that finds its
- * partition loaded is applied before the first await, so requests of one connection keep their order.
+ * partition loaded is applied before the first await, so a connection's requests keep their order.
  */
 export class GroupCoordinator {
   readonly topics: CoordinatorTopics;
@@ -120,6 +120,11 @@ export class GroupCoordinator {
   async joinGroup(request: JoinRequest): Promise<JoinResponse> {
     const { groupId, memberId, sessionTimeoutMs } = request;
     const { sessionTimeoutMsMin, sessionTimeoutMsMax } = this.config;
+    // The request's bytes are borrowed until the first await; what the group keeps is its own.
+    const protocols = request.protocols.map((protocol) => ({
+      name: protocol.name,
+      metadata: protocol.metadata.slice(),
+    }));
     const shard = this.shardOf(groupId);
     const refused = this.refusal(groupId);
     const errorCode = refused !== 0 || shard.isReady ? refused : await shard.becomeReady();
@@ -131,16 +136,13 @@ export class GroupCoordinator {
     if (known === null && memberId !== "") {
       return joinFailure(memberId, ErrorCode.UNKNOWN_MEMBER_ID);
     }
-    const hasRoom = this.hasRoomFor(protocolBytes(request.protocols));
+    // A member that rejoins brings what it had before; only newcomers need room.
+    const isMember = known?.group.state.members.has(memberId) ?? false;
+    const hasRoom = isMember || this.hasRoomFor(protocolBytes(request.protocols));
     const entry = hasRoom ? (known ?? shard.create(groupId)) : null;
     if (entry === null || entry.isDeleting) {
       return joinFailure(memberId, ErrorCode.COORDINATOR_NOT_AVAILABLE);
     }
-    // The request's bytes are only borrowed; what the group keeps is its own.
-    const protocols = request.protocols.map((protocol) => ({
-      name: protocol.name,
-      metadata: protocol.metadata.slice(),
-    }));
     const uuid = this.uuid();
     const answer = shard.ask(entry, "respondJoin", (token) => ({
       ...request,
@@ -155,6 +157,10 @@ export class GroupCoordinator {
 
   /** Answered when the leader's assignment is durable. */
   async syncGroup(request: SyncRequest): Promise<SyncResponse> {
+    const assignments = request.assignments.map((one) => ({
+      memberId: one.memberId,
+      assignment: one.assignment.slice(),
+    }));
     const shard = this.shardOf(request.groupId);
     const refused = this.refusal(request.groupId);
     const errorCode = refused !== 0 || shard.isReady ? refused : await shard.becomeReady();
@@ -164,10 +170,6 @@ export class GroupCoordinator {
     if (entry.isDeleting) return syncFailure(ErrorCode.COORDINATOR_NOT_AVAILABLE);
     const bytes = request.assignments.reduce((sum, one) => sum + one.assignment.length, 0);
     if (!this.hasRoomFor(bytes)) return syncFailure(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-    const assignments = request.assignments.map((one) => ({
-      memberId: one.memberId,
-      assignment: one.assignment.slice(),
-    }));
     const answer = await shard.ask(entry, "respondSync", (token) => ({
       ...request,
       assignments,
@@ -266,8 +268,9 @@ export class GroupCoordinator {
   }
 
   /**
-   * Committed offsets of the named partitions, or (null) of all that have one. `requireStable` waits
-   * for commits that are being written. Offsets of a topic that was deleted since count as none.
+   * Committed offsets of the named partitions, or (null) of all that have one. `requireStable`
+   * waits for commits that are being written. Offsets of a topic that was deleted since count as
+   * none.
    */
   async fetchOffsets(
     groupId: string,

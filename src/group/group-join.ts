@@ -127,7 +127,7 @@ function joinNew(group: GroupState, event: JoinEvent, nowMs: number): void {
   } else if (group.pendingJoin.size >= group.config.pendingMembersMax) {
     refuse(group, event, "", ErrorCode.GROUP_MAX_SIZE_REACHED);
   } else {
-    group.pendingJoin.add(newId);
+    group.addPending(newId);
     const timer = `session/${newId}`;
     group.emit({ kind: "setTimer", timer, delayMs: event.sessionTimeoutMs });
     refuse(group, event, newId, ErrorCode.MEMBER_ID_REQUIRED);

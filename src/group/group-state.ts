@@ -12,7 +12,14 @@ import type {
   PersistToken,
   RequestToken,
 } from "./group-types.ts";
-import { emptyBytes, type Member, memberBytes, metadataOf, voteOf } from "./member.ts";
+import {
+  emptyBytes,
+  type Member,
+  memberBytes,
+  metadataOf,
+  pendingBytes,
+  voteOf,
+} from "./member.ts";
 import { subscribedTopicsOf } from "./subscription.ts";
 
 /** From which states each state may be entered. */
@@ -135,7 +142,14 @@ export class GroupState {
     assert(this.protocolType === protocolType, "one group has one protocol type");
     this.leader ??= member.memberId;
     this.insert(member);
-    this.pendingJoin.delete(member.memberId);
+    this.removePending(member.memberId);
+  }
+
+  /** Hands out an id; its holder is no member before it joins with it. */
+  addPending(memberId: string): void {
+    assert(!this.pendingJoin.has(memberId), `${memberId} was handed out before`);
+    this.pendingJoin.add(memberId);
+    this.sizeBytes += pendingBytes(memberId);
   }
 
   /** Forgets a member or a pending id; its waiting requests must have been answered. */
@@ -150,7 +164,7 @@ export class GroupState {
       const [first] = this.members.keys();
       this.leader = first ?? null;
     }
-    this.pendingJoin.delete(memberId);
+    this.removePending(memberId);
     this.pendingSync.delete(memberId);
   }
 
@@ -274,7 +288,7 @@ export class GroupState {
     );
   }
 
-  /** Each member votes for its first choice among the protocols all offer; ties go to the first vote. */
+  /** Each member votes for its first choice among the shared protocols; ties: the first vote. */
   selectProtocol(): string {
     const candidates = new Set<string>();
     for (const [name, count] of this.protocolCounts) {
@@ -354,6 +368,10 @@ export class GroupState {
     }
     if (this.members.size > 0) this.name = "Stable";
     this.refreshSubscribedTopics();
+  }
+
+  private removePending(memberId: string): void {
+    if (this.pendingJoin.delete(memberId)) this.sizeBytes -= pendingBytes(memberId);
   }
 
   private readSubscribedTopics(): ReadonlySet<string> | null {

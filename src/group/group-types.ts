@@ -1,4 +1,4 @@
-/** What goes into a classic group (events), what comes out (effects), and the form it is stored in. */
+/** What goes into a classic group (events), what comes out (effects), and its stored form. */
 
 export type GroupStateName =
   | "Empty"

@@ -29,8 +29,8 @@ import type {
 import { emptyBytes } from "./member.ts";
 
 /**
- * One classic consumer group: (state, event, time) → new state and effects. Pure: it reads no clock,
- * waits for nothing and touches no log. Rules as in Apache Kafka 4.3's group coordinator.
+ * One classic consumer group: (state, event, time) → new state and effects. Pure: it reads no
+ * clock, waits for nothing and touches no log. Rules as in Apache Kafka 4.3's group coordinator.
  */
 export class ClassicGroup {
   readonly state: GroupState;

@@ -70,6 +70,12 @@ export function memberBytes(member: Member): number {
   );
 }
 
+/** Bytes an id takes that was handed out and not used yet, roughly. */
+export function pendingBytes(memberId: string): number {
+  const fixedBytes = 256;
+  return fixedBytes + 2 * memberId.length;
+}
+
 export function protocolBytes(protocols: readonly MemberProtocol[]): number {
   let bytes = 0;
   for (const protocol of protocols) bytes += 2 * protocol.name.length + protocol.metadata.length;

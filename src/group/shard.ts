@@ -153,8 +153,8 @@ export class GroupShard {
   }
 
   /**
-   * Writes one batch. `done` runs with the outcome when it is durable (or refused), after the `done`
-   * of every earlier write. Resolves with the append's ErrorCode.
+   * Writes one batch. `done` runs with the outcome when it is durable (or refused), after the
+   * `done` of every earlier write. Resolves with the append's ErrorCode.
    */
   write(records: readonly OffsetsRecord[], done: (errorCode: number) => void): Promise<number> {
     const appended = this.append(records);

@@ -276,12 +276,12 @@ export class Partition {
     return this.store.seal();
   }
 
-  /** By the monotonic clock: a jump of the wall clock seals nothing. */
-  async sealIfFirstRecordOlderThan(ageMs: number): Promise<void> {
+  /** Age of the first record not sealed yet, by the monotonic clock: a jump of the wall clock seals
+   * nothing. null where there is none. */
+  unsealedAgeMs(): number | null {
     const active = this.state.segments.active;
-    if (active === null || this.closing) return;
-    const age = this.parts.clock.monotonicMs() - active.firstAppendMonotonicMs;
-    if (age >= ageMs) await this.seal();
+    if (active === null || this.closing) return null;
+    return this.parts.clock.monotonicMs() - active.firstAppendMonotonicMs;
   }
 
   /** Durable when resolved; `archivedTo` is the end of what the registry covers, durably. */

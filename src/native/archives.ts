@@ -56,13 +56,22 @@ export class NativeArchives {
     return (await this.engine.job(job, member)).raw;
   }
 
-  async readToc<Toc>(member: Uint8Array): Promise<Toc> {
-    return (await this.engine.job<{ toc: Toc }>({ op: "read_toc" }, member)).json.toc;
+  /** The table of contents out of its gzip member; `location` is what the registry knows of it. */
+  async readToc<Toc>(
+    member: Uint8Array,
+    location: { position: number; length: number; crc32c: number },
+  ): Promise<Toc> {
+    return (await this.engine.job<{ toc: Toc }>({ op: "read_toc", ...location }, member)).json.toc;
   }
 
-  /** First record with timestamp ≥ `target` (−1: the largest) in whole batches back to back. */
-  async findTime(batches: Uint8Array, target: number): Promise<RecordTime | null> {
-    const job = { op: "find_time", target };
+  /** First record at or past `fromOffset` with timestamp ≥ `target` (−1: the largest) in whole
+   * batches back to back. */
+  async findTime(
+    batches: Uint8Array,
+    target: number,
+    fromOffset: number,
+  ): Promise<RecordTime | null> {
+    const job = { op: "find_time", target, from_offset: fromOffset };
     const { json } = await this.engine.job<{ offset: number; timestamp: number; epoch: number }>(
       job,
       batches,

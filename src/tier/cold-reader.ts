@@ -136,7 +136,8 @@ export class ArchiveReader {
     return this.tocs.get(entry.key, async () => {
       const member = await this.range(entry, entry.tocPosition, entry.tocLength);
       try {
-        return (await this.engine.readToc(member)).chunks;
+        const { tocPosition: position, tocLength: length, tocCrc32c: crc32c } = entry;
+        return (await this.engine.readToc(member, { position, length, crc32c })).chunks;
       } catch (error) {
         throw damaged(entry, errorText(error), error);
       }

@@ -22,7 +22,7 @@ export interface IndexerDeps extends ArchiverDeps {
 }
 
 /** Sealed data beyond which archives are made without an index, so that upload speed and not
- * indexing bounds the WAL (D18): bytes, or time waiting beyond the regular schedule. */
+ * indexing bounds the WAL (D18). */
 const backlogBytesMax = 4 * 1024 ** 3;
 const backlogAgeMsMax = 5 * 60_000;
 
@@ -33,7 +33,7 @@ export class Indexer {
   private readonly deps: IndexerDeps;
   private readonly logger: Logger;
   private readonly archiver: Archiver;
-  private readonly startedAtMs: number;
+  private readonly pendingSince = new WeakMap<TierPartition, { base: number; sinceMs: number }>();
   private readonly totals: { runs: number } & RunTotals = { runs: 0, ...noTotals() };
   private lastRun: RunTotals | null = null;
   private lastRunStartedAtMs: number | null = null;
@@ -46,7 +46,6 @@ export class Indexer {
     this.deps = deps;
     this.logger = deps.logger;
     this.archiver = new Archiver(deps);
-    this.startedAtMs = deps.clock.nowMs();
   }
 
   start(): void {
@@ -139,7 +138,6 @@ export class Indexer {
   private async sealDue(run: RunTotals): Promise<void> {
     const due = partitionsToSeal(
       this.eligible(),
-      this.deps.clock.nowMs(),
       this.config.minSegmentAgeSecs * 1000,
       this.config.intervalSecs * 1000,
     );
@@ -225,20 +223,25 @@ export class Indexer {
     }
   }
 
+  /** Whether sealed data waits beyond D18's limits. Waiting counts from the first run that saw the
+   * partition's data pending: neither time the broker was down nor a clock jump is a backlog. */
   private isBehind(): boolean {
-    const nowMs = this.deps.clock.nowMs();
-    const { intervalSecs, minSegmentAgeSecs } = this.config;
-    const ageMsMax = backlogAgeMsMax + (intervalSecs + minSegmentAgeSecs) * 1000;
+    const nowMs = this.deps.clock.monotonicMs();
     let bytes = 0;
+    let waitedMs = 0;
     for (const partition of this.eligible()) {
-      for (const segment of pendingSegments(partition, this.archivedEnd(partition))) {
-        bytes += segment.bytes;
-        // Time the broker was down is not a backlog.
-        const waitingSinceMs = Math.max(segment.firstAppendMs, this.startedAtMs);
-        if (nowMs - waitingSinceMs > ageMsMax) return true;
+      const segments = pendingSegments(partition, this.archivedEnd(partition));
+      const oldest = segments[0];
+      if (!oldest) {
+        this.pendingSince.delete(partition);
+        continue;
       }
+      bytes += segments.reduce((sum, segment) => sum + segment.bytes, 0);
+      const seen = this.pendingSince.get(partition);
+      if (seen?.base === oldest.base) waitedMs = Math.max(waitedMs, nowMs - seen.sinceMs);
+      else this.pendingSince.set(partition, { base: oldest.base, sinceMs: nowMs });
     }
-    return bytes > backlogBytesMax;
+    return bytes > backlogBytesMax || waitedMs > backlogAgeMsMax;
   }
 
   private *eligible(): Generator<TierPartition> {

@@ -20,11 +20,14 @@ export interface TierPartition {
   readonly index: number;
   readonly internal: boolean;
   readonly damage: unknown;
-  /** The engine's handle of this partition's WAL. */
+  /** The engine's handle of this partition's log. */
   readonly walHandle: number;
   /** min(high watermark, last stable offset): only what lies below may be archived (D4). */
   readonly archivableEnd: number;
   segments(): readonly WalSegment[];
+  /** Milliseconds since the first record that is not sealed yet was appended, by the monotonic
+   * clock; null where there is none. A jump of the wall clock neither seals nor delays. */
+  unsealedAgeMs(): number | null;
   /** Rotates the active segment; resolves once it is sealed on disk. */
   seal(): Promise<void>;
   /** Writes a durable checkpoint that records `archivedTo` (exclusive). */
@@ -45,6 +48,7 @@ export interface ArchiveSummary {
   readonly batchesSha256: string;
   readonly tocPosition: number;
   readonly tocLength: number;
+  readonly tocCrc32c: number;
   readonly base: number;
   readonly last: number;
   readonly records: number;
@@ -77,6 +81,13 @@ export interface ArchiveIdentity {
   readonly batchesSha256: string;
 }
 
+/** Where an archive's table of contents lies; `crc32c` is of what its member holds. */
+export interface TocLocation {
+  readonly position: number;
+  readonly length: number;
+  readonly crc32c: number;
+}
+
 /** One chunk of an archive's table of contents. */
 export interface TocChunk {
   readonly position: number;
@@ -101,7 +112,8 @@ export interface ArchiveEngine {
   ): Promise<ArchiveSummary>;
   /** Identity from an archive's manifest. */
   manifest(path: string): Promise<ArchiveIdentity>;
-  readToc(member: Uint8Array): Promise<{ chunks: readonly TocChunk[] }>;
+  /** Parses the table of contents out of its gzip member, checked against its crc. */
+  readToc(member: Uint8Array, location: TocLocation): Promise<{ chunks: readonly TocChunk[] }>;
   inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array>;
   /** First record at or past `fromOffset` with timestamp >= target; with target -1 the one with the
    * largest timestamp. */

@@ -16,20 +16,15 @@ const archivesPerSecondMax = 10;
  * oldest first, and no more than ten archives a second would need. */
 export function partitionsToSeal(
   partitions: Iterable<TierPartition>,
-  nowMs: number,
   minAgeMs: number,
   intervalMs: number,
 ): TierPartition[] {
-  const due: { partition: TierPartition; firstAppendMs: number }[] = [];
+  const due: { partition: TierPartition; ageMs: number }[] = [];
   for (const partition of partitions) {
-    const active = partition.segments().findLast((segment) => !segment.sealed);
-    if (!active || active.records === 0) continue;
-    // A clock that jumped back makes an age negative; such a segment is not old.
-    if (nowMs - active.firstAppendMs >= minAgeMs) {
-      due.push({ partition, firstAppendMs: active.firstAppendMs });
-    }
+    const ageMs = partition.unsealedAgeMs();
+    if (ageMs !== null && ageMs >= minAgeMs) due.push({ partition, ageMs });
   }
-  due.sort((a, b) => a.firstAppendMs - b.firstAppendMs);
+  due.sort((a, b) => b.ageMs - a.ageMs);
   const most = Math.max(300, Math.floor((archivesPerSecondMax * intervalMs) / 1000));
   return due.slice(0, most).map((entry) => entry.partition);
 }

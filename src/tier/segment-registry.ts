@@ -19,6 +19,7 @@ export interface SegmentEntry {
   readonly sha256: string;
   readonly tocPosition: number;
   readonly tocLength: number;
+  readonly tocCrc32c: number;
   readonly documents: number;
   readonly index: string;
   readonly createdMs: number;

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { groupConfigDefaults } from "../../src/group/config.ts";
 import { ClassicGroup } from "../../src/group/group.ts";
 import type { GroupEffect, GroupEvent, MemberProtocol } from "../../src/group/group-types.ts";
-import { memberBytes } from "../../src/group/member.ts";
+import { memberBytes, pendingBytes } from "../../src/group/member.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { encodeSubscription } from "../transcripts/group/runner.ts";
 
@@ -237,7 +237,12 @@ class World {
     const { state } = this.group;
     const members = [...state.members.values()];
     expect(state.awaitingJoinCount).toBe(members.filter((one) => one.joinRequest !== null).length);
-    expect(state.sizeBytes).toBe(members.reduce((sum, one) => sum + memberBytes(one), 0));
+    expect(state.sizeBytes).toBe(
+      [...members.map(memberBytes), ...[...state.pendingJoin].map(pendingBytes)].reduce(
+        (sum, bytes) => sum + bytes,
+        0,
+      ),
+    );
     expect(state.leader === null).toBe(members.length === 0);
     if (state.leader !== null) expect(state.members.has(state.leader)).toBe(true);
     const statics = members.filter((one) => one.groupInstanceId !== null);

@@ -143,7 +143,7 @@ export class Harness {
       session: { id: 1, listener: "plain", clientHost: "/127.0.0.1", clientId },
       services: { groups: this.groups },
     } as unknown as RequestContext;
-    const pending = handler.handle(context, decoded as Req, version);
+    const pending = handler.handle(context, decoded, version);
     // The frame's buffer is reused once the handler has returned.
     requestBytes.fill(255);
     const response = await pending;

@@ -6,6 +6,8 @@ import { javaHash, partitionForGroup } from "../../src/group/partition-hash.ts";
 import { decodeRecord, encodeGroup, encodeOffset } from "../../src/group/records.ts";
 import { ProtocolError } from "../../src/lib/errors.ts";
 import { uuidFromBytes, zeroUuid } from "../../src/protocol/uuid.ts";
+import kafkaRecords from "../golden/group-records.json" with { type: "json" };
+import { Harness, MemoryOffsetsLog, MemoryTopics } from "./harness.ts";
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "hex"));
@@ -159,9 +161,48 @@ test("every offset comes back as it was", () => {
 test("groups go to the partitions Kafka puts them in", () => {
   // Values of java.lang.String.hashCode.
   expect(javaHash("")).toBe(0);
-  expect(javaHash("my-group")).toBe(javaHash("my-group") | 0);
   expect(javaHash("Hello, World!")).toBe(1498789909);
   expect(javaHash("polygenelubricants")).toBe(-2147483648);
   expect(partitionForGroup("polygenelubricants", 50)).toBe(0);
   expect(partitionForGroup("Hello, World!", 50)).toBe(9);
+});
+
+test("what Kafka 4.3.1 wrote is written the same, and its group comes back", async () => {
+  const log = new MemoryOffsetsLog();
+  const groupIds = new Set<string>();
+  const seen = { offset: 0, group: 0, other: 0 };
+  for (const record of kafkaRecords) {
+    const key = bytes(record.key);
+    const value = record.value === null ? null : bytes(record.value);
+    log.durable.push({ key, value, timestamp: 0 });
+    const decoded = decodeRecord(key, value);
+    seen[decoded.kind]++;
+    if (decoded.kind === "other") continue;
+    groupIds.add(decoded.groupId);
+    const { groupId } = decoded;
+    const again =
+      decoded.kind === "group"
+        ? encodeGroup(groupId, decoded.value, 0)
+        : encodeOffset(groupId, decoded.topic, decoded.partition, decoded.value, 0);
+    expect([hex(again.key), again.value && hex(again.value)]).toEqual([record.key, record.value]);
+  }
+  expect(seen.offset).toBeGreaterThan(0);
+  expect(seen.group).toBeGreaterThan(0);
+  expect(seen.other).toBeGreaterThan(0);
+
+  // As a broker finds it that starts at three moments of that log: joined, left, deleted.
+  const states: string[] = [];
+  const wrote = log.durable.findIndex((one) => one.value !== null && one.key[1] === 1);
+  const deleted = log.durable.findIndex((one) => one.value === null && one.key[1] === 2);
+  for (const count of [wrote, deleted - 3, deleted + 1]) {
+    const topics = new MemoryTopics(1);
+    topics.log(0).durable.push(...log.durable.slice(0, count));
+    await topics.offsetsLog(0);
+    const world = new Harness({}, topics);
+    await world.groups.start();
+    expect(world.problems).toEqual([]);
+    const described = await world.groups.describeGroup("golden-classic");
+    states.push(`${described.state} ${described.protocolType} ${described.members.length}`);
+  }
+  expect(states).toEqual(["Stable consumer 1", "Empty consumer 0", "Dead  0"]);
 });

@@ -19,6 +19,7 @@ export class FakePartition implements TierPartition {
   readonly internal = false;
   damage: unknown = null;
   readonly walHandle: number;
+  unsealedAge: number | null = null;
   archivableEnd: number;
   wal: WalSegment[];
   journal: string[] = [];
@@ -34,7 +35,12 @@ export class FakePartition implements TierPartition {
     return this.wal;
   }
 
+  unsealedAgeMs(): number | null {
+    return this.unsealedAge;
+  }
+
   seal(): Promise<void> {
+    this.unsealedAge = null;
     this.journal.push("seal");
     this.wal = this.wal.map((s) => ({ ...s, sealed: true }));
     return Promise.resolve();
@@ -128,6 +134,7 @@ export class FakeArchives implements ArchiveEngine {
       batchesSha256,
       tocPosition: 0,
       tocLength: 1,
+    tocCrc32c: 0,
       base,
       last,
       records: last - base + 1,

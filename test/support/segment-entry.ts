@@ -22,6 +22,7 @@ export function segmentEntry(
     sha256: "0".repeat(64),
     tocPosition: 900,
     tocLength: 50,
+    tocCrc32c: 0,
     documents: 0,
     index: "full",
     createdMs: 0,

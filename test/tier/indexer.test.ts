@@ -66,6 +66,7 @@ async function world(partition: FakePartition, over: { deleteAfterIndex?: boolea
 
 test("seals, archives, registers, then checkpoints, then releases: in that order", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9, { sealed: false })] });
+  partition.unsealedAge = 15_000;
   const { indexer, registry, files } = await world(partition);
   const run = await indexer.run();
   expect(partition.journal).toEqual(["seal", "checkpoint 10", "release 1"]);
@@ -82,6 +83,7 @@ test("seals, archives, registers, then checkpoints, then releases: in that order
 
 test("five ticks on an idle topic create nothing", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9, { sealed: false })] });
+  partition.unsealedAge = 15_000;
   const { indexer, engine, files } = await world(partition);
   await indexer.run();
   for (let tick = 0; tick < 5; tick++) await indexer.run();
@@ -113,8 +115,9 @@ test("an object that fails verification is not registered and the WAL stays", as
 test("a registry entry that is not durable releases nothing", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, journal } = await world(partition);
-  journal.failNext = new Error("disk full");
+  journal.failing = true;
   await indexer.run();
+  journal.failing = false;
   expect(partition.journal).toEqual([]);
   await indexer.run();
   expect(partition.journal).toEqual(["checkpoint 10", "release 1"]);
@@ -174,6 +177,22 @@ test("only what lies below the archivable end is archived; the rest counts as pe
   expect(indexer.stats().pending).toEqual({ sealed_segments: 1, records: 10, bytes: 100 });
 });
 
+test("data that waits too long is archived without an index, so that the WAL is bounded", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, store, registry, clock } = await world(partition);
+  store.failPuts = true;
+  await indexer.run();
+  clock.advance(4 * 60_000);
+  await indexer.run();
+  clock.advance(2 * 60_000);
+  store.failPuts = false;
+  await indexer.run();
+  expect(registry.segments("id-t", 0)[0]?.index).toBe("pending");
+  partition.wal = [segment(2, 10, 19)];
+  await indexer.run();
+  expect(registry.segments("id-t", 0)[1]?.index).toBe("full");
+});
+
 test("start ticks on the interval and stop ends it", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, clock } = await world(partition);
@@ -207,6 +226,7 @@ function registryEntry(base: number, last: number) {
     ...object,
     tocPosition: 0,
     tocLength: 1,
+    tocCrc32c: 0,
     documents: 0,
     index: "full",
     createdMs: 0,

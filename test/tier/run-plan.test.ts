@@ -26,25 +26,27 @@ function partition(index: number, segments: WalSegment[], archivableEnd = 1e9): 
   return new FakePartition({ index, segments, archivableEnd });
 }
 
-test("seals what is old enough, oldest first; never an empty, young or future segment", () => {
-  const active = { sealed: false };
+function aged(index: number, ageMs: number | null): TierPartition {
+  const made = new FakePartition({ index, segments: [segment(1, 0, 9, { sealed: false })] });
+  made.unsealedAge = ageMs;
+  return made;
+}
+
+test("seals what is old enough, oldest first; never a young one or one without records", () => {
   const partitions = [
-    partition(0, [segment(1, 0, 9, { ...active, firstAppendMs: 95_000 })]),
-    partition(1, [segment(1, 0, 9, { ...active, firstAppendMs: 50_000 })]),
-    partition(2, [segment(1, 0, 9, { ...active, firstAppendMs: 40_000 })]),
-    partition(3, [segment(1, 0, 9, { ...active, firstAppendMs: 900_000 })]),
-    partition(4, [segment(1, 0, -1, { ...active, records: 0, firstAppendMs: 0 })]),
-    partition(5, [segment(1, 0, 9)]),
+    aged(0, 5_000),
+    aged(1, 50_000),
+    aged(2, 60_000),
+    aged(3, null),
+    aged(4, 10_000),
   ];
-  const due = partitionsToSeal(partitions, 100_000, 10_000, 30_000);
-  expect(due.map((p) => p.index)).toEqual([2, 1]);
+  const due = partitionsToSeal(partitions, 10_000, 30_000);
+  expect(due.map((p) => p.index)).toEqual([2, 1, 4]);
 });
 
 test("stretches the age limit above 300 due partitions", () => {
-  const many = Array.from({ length: 1000 }, (_, i) =>
-    partition(i, [segment(1, 0, 9, { sealed: false, firstAppendMs: i })]),
-  );
-  const due = partitionsToSeal(many, 1e6, 10_000, 30_000);
+  const many = Array.from({ length: 1000 }, (_, i) => aged(i, 1e6 - i));
+  const due = partitionsToSeal(many, 10_000, 30_000);
   expect(due).toHaveLength(300);
   expect(due[0]?.index).toBe(0);
 });

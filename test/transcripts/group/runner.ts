@@ -260,7 +260,8 @@ function snapshotText(snapshot: GroupSnapshot): string {
     return `${member.memberId}:${topicsText(member.subscription)}="${assignment}"`;
   });
   const { generationId, protocolType, protocolName, leader } = snapshot;
-  return `gen ${generationId} ${protocolType}/${protocolName} leader ${leader} [${members.join(" ")}]`;
+  const protocol = `${protocolType}/${protocolName}`;
+  return `gen ${generationId} ${protocol} leader ${leader} [${members.join(" ")}]`;
 }
 
 function topicsText(metadata: Uint8Array): string {
