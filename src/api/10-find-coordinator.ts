@@ -28,7 +28,8 @@ export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoor
       return { coordinators };
     }
     const { key: _key, ...found } = await find(context, keyType, request.key ?? "");
-    return found;
+    // The text Kafka sends in these versions where nothing is wrong.
+    return found.errorCode === ErrorCode.NONE ? { ...found, errorMessage: "NONE" } : found;
   },
 };
 

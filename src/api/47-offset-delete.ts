@@ -19,7 +19,8 @@ export const offsetDeleteHandler: ApiHandler<OffsetDeleteRequest, OffsetDeleteRe
   maxVersion: 0,
   async handle(context, request) {
     const { groups } = context.services;
-    const topics: OffsetDeleteResponseTopic[] = [];
+    /** By name: a topic that is asked for twice is answered once, with the partitions of both. */
+    const topics = new Map<string, OffsetDeleteResponseTopic>();
     const valid: TopicPartitions[] = [];
     /** The answers that the deletion itself decides, in the order of `valid`. */
     const open: { errorCode: number }[] = [];
@@ -37,7 +38,9 @@ export const offsetDeleteHandler: ApiHandler<OffsetDeleteRequest, OffsetDeleteRe
         return answer;
       });
       if (existing.length > 0) valid.push({ topic: name, partitions: existing });
-      topics.push({ name, partitions: answers });
+      const topic = topics.get(name) ?? { name, partitions: [] };
+      topic.partitions.push(...answers);
+      topics.set(name, topic);
     }
     const deleted = await groups.deleteOffsets(request.groupId, valid);
     if (deleted.errorCode !== ErrorCode.NONE) {
@@ -46,6 +49,6 @@ export const offsetDeleteHandler: ApiHandler<OffsetDeleteRequest, OffsetDeleteRe
     for (const [index, answer] of open.entries()) {
       answer.errorCode = deleted.partitions[index]?.errorCode ?? ErrorCode.UNKNOWN_SERVER_ERROR;
     }
-    return { errorCode: ErrorCode.NONE, throttleTimeMs: 0, topics };
+    return { errorCode: ErrorCode.NONE, throttleTimeMs: 0, topics: [...topics.values()] };
   },
 };

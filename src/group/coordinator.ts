@@ -322,7 +322,7 @@ export class GroupCoordinator {
   /** Deletes an empty group with its offsets; resolves with an ErrorCode. */
   async deleteGroup(groupId: string): Promise<number> {
     const shard = this.shardOf(groupId);
-    const refused = this.refusal(groupId);
+    const refused = this.refusal(groupId, "emptyIdIsFine");
     const errorCode = refused !== 0 || shard.isReady ? refused : await shard.becomeReady();
     if (errorCode !== ErrorCode.NONE) return errorCode;
     const entry = shard.find(groupId);
@@ -345,7 +345,7 @@ export class GroupCoordinator {
 
   async describeGroup(groupId: string): Promise<DescribedGroup> {
     const shard = this.shardOf(groupId);
-    const refused = this.refusal(groupId);
+    const refused = this.refusal(groupId, "emptyIdIsFine");
     const errorCode = refused !== 0 || shard.isReady ? refused : await shard.becomeReady();
     if (errorCode !== ErrorCode.NONE) return undescribedGroup(groupId, errorCode);
     const entry = shard.find(groupId);
