@@ -240,7 +240,10 @@ pub fn read_toc(archive_bytes: u64, raw: &[u8]) -> Result<Output, JobError> {
             raw.get(start..end)
         })
         .ok_or_else(|| {
-            let text = format!("the TOC begins at {}, the bytes at {tail_at}", location.position);
+            let text = format!(
+                "the TOC begins at {}, the bytes at {tail_at}",
+                location.position
+            );
             JobError::new(Status::OutOfRange, text)
         })?;
     let toc = crate::archive::read_toc(member, &location)?;

@@ -189,7 +189,9 @@ pub fn read_time(
     let mut next = from;
     loop {
         let hit = find_batch_by_time(&core.wal, &log, next, limit, target)?;
-        let Some(hit) = hit else { return Ok(time_answer(None)) };
+        let Some(hit) = hit else {
+            return Ok(time_answer(None));
+        };
         if let Some(found) = locate_time(&hit.batch, target)? {
             return Ok(time_answer(Some(found)));
         }

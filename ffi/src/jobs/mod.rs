@@ -204,7 +204,10 @@ impl Job {
     pub fn is_heavy(&self) -> bool {
         matches!(
             self,
-            Job::RemoveDir { .. } | Job::BuildArchive(_) | Job::VerifyArchive { .. } | Job::Clean(_)
+            Job::RemoveDir { .. }
+                | Job::BuildArchive(_)
+                | Job::VerifyArchive { .. }
+                | Job::Clean(_)
         )
     }
 }
@@ -244,9 +247,12 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
             offset_limit,
             batches_max,
         } => log::read_headers(core, log, from_offset, offset_limit, batches_max),
-        Job::ReadTime { log, from_offset, offset_limit, target } => {
-            log::read_time(core, log, from_offset, offset_limit, target)
-        }
+        Job::ReadTime {
+            log,
+            from_offset,
+            offset_limit,
+            target,
+        } => log::read_time(core, log, from_offset, offset_limit, target),
         Job::Clean(clean) => log::clean(core, &clean),
         Job::BuildArchive(build) => archive::build(core, build),
         Job::VerifyArchive { path, expected } => archive::verify(core, &path, expected),
@@ -257,7 +263,9 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
         Job::FindTime { target } => Ok(batch::time_answer(batch::locate_time(raw, target)?)),
         Job::Validate => batch::validate(raw),
         Job::Decompress { codec, bytes_max } => {
-            let codec = codec.as_str().map_or_else(|| codec.to_string(), str::to_owned);
+            let codec = codec
+                .as_str()
+                .map_or_else(|| codec.to_string(), str::to_owned);
             batch::decompress(&codec, bytes_max, raw)
         }
         Job::WriteFile { path } => file::write_file(core, &path, raw),

@@ -11,6 +11,7 @@ pub mod index;
 pub mod log;
 pub mod read;
 pub mod recovery;
+mod rewrite;
 pub mod scan;
 pub mod segment;
 pub mod truncate;
