@@ -54,11 +54,21 @@ const clientData = [
 /** Records of __consumer_offsets: offsets, classic groups and consumer groups. */
 const coordinatorRecord = /^(LegacyOffsetCommit|OffsetCommit|GroupMetadata|ConsumerGroup)/;
 
+/** What decides the text of a message's file. */
+const emitters = [
+  "emit-decoder.ts",
+  "emit-encoder.ts",
+  "emit-files.ts",
+  "emit-message.ts",
+  "lines.ts",
+  "schema.ts",
+  "shape.ts",
+];
+
 function generatorHash(): string {
   const hash = createHash("sha256");
   const folder = join(import.meta.dir, "generate");
-  hash.update(readFileSync(import.meta.path));
-  for (const file of readdirSync(folder).sort()) hash.update(readFileSync(join(folder, file)));
+  for (const file of emitters) hash.update(readFileSync(join(folder, file)));
   return hash.digest("hex").slice(0, 16);
 }
 
@@ -156,8 +166,11 @@ function check(files: ReadonlyMap<string, string>): number {
     const file = join(root, path);
     if (!existsSync(file) || readFileSync(file, "utf8") !== text) drifted.push(path);
   }
-  for (const path of drifted) console.error(`differs from what generate writes: ${path}`);
-  if (drifted.length > 0) return 1;
+  if (drifted.length > 0) {
+    const shown = drifted.slice(0, 5).join(", ");
+    console.error(`${drifted.length} files differ from what generate writes: ${shown} …`);
+    return 1;
+  }
   console.log(`${files.size} generated files are fresh`);
   return 0;
 }

@@ -1,6 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { compile, sha256 } from "./build.ts";
+import { compile, sha256 } from "./compile.ts";
 import { buildLibrary, installPackages } from "./setup.ts";
 import { bun, exists, heading, libraryPath, main, must, root } from "./support.ts";
 

@@ -59,8 +59,8 @@ export function checkTogether(
   }
   if (config.group.minSessionTimeoutMs > config.group.maxSessionTimeoutMs) {
     fail(
-      `group.min_session_timeout_ms (${config.group.minSessionTimeoutMs}) must not be larger than ` +
-        `group.max_session_timeout_ms (${config.group.maxSessionTimeoutMs})`,
+      `group.min_session_timeout_ms (${config.group.minSessionTimeoutMs}) must not be larger ` +
+        `than group.max_session_timeout_ms (${config.group.maxSessionTimeoutMs})`,
     );
   }
 }

@@ -246,6 +246,22 @@ export const settings = {
     max: 2 * GiB - 1,
     doc: "Most bytes that one compressed batch may unpack to",
   }),
+  "limits.readBytesMax": bytes({
+    default: 256 * MiB,
+    min: MiB,
+    doc: "Bytes that fetches of all connections read at a time",
+  }),
+  "limits.inFlightRequestsPerConnectionMax": integer({
+    default: 64,
+    min: 1,
+    max: 10_000,
+    doc: "Requests one connection may have in flight before it is not read from",
+  }),
+  "limits.frameMsMax": integer({
+    default: 60_000,
+    min: 1_000,
+    doc: "Milliseconds one request may take to arrive once its first byte is there",
+  }),
   "limits.fetchWaitersMax": integer({
     default: 20_000,
     min: 1,
@@ -461,7 +477,7 @@ export type SettingPath = keyof typeof settings;
 type Section = SettingPath extends infer P ? (P extends `${infer S}.${string}` ? S : never) : never;
 type ValueOf<P extends SettingPath> = (typeof settings)[P]["default"];
 
-/** Settings as given or by default, each checked on its own; `Config` adds what follows from them. */
+/** Settings as given or by default, each checked on its own; `Config` adds what follows. */
 export type Values = {
   readonly [P in SettingPath as P extends `${string}.${string}` ? never : P]: ValueOf<P>;
 } & {

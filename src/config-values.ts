@@ -1,7 +1,7 @@
 /** A value as it stands in a file, a variable or a flag, before it is checked. */
 export type RawValue = string | number | bigint | boolean | readonly RawValue[];
 
-/** Where a socket listens: a host (no brackets around IPv6) and a port; port 0 means any free one. */
+/** Where a socket listens: a host (IPv6 without brackets) and a port; 0 means any free one. */
 export interface Address {
   readonly host: string;
   readonly port: number;

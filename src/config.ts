@@ -13,7 +13,7 @@ import { paths, type SettingPath, settings, type Values } from "./config-setting
 import { type RawValue, type Setting, toBoolean, toInteger } from "./config-values.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
 
-/** Everything the broker is told, frozen. Relative folders are resolved; every limit has its unit. */
+/** Everything the broker is told, frozen. Relative folders are resolved. */
 export interface Config extends Values {
   /** The address that clients are told; port null means the port actually bound. */
   readonly advertised: Advertised;

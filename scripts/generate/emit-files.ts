@@ -1,9 +1,10 @@
 /** Puts emitted messages and tables into files: path from the project's root → text. */
 import { createHash } from "node:crypto";
-import { MessageEmitter, type Uses } from "./emit-message.ts";
+import { MessageEmitter } from "./emit-message.ts";
 import type { KafkaError } from "./errors.ts";
 import { clientsVersion } from "./jars.ts";
 import { type Field, type FieldType, type Message, openEnd, type Versions } from "./schema.ts";
+import type { Uses } from "./shape.ts";
 
 export interface Api {
   readonly key: number;
@@ -232,6 +233,8 @@ export function schemasFile(messages: readonly Message[]): [string, string] {
     default: field.explicitDefault,
     ignorable: field.ignorable ? true : undefined,
   });
+  const known = (field: Field, { valid }: Message) =>
+    field.versions !== null && field.versions.lo <= valid.hi && field.versions.hi >= valid.lo;
   const rows = messages.map((message) =>
     JSON.stringify({
       name: message.name,
@@ -240,7 +243,10 @@ export function schemasFile(messages: readonly Message[]): [string, string] {
       valid: range(message.valid),
       flexible: range(message.flexible),
       structs: Object.fromEntries(
-        message.structs.map((struct) => [struct.name, struct.fields.map(fieldOf)]),
+        message.structs.map((struct) => [
+          struct.name,
+          struct.fields.filter((field) => known(field, message)).map(fieldOf),
+        ]),
       ),
     }),
   );

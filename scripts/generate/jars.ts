@@ -28,7 +28,8 @@ export const loggingJar: Jar = { group: "org.slf4j", artifact: "slf4j-api", vers
 
 /** Path of the jar; null when it is neither in the local repository nor to be had through mvn. */
 export function findJar(jar: Jar): string | null {
-  const repository = process.env["MAVEN_REPOSITORY"] ?? join(homedir(), ".m2", "repository");
+  const { MAVEN_REPOSITORY } = process.env;
+  const repository = MAVEN_REPOSITORY ?? join(homedir(), ".m2", "repository");
   const path = join(
     repository,
     ...jar.group.split("."),

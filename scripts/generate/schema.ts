@@ -13,6 +13,7 @@ export type Primitive =
   | "int32"
   | "uint32"
   | "int64"
+  | "bigInt64"
   | "float64"
   | "string"
   | "uuid"
@@ -90,6 +91,7 @@ const primitives: readonly string[] = [
   "int32",
   "uint32",
   "int64",
+  "bigInt64",
   "float64",
   "string",
   "uuid",
@@ -138,12 +140,15 @@ export function parseMessage(text: string): Message | null {
 /** Variables of the emitted functions. */
 const taken = ["r", "w", "m", "n", "version", "flexible", "tag", "tags", "outer", "start", "item"];
 
+/** int64 fields that use all 64 bits, which a number cannot hold; see src/protocol/int64.ts. */
+const wideFields = ["metadataHash"];
+
 function parseField(raw: RawField, nameOf: (struct: string) => string): Field {
   const name = raw.name.charAt(0).toLowerCase() + raw.name.slice(1);
   return {
     name,
     local: taken.includes(name) ? `${name}Value` : name,
-    type: parseType(raw.type, nameOf),
+    type: parseType(wideFields.includes(name) ? "bigInt64" : raw.type, nameOf),
     versions: parseVersions(raw.versions),
     nullable: parseVersions(raw.nullableVersions),
     tagged: parseVersions(raw.taggedVersions),
@@ -162,8 +167,9 @@ function parseType(text: string, nameOf: (struct: string) => string): FieldType 
 
 function parseDefault(raw: RawField): Field["explicitDefault"] {
   const value = raw.default;
-  if (value === undefined) return undefined;
-  if (value === null || value === "null") return null;
+  // Kafka's own generator takes a bare null for "none given"; only the word makes null the default.
+  if (value === undefined || value === null) return undefined;
+  if (value === "null") return null;
   switch (raw.type) {
     case "bool":
       return String(value) === "true";

@@ -18,7 +18,7 @@ import type { Reader } from "./reader.ts";
 import type { Writer } from "./writer.ts";
 
 /** A struct as decoders return it: no optional field, at any depth. */
-export type Decoded<T> = T extends string | number | boolean | null | Uint8Array
+export type Decoded<T> = T extends string | number | bigint | boolean | null | Uint8Array
   ? T
   : T extends readonly (infer Item)[]
     ? Decoded<Item>[]

@@ -2,6 +2,7 @@
  * Kafka's int64 as a JavaScript number. It saturates: beyond ±(2^53 − 1) a read gives
  * ±Number.MAX_SAFE_INTEGER, and writing those two writes Long.MAX_VALUE and Long.MIN_VALUE.
  * Offsets, timestamps and producer ids never get there; Long.MAX_VALUE as a sentinel survives.
+ * Where Kafka uses all 64 bits (a hash), the generated field is a bigint instead.
  */
 import { AssertionError } from "../lib/assert.ts";
 
@@ -13,7 +14,6 @@ const highUnsafe = 0x20_0000;
 export function readInt64(view: DataView, at: number): number {
   const high = view.getInt32(at);
   if (high >= highUnsafe) return maxSafe;
-  if (high < -highUnsafe) return -maxSafe;
   return Math.max(high * high32 + view.getUint32(at + 4), -maxSafe);
 }
 

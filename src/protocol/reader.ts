@@ -70,6 +70,11 @@ export class Reader {
     return readInt64(this.view, this.take(8));
   }
 
+  /** All 64 bits, for the few fields that use them. */
+  bigInt64(): bigint {
+    return this.view.getBigInt64(this.take(8));
+  }
+
   float64(): number {
     return this.view.getFloat64(this.take(8));
   }
@@ -177,6 +182,11 @@ export class Reader {
   /** Presence byte of a nullable struct. */
   present(): boolean {
     return this.int8() >= 0;
+  }
+
+  /** The same inside a tagged field, where it is 0 or 1. */
+  presentTagged(): boolean {
+    return this.unsignedVarint() > 0;
   }
 
   /** Number of tagged fields that follow; each takes two bytes or more. */

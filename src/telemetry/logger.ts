@@ -197,7 +197,7 @@ function quoted(value: string | number | boolean | null): string {
   return /^[^\s"=\\\p{Cc}]+$/u.test(text) ? text : JSON.stringify(text);
 }
 
-/** One line stays one line, and colours of a terminal do nothing: control characters are escaped. */
+/** One line stays one line, and a terminal's colours do nothing: control characters are escaped. */
 function plain(text: string): string {
   return text.replace(/\p{Cc}/gu, (character) => JSON.stringify(character).slice(1, -1));
 }

@@ -19,9 +19,9 @@ function root(format: "text" | "json" = "text", levels = "info") {
 describe("text", () => {
   test("time, level, component, message, fields", () => {
     const { logs, lines } = root();
-    logs.logger("indexer").info("uploaded", { key: "a/b.tar.gz", bytes: 12, ok: true, none: null });
+    logs.logger("tier").info("uploaded", { key: "a/b.tar.gz", bytes: 12, ok: true, none: null });
     expect(lines).toEqual([
-      "2023-11-14T22:13:20.000Z INFO  indexer: uploaded key=a/b.tar.gz bytes=12 ok=true none=null\n",
+      "2023-11-14T22:13:20.000Z INFO  tier: uploaded key=a/b.tar.gz bytes=12 ok=true none=null\n",
     ]);
   });
   test("a value that could be mistaken is quoted, one that is absent left out", () => {

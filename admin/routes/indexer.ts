@@ -1,0 +1,14 @@
+import type { Hono } from "hono";
+import type { AdminView } from "../view.ts";
+
+/** The WAL indexer's figures, and a run on demand (answers when the run has ended). */
+export function indexerRoutes(app: Hono, view: AdminView): void {
+  app.get("/admin/indexer/stats", (c) => c.json(view.indexerStats()));
+  app.post("/admin/indexer/run", async (c) => {
+    const run = view.runIndexer();
+    if (!run) {
+      return c.json({ error: "WAL indexing is off; start without --no-wal-indexing" }, 409);
+    }
+    return c.json({ run: await run });
+  });
+}

@@ -1,0 +1,55 @@
+/**
+ * FindCoordinator, v0 to v6: where the coordinator of a group is. v4 takes many keys at once.
+ * The first request for a partition of `__consumer_offsets` creates it.
+ *
+ * Not served: transactional ids (key type 1) and share groups (key type 2). Both are refused with
+ * INVALID_REQUEST, which no client retries.
+ */
+import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
+import {
+  type FindCoordinatorRequest,
+  type FindCoordinatorResponse,
+  type FindCoordinatorResponseCoordinator,
+  findCoordinatorApi,
+} from "../protocol/messages/10-find-coordinator.ts";
+import type { ApiHandler, RequestContext } from "./context.ts";
+
+const groupKeyType = 0;
+
+export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoordinatorResponse> = {
+  codec: findCoordinatorApi,
+  minVersion: 0,
+  maxVersion: 6,
+  async handle(context, request, version) {
+    const keyType = request.keyType ?? groupKeyType;
+    if (version >= 4) {
+      const keys = request.coordinatorKeys ?? [];
+      const coordinators = await Promise.all(keys.map((key) => find(context, keyType, key)));
+      return { coordinators };
+    }
+    const { key: _key, ...found } = await find(context, keyType, request.key ?? "");
+    // The text Kafka sends in these versions where nothing is wrong.
+    return found.errorCode === ErrorCode.NONE ? { ...found, errorMessage: "NONE" } : found;
+  },
+};
+
+async function find(
+  context: RequestContext,
+  keyType: number,
+  key: string,
+): Promise<FindCoordinatorResponseCoordinator> {
+  const { groups } = context.services;
+  const address =
+    keyType === groupKeyType
+      ? await groups.findCoordinator(key, context.session.listener)
+      : { errorCode: ErrorCode.INVALID_REQUEST, nodeId: -1, host: "", port: -1 };
+  const errorMessage =
+    keyType === groupKeyType
+      ? (errorInfos.get(address.errorCode)?.message ?? "")
+      : "transactions and share groups are not served by this broker";
+  return {
+    key,
+    ...address,
+    errorMessage: address.errorCode === ErrorCode.NONE ? "" : errorMessage,
+  };
+}

@@ -1,0 +1,111 @@
+import type { AdminView, TopicView, WalPartitionView } from "../admin/view.ts";
+import type { Partition } from "./log/partition.ts";
+import type { Partitions } from "./log/partitions.ts";
+import type { Metadata } from "./metadata/controller.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+import type { Indexer } from "./tier/indexer.ts";
+import type { SegmentRegistry } from "./tier/segment-registry.ts";
+
+export interface ViewParts {
+  readonly metrics: Metrics;
+  readonly metadata: Metadata;
+  readonly partitions: Partitions;
+  readonly registry: SegmentRegistry;
+  readonly indexer: Indexer;
+  readonly indexingEnabled: boolean;
+  readonly isLive: () => boolean;
+  readonly notReadyReason: () => string | null;
+}
+
+/** What the admin API shows, read off the rooms at the moment of asking. */
+export function adminView(parts: ViewParts): AdminView {
+  const { partitions, registry, metadata } = parts;
+  return {
+    isLive: parts.isLive,
+    notReadyReason: parts.notReadyReason,
+    metricsText: () => parts.metrics.text(),
+    walStatus: () =>
+      [...partitions.all()].map((partition) => walView(partition, registry)).sort(byTopic),
+    segments: (topic, partition) =>
+      registry
+        .all()
+        .filter((s) => topic === null || s.topic === topic)
+        .filter((s) => partition === null || s.partition === partition)
+        .map((s) => ({
+          topic: s.topic,
+          topic_id: s.topicId,
+          partition: s.partition,
+          generation: s.generation,
+          base_offset: s.base,
+          last_offset: s.last,
+          records: s.records,
+          min_timestamp: s.minTimestamp,
+          max_timestamp: s.maxTimestamp,
+          key: s.key,
+          bytes: s.bytes,
+          raw_bytes: s.rawBytes,
+          sha256: s.sha256,
+          index: s.index,
+          documents: s.documents,
+          created_at: new Date(s.createdMs).toISOString(),
+        })),
+    topics: () => topicViews(metadata, partitions, registry),
+    runIndexer: () => (parts.indexingEnabled ? parts.indexer.run() : null),
+    indexerStats: () => parts.indexer.stats(),
+  };
+}
+
+function byTopic(a: WalPartitionView, b: WalPartitionView): number {
+  return a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : a.partition - b.partition;
+}
+
+function walView(partition: Partition, registry: SegmentRegistry): WalPartitionView {
+  const archivedEnd = registry.range(partition.topicId, partition.index)?.end ?? 0;
+  return {
+    topic: partition.topic,
+    topic_id: partition.topicId,
+    partition: partition.index,
+    log_start_offset: partition.logStartOffset,
+    durable_offset: partition.highWatermark,
+    log_end_offset: partition.logEndOffset,
+    high_watermark: partition.highWatermark,
+    leader_epoch: partition.leaderEpoch,
+    bytes: partition.bytes,
+    damage: partition.damage,
+    segments: partition.segments().map((s) => ({
+      id: s.id,
+      state: !s.sealed ? "active" : s.last < archivedEnd ? "archived" : "sealed",
+      base_offset: s.base,
+      last_offset: s.last,
+      records: s.records,
+      bytes: s.bytes,
+      first_append_ms: s.firstAppendMs,
+    })),
+  };
+}
+
+function topicViews(
+  metadata: Metadata,
+  partitions: Partitions,
+  registry: SegmentRegistry,
+): TopicView[] {
+  return [...metadata.image.topicsByName.values()].map((topic) => ({
+    name: topic.name,
+    topic_id: topic.id,
+    internal: topic.internal,
+    partitions: topic.partitions.map(({ index, leader, leaderEpoch }) => {
+      const partition = partitions.get(topic.name, index);
+      const range = registry.range(topic.id, index);
+      return {
+        partition: index,
+        leader,
+        leader_epoch: leaderEpoch,
+        log_start_offset: partition?.logStartOffset ?? -1,
+        high_watermark: partition?.highWatermark ?? -1,
+        wal_bytes: partition?.bytes ?? 0,
+        archived: range && { start_offset: range.start, end_offset: range.end },
+      };
+    }),
+    configs: Object.fromEntries(topic.configs),
+  }));
+}

@@ -1,0 +1,49 @@
+/** What the group coordinator needs from other rooms; broker.ts plugs in what satisfies it. */
+
+/** One record of `__consumer_offsets`; a null value deletes its key. */
+export interface OffsetsRecord {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array | null;
+  readonly timestamp: number;
+}
+
+/** One partition of `__consumer_offsets`. */
+export interface OffsetsLog {
+  /**
+   * Appends the records as one batch; resolves in call order, once they are durable, with the base
+   * offset, or with an ErrorCode and nothing appended.
+   */
+  append(
+    records: readonly OffsetsRecord[],
+  ): Promise<{ readonly errorCode: number; readonly baseOffset: number }>;
+  /** Replays all records from log start to the current end, in offset order. */
+  replay(
+    onRecord: (
+      key: Uint8Array,
+      value: Uint8Array | null,
+      offset: number,
+      timestamp: number,
+    ) => void,
+  ): Promise<void>;
+}
+
+export interface CoordinatorTopics {
+  /** The log of one partition of `__consumer_offsets`; creates that topic on first need. */
+  offsetsLog(partition: number): Promise<OffsetsLog>;
+  /** Partitions `__consumer_offsets` has, or will have once it is created. */
+  readonly partitionCount: number;
+  topicExists(name: string): boolean;
+  topicId(name: string): string | null;
+  topicName(id: string): string | null;
+  /** Partitions of a topic; null when there is no such topic. */
+  partitionCountOf(topic: string): number | null;
+}
+
+/** Where a client of a listener reaches the leader of a partition of `__consumer_offsets`. */
+export interface CoordinatorNodes {
+  /** null while that partition has no leader, or the listener no address to give out. */
+  coordinatorOf(
+    partition: number,
+    listener: string,
+  ): { readonly nodeId: number; readonly host: string; readonly port: number } | null;
+}

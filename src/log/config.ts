@@ -1,0 +1,63 @@
+/** What the log needs to know of a topic's configuration, resolved; replaced when it changes. */
+export interface PartitionLogConfig {
+  /** `max.message.bytes`: of a batch as sent, compressed. */
+  readonly maxMessageBytes: number;
+  /** `message.timestamp.type`. */
+  readonly timestampType: "CreateTime" | "LogAppendTime";
+  /** `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`. */
+  readonly timestampBeforeMaxMs: number;
+  readonly timestampAfterMaxMs: number;
+  /** What `cleanup.policy` names. */
+  readonly compact: boolean;
+  readonly delete: boolean;
+  /** `min.insync.replicas`. */
+  readonly minInsyncReplicas: number;
+  /** `search.index` (design D6): what archives of this topic index. */
+  readonly searchIndex: "full" | "text" | "keys" | "none";
+  /** `segment.bytes` of the WAL; null: the engine's default. */
+  readonly segmentBytesMax: number | null;
+}
+
+/** Kafka's defaults. */
+export const defaultPartitionLogConfig: PartitionLogConfig = {
+  maxMessageBytes: 1_048_588,
+  timestampType: "CreateTime",
+  timestampBeforeMaxMs: Number.MAX_SAFE_INTEGER,
+  timestampAfterMaxMs: 3_600_000,
+  compact: false,
+  delete: true,
+  minInsyncReplicas: 1,
+  searchIndex: "full",
+  segmentBytesMax: null,
+};
+
+/** Bounds shared by all partitions (design D15). */
+export interface LogLimits {
+  /** Memory of all tails together. */
+  readonly tailCacheBytesMax: number;
+  /** Batches submitted and not yet durable, in all; as many bytes again may wait to be submitted. */
+  readonly appendBytesInFlightMax: number;
+  /** Batches of one partition that wait for a validation or for memory. */
+  readonly appendsWaitingMax: number;
+  /** Records of one batch, decompressed, where they must be looked at. */
+  readonly decompressedBytesMax: number;
+  /** `producer.id.expiration.ms`. */
+  readonly producerIdExpirationMs: number;
+  /** Producer ids remembered per partition. */
+  readonly producersMax: number;
+  /** Bytes that fetches read at a time, in all. */
+  readonly readBytesMax: number;
+  /** Fetches parked in all. */
+  readonly fetchWaitersMax: number;
+}
+
+export const defaultLogLimits: LogLimits = {
+  tailCacheBytesMax: 128 << 20,
+  appendBytesInFlightMax: 64 << 20,
+  appendsWaitingMax: 1_000,
+  decompressedBytesMax: 256 << 20,
+  producerIdExpirationMs: 86_400_000,
+  producersMax: 100_000,
+  readBytesMax: 256 << 20,
+  fetchWaitersMax: 10_000,
+};

@@ -1,0 +1,161 @@
+import { BrokerError } from "../lib/errors.ts";
+import { isControl } from "../protocol/record-batch.ts";
+import { uuidToBytes } from "../protocol/uuid.ts";
+import { type Checkpoint, decodeCheckpoint } from "./checkpoint.ts";
+import type { PartitionLogConfig } from "./config.ts";
+import { LeaderEpochs } from "./leader-epochs.ts";
+import { Partition, type PartitionParts } from "./partition.ts";
+import { checkpointFile } from "./partition-store.ts";
+import type { Damage, OpenedLog } from "./ports.ts";
+import { ProducerState } from "./producer-state.ts";
+import { SegmentList } from "./segment-list.ts";
+import type { TailCache } from "./tail-cache.ts";
+
+export interface OpenPartitionOptions {
+  readonly topic: { readonly name: string; readonly id: string; readonly internal: boolean };
+  readonly index: number;
+  readonly leaderEpoch: number;
+  readonly config: PartitionLogConfig;
+  /** `{wal}/{topic}/{index}`; the topic's folder exists and is this topic id's. */
+  readonly dir: string;
+}
+
+interface LoadedCheckpoint {
+  readonly checkpoint: Checkpoint | null;
+  readonly damage: Damage | null;
+}
+
+/**
+ * Recovery (design D2a): the checkpoint, then the WAL frames past it. What contradicts the
+ * checkpoint or the archive registry — an end below theirs, a hole between — is damage: the
+ * partition opens, answers KAFKA_STORAGE_ERROR and says why. Rejects only when its files cannot be
+ * read at all, or were written by a newer chronik.
+ */
+export async function openPartition(
+  options: OpenPartitionOptions,
+  parts: PartitionParts,
+  tails: TailCache,
+): Promise<Partition> {
+  const { topic, index, dir, config, leaderEpoch } = options;
+  const { checkpoint, damage } = await loadCheckpoint(options, parts);
+  const fromOffset = checkpoint?.logEnd ?? 0;
+  const opened = await parts.wal.openLog({
+    dir,
+    prefix: `wal_${index}`,
+    logId: Buffer.from(uuidToBytes(topic.id)).toString("hex"),
+    partition: index,
+    fromOffset,
+    segmentIdNext: checkpoint?.segmentIdNext ?? 0,
+    segmentBytesMax: config.segmentBytesMax,
+  });
+  const archived = parts.cold.archivedRange(topic.id, index);
+  const holdsFrames = opened.segments.length > 0;
+  const logEnd = holdsFrames ? opened.end : Math.max(fromOffset, opened.end);
+  const logStart = checkpoint?.logStart ?? archived?.start ?? 0;
+  const epochs = new LeaderEpochs([...(checkpoint?.epochs ?? []), ...opened.epochs]);
+  epochs.assign(leaderEpoch, logEnd);
+  const nowMs = parts.clock.monotonicMs();
+  return new Partition(
+    {
+      topic: topic.name,
+      topicId: topic.id,
+      index,
+      internal: topic.internal,
+      dir,
+      log: opened.log,
+      leaderEpoch,
+      config,
+      logStart,
+      logEnd,
+      stored: {
+        logStart: checkpoint?.logStart ?? 0,
+        logEnd: checkpoint?.logEnd ?? 0,
+        archivedTo: checkpoint?.archivedTo ?? 0,
+        segmentIdNext: checkpoint?.segmentIdNext ?? 0,
+      },
+      epochs,
+      producers: recoverProducers(checkpoint, opened, parts, nowMs),
+      segments: new SegmentList(opened.segments, nowMs),
+      tail: tails.openTail(),
+      damage:
+        damage ?? opened.damage ?? findDamage(dir, opened, logStart, logEnd, fromOffset, archived),
+    },
+    parts,
+  );
+}
+
+async function loadCheckpoint(
+  options: OpenPartitionOptions,
+  parts: PartitionParts,
+): Promise<LoadedCheckpoint> {
+  const file = `${options.dir}/${checkpointFile}`;
+  try {
+    const checkpoint = decodeCheckpoint(await parts.files.readFile(file), file);
+    if (checkpoint.topicId === options.topic.id && checkpoint.partition === options.index) {
+      return { checkpoint, damage: null };
+    }
+    const reason = `the checkpoint is of partition ${checkpoint.partition} of topic id ${checkpoint.topicId}`;
+    return { checkpoint: null, damage: { file, position: 0, reason } };
+  } catch (error) {
+    if (!(error instanceof BrokerError)) throw error;
+    if (error.code === "CHRONIK_NOT_FOUND") return { checkpoint: null, damage: null };
+    if (error.code !== "CHRONIK_CORRUPT") throw error;
+    return { checkpoint: null, damage: { file, position: 0, reason: error.message } };
+  }
+}
+
+/** What the WAL lacks of what checkpoint and registry say was acknowledged. */
+function findDamage(
+  dir: string,
+  opened: OpenedLog,
+  logStart: number,
+  logEnd: number,
+  checkpointEnd: number,
+  archived: { start: number; end: number } | null,
+): Damage | null {
+  const damage = (reason: string): Damage => ({ file: dir, position: 0, reason });
+  if (logEnd < checkpointEnd) {
+    return damage(`the log ends at offset ${logEnd} and its checkpoint at ${checkpointEnd}`);
+  }
+  if (archived !== null && logEnd < archived.end) {
+    return damage(`the log ends at offset ${logEnd} and its archives at ${archived.end}`);
+  }
+  const walStart = opened.segments[0]?.base ?? logEnd;
+  const covered = Math.max(logStart, archived?.end ?? 0);
+  if (walStart > covered) {
+    return damage(`offsets ${covered} to ${walStart - 1} are neither in the WAL nor archived`);
+  }
+  return null;
+}
+
+function recoverProducers(
+  checkpoint: Checkpoint | null,
+  opened: OpenedLog,
+  parts: PartitionParts,
+  nowMs: number,
+): ProducerState {
+  const { producerIdExpirationMs, producersMax } = parts.limits;
+  const producers = new ProducerState({ expirationMs: producerIdExpirationMs, producersMax });
+  for (const snapshot of checkpoint?.producers ?? []) producers.restore(snapshot, nowMs);
+  for (const batch of opened.producers) {
+    // Markers carry no sequence; their state belongs to transactions.
+    if (isControl(batch.attributes) || batch.baseSequence < 0) continue;
+    producers.restore(
+      {
+        producerId: batch.producerId,
+        batches: [
+          {
+            producerEpoch: batch.producerEpoch,
+            firstSequence: batch.baseSequence,
+            lastSequence: batch.lastSequence,
+            firstOffset: batch.baseOffset,
+            lastOffset: batch.lastOffset,
+            timestamp: batch.maxTimestamp,
+          },
+        ],
+      },
+      nowMs,
+    );
+  }
+  return producers;
+}

@@ -1,0 +1,178 @@
+import { BrokerError } from "../lib/errors.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import { lastOffset, parseBatchHeader, sizeInBytes } from "../protocol/record-batch.ts";
+import type { ColdReader, TimeHit, Wal } from "./ports.ts";
+import type { Tail } from "./tail-cache.ts";
+
+export interface ReadOptions {
+  readonly offset: number;
+  readonly bytesMax: number;
+  /** High watermark or last stable offset: whole batches below it are returned. */
+  readonly offsetLimit: number;
+  /** Return the first batch even if it is larger than `bytesMax`; true unless given. */
+  readonly firstBatchAnyway?: boolean;
+}
+
+export interface ReadResult {
+  readonly errorCode: number;
+  /** Whole batches back to back, in offset order. */
+  readonly chunks: readonly Uint8Array[];
+  readonly bytes: number;
+}
+
+/** What the reader needs to know of its partition at the moment of a read. */
+export interface ReadView {
+  readonly logStartOffset: number;
+  readonly logEndOffset: number;
+  /** First offset still in the WAL; null when it holds nothing. */
+  readonly walStart: number | null;
+}
+
+export interface ReaderParts {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly log: number;
+  readonly wal: Wal;
+  readonly cold: ColdReader;
+  readonly tail: Tail;
+  readonly view: () => ReadView;
+  /** A range that should be readable is not. */
+  readonly unreadable: (offset: number, error: BrokerError) => void;
+}
+
+interface Piece {
+  readonly chunks: readonly Uint8Array[];
+  readonly bytes: number;
+  readonly nextOffset: number;
+}
+
+const nothing: ReadResult = { errorCode: ErrorCode.NONE, chunks: [], bytes: 0 };
+
+/** One continuous log over tail cache, WAL and archives (R21): each piece starts where the one
+ * before ended, so no border has a gap or a duplicate. */
+export class PartitionReader {
+  private readonly parts: ReaderParts;
+
+  constructor(parts: ReaderParts) {
+    this.parts = parts;
+  }
+
+  /** Synchronous when the tail cache holds `offset`. */
+  read(options: ReadOptions): ReadResult | Promise<ReadResult> {
+    const { offset, offsetLimit, bytesMax } = options;
+    const view = this.parts.view();
+    if (offset < view.logStartOffset || offset > view.logEndOffset) {
+      return { errorCode: ErrorCode.OFFSET_OUT_OF_RANGE, chunks: [], bytes: 0 };
+    }
+    if (offset >= offsetLimit) return nothing;
+    const hit = this.parts.tail.read(offset, offsetLimit, bytesMax);
+    if (hit === null) return this.readLower(options);
+    return unlessTooLarge(options, hit.chunks, hit.bytes);
+  }
+
+  /** First record with timestamp ≥ `target` (−1: largest timestamp) in [log start, `limit`). */
+  async findTime(target: number, limit: number): Promise<TimeHit | null> {
+    const { cold, wal, topicId, partition, log } = this.parts;
+    const { logStartOffset, walStart } = this.parts.view();
+    const archived = cold.archivedRange(topicId, partition);
+    let best: TimeHit | null = null;
+    if (archived !== null && archived.end > logStartOffset) {
+      best = await cold.findTime(topicId, partition, target, logStartOffset);
+      if (best !== null && best.offset >= limit) best = null;
+      if (best !== null && target >= 0) return best;
+    }
+    if (walStart === null) return best;
+    const from = Math.max(logStartOffset, walStart, archived?.end ?? 0);
+    if (from >= limit) return best;
+    const hit = await wal.readTime(log, from, limit, target);
+    if (best === null || hit === null) return best ?? hit;
+    return hit.timestamp > best.timestamp ? hit : best;
+  }
+
+  private async readLower(options: ReadOptions): Promise<ReadResult> {
+    const { offsetLimit, bytesMax } = options;
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    let offset = options.offset;
+    while (offset < offsetLimit && (bytes === 0 || bytes < bytesMax)) {
+      let piece: Piece;
+      try {
+        piece = await this.piece(offset, offsetLimit, bytesMax - bytes);
+      } catch (error) {
+        if (!(error instanceof BrokerError)) throw error;
+        this.parts.unreadable(offset, error);
+        if (bytes > 0) break;
+        return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, chunks: [], bytes: 0 };
+      }
+      // Only the very first batch may exceed the limit; pieces return their first one anyway.
+      if (piece.bytes === 0 || (bytes > 0 && bytes + piece.bytes > bytesMax)) break;
+      chunks.push(...piece.chunks);
+      bytes += piece.bytes;
+      offset = piece.nextOffset;
+    }
+    return unlessTooLarge(options, chunks, bytes);
+  }
+
+  /** What the fastest tier that holds `offset` has of it. */
+  private async piece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {
+    const tail = this.parts.tail.read(offset, offsetLimit, bytesMax);
+    if (tail !== null) return tail;
+    const { walStart } = this.parts.view();
+    if (walStart !== null && offset >= walStart) {
+      try {
+        const { wal, log } = this.parts;
+        const hit = await wal.read(log, offset, offsetLimit, bytesMax);
+        if (hit.nextOffset > offset) {
+          return { chunks: [hit.bytes], bytes: hit.bytes.length, nextOffset: hit.nextOffset };
+        }
+      } catch (error) {
+        // Released between the look and the read: the archive has it.
+        const released = error instanceof BrokerError && error.code === "CHRONIK_OUT_OF_RANGE";
+        if (!released) throw error;
+      }
+    }
+    return this.coldPiece(offset, offsetLimit, bytesMax);
+  }
+
+  private async coldPiece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {
+    const { cold, topicId, partition } = this.parts;
+    const chunks = await cold.read(topicId, partition, offset, bytesMax, offsetLimit);
+    const end = chunks.length === 0 ? offset : endOffset(chunks, offset);
+    if (end > offset) {
+      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      return { chunks, bytes, nextOffset: end };
+    }
+    const { logStartOffset } = this.parts.view();
+    // Deleted while we read: not a hole.
+    if (offset < logStartOffset) return { chunks: [], bytes: 0, nextOffset: offset };
+    throw new BrokerError(
+      "CHRONIK_HOLE",
+      `partition ${partition} of topic ${topicId} has no offset ${offset} in WAL or archives`,
+    );
+  }
+}
+
+/** One past the last offset in `chunks`, which begin with the batch that holds `offset`. */
+function endOffset(chunks: readonly Uint8Array[], offset: number): number {
+  let end = offset;
+  for (const chunk of chunks) {
+    for (let position = 0; position < chunk.length; ) {
+      const header = parseBatchHeader(chunk, position);
+      if (typeof header === "string" || header.baseOffset > end) {
+        throw new BrokerError("CHRONIK_CORRUPT", `archived batches break off at offset ${end}`);
+      }
+      end = lastOffset(header) + 1;
+      position += sizeInBytes(header);
+    }
+  }
+  return end;
+}
+
+function unlessTooLarge(
+  options: ReadOptions,
+  chunks: readonly Uint8Array[],
+  bytes: number,
+): ReadResult {
+  if (options.firstBatchAnyway === false && bytes > options.bytesMax) return nothing;
+  return { errorCode: ErrorCode.NONE, chunks, bytes };
+}

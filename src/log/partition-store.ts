@@ -1,0 +1,160 @@
+import { assert } from "../lib/assert.ts";
+import { encodeCheckpoint } from "./checkpoint.ts";
+import type { EpochStart } from "./leader-epochs.ts";
+import type { Files, SegmentInfo, Wal } from "./ports.ts";
+import type { ProducerSnapshot } from "./producer-state.ts";
+import type { SegmentList } from "./segment-list.ts";
+
+/** The partition's state at the moment a checkpoint is written. */
+export interface CheckpointState {
+  readonly logEnd: number;
+  readonly epochs: readonly EpochStart[];
+  readonly producers: readonly ProducerSnapshot[];
+}
+
+export interface StoreParts {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly dir: string;
+  readonly log: number;
+  readonly wal: Wal;
+  readonly files: Files;
+  readonly segments: SegmentList;
+  /** Taken without an await: one consistent moment. */
+  readonly state: () => CheckpointState;
+}
+
+export interface StoredMarks {
+  readonly logStart: number;
+  readonly logEnd: number;
+  readonly archivedTo: number;
+  readonly segmentIdNext: number;
+}
+
+export const checkpointFile = "checkpoint";
+
+/** The durable side of a partition beside its frames: the checkpoint file, and which segments it
+ * lets go (design D2a). Writes are one at a time; what asks meanwhile shares the next one. */
+export class PartitionStore {
+  private readonly parts: StoreParts;
+  private start: number;
+  private startWanted: number;
+  private archivedWanted: number;
+  private segmentIdMin: number;
+  private written: StoredMarks;
+  private running: Promise<void> | null = null;
+  private queued: Promise<void> | null = null;
+
+  /** `stored` is what the last checkpoint says. */
+  constructor(parts: StoreParts, logStart: number, stored: StoredMarks) {
+    this.parts = parts;
+    this.start = logStart;
+    this.startWanted = logStart;
+    this.archivedWanted = stored.archivedTo;
+    this.segmentIdMin = stored.segmentIdNext;
+    this.written = stored;
+  }
+
+  /** Durable: moves only after its checkpoint. */
+  get logStartOffset(): number {
+    return this.start;
+  }
+
+  get archivedTo(): number {
+    return this.written.archivedTo;
+  }
+
+  get checkpointedEnd(): number {
+    return this.written.logEnd;
+  }
+
+  /** Durable when resolved. Neither mark ever goes back. */
+  checkpoint(marks: { archivedTo?: number; logStart?: number } = {}): Promise<void> {
+    this.archivedWanted = Math.max(this.archivedWanted, marks.archivedTo ?? 0);
+    this.startWanted = Math.max(this.startWanted, marks.logStart ?? 0);
+    if (this.running === null) {
+      this.running = this.write().finally(() => {
+        this.running = null;
+      });
+      return this.running;
+    }
+    if (this.queued === null) {
+      const after = () => {
+        this.queued = null;
+        return this.checkpoint();
+      };
+      this.queued = this.running.then(after, after);
+    }
+    return this.queued;
+  }
+
+  /** Rotates a non-empty active segment and checkpoints. */
+  async seal(): Promise<void> {
+    const sealed = await this.parts.wal.seal(this.parts.log);
+    if (sealed === null) return;
+    this.parts.segments.sealed([sealed]);
+    await this.checkpoint();
+  }
+
+  /** The engine rotated by size: takes its exact figures, then checkpoints. */
+  async rotated(): Promise<void> {
+    this.parts.segments.sealed(await this.parts.wal.segments(this.parts.log));
+    await this.checkpoint();
+  }
+
+  /** Unlinks sealed segments; bytes freed. Ids already gone are passed over. */
+  async release(ids: readonly number[]): Promise<number> {
+    const wanted = new Set(ids);
+    const gone = this.parts.segments.list().filter((segment) => wanted.has(segment.id));
+    for (const segment of gone) this.assertReleasable(segment);
+    if (gone.length === 0) return 0;
+    const goneIds = gone.map((segment) => segment.id);
+    const bytes = await this.parts.wal.release(this.parts.log, goneIds);
+    this.parts.segments.released(goneIds);
+    return bytes;
+  }
+
+  /** Sealed segments that lie below the log start as a whole. */
+  releaseBelowStart(): Promise<number> {
+    const ids = this.parts.segments
+      .list()
+      .filter((segment) => segment.sealed && segment.last < this.start)
+      .map((segment) => segment.id);
+    return this.release(ids);
+  }
+
+  private assertReleasable({ id, last, sealed }: SegmentInfo): void {
+    assert(sealed, `segment ${id} is sealed before it is released`);
+    assert(last < this.written.logEnd, `segment ${id} is checkpointed before it is released`);
+    const covered = last < this.written.archivedTo || last < this.written.logStart;
+    assert(covered, `segment ${id} is archived or deleted before it is released`);
+  }
+
+  private async write(): Promise<void> {
+    const { topicId, partition, files, dir, segments } = this.parts;
+    const state = this.parts.state();
+    const logStart = this.startWanted;
+    const archivedTo = this.archivedWanted;
+    this.segmentIdMin = Math.max(this.segmentIdMin, segments.nextId);
+    const segmentIdNext = this.segmentIdMin;
+    const { logEnd } = state;
+    const bytes = encodeCheckpoint({
+      ...state,
+      topicId,
+      partition,
+      logStart,
+      archivedTo,
+      segmentIdNext,
+    });
+    try {
+      await files.writeFile(`${dir}/${checkpointFile}`, bytes);
+    } catch (error) {
+      // What was asked for did not happen; a later checkpoint must not slip it in.
+      this.startWanted = this.start;
+      this.archivedWanted = this.written.archivedTo;
+      throw error;
+    }
+    this.written = { logStart, logEnd, archivedTo, segmentIdNext };
+    this.start = logStart;
+  }
+}

@@ -1,0 +1,447 @@
+import type { Clock } from "../lib/clock.ts";
+import { BrokerError } from "../lib/errors.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import type { AppendBudget } from "./append-budget.ts";
+import { AppendGate } from "./append-gate.ts";
+import { Appender, type AppendResult, type DurableBatch } from "./appender.ts";
+import { type AppendOrigin, rejection } from "./batch-rules.ts";
+import { encodeProducers } from "./checkpoint.ts";
+import type { LogLimits, PartitionLogConfig } from "./config.ts";
+import { HighWatermark } from "./high-watermark.ts";
+import type { EpochStart, LeaderEpochs } from "./leader-epochs.ts";
+import { PartitionReader, type ReadOptions, type ReadResult } from "./partition-reader.ts";
+import { PartitionStore, type StoredMarks } from "./partition-store.ts";
+import type { ColdReader, Damage, Files, SegmentInfo, Wal } from "./ports.ts";
+import type { ProducerState } from "./producer-state.ts";
+import type { SegmentList } from "./segment-list.ts";
+import type { Tail } from "./tail-cache.ts";
+
+/** What an operator should hear of; broker.ts turns these into log lines and metrics. */
+export interface LogEvents {
+  damaged(partition: Partition, damage: Damage): void;
+  /** Appends failed and the log was cut back to its durable end. */
+  rolledBack(partition: Partition, error: BrokerError): void;
+  /** A range that should be readable is not. */
+  unreadable(partition: Partition, offset: number, error: BrokerError): void;
+  /** A checkpoint in the background failed; the next one tries again. */
+  checkpointFailed(partition: Partition, error: unknown): void;
+  quarantined(from: string, to: string, reason: string): void;
+}
+
+export interface PartitionParts {
+  readonly wal: Wal;
+  readonly files: Files;
+  readonly cold: ColdReader;
+  readonly clock: Clock;
+  readonly limits: LogLimits;
+  readonly budget: AppendBudget;
+  readonly events: LogEvents;
+}
+
+/** What recovery found (partition-open.ts). */
+export interface PartitionState {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly index: number;
+  readonly internal: boolean;
+  readonly dir: string;
+  readonly log: number;
+  readonly leaderEpoch: number;
+  readonly config: PartitionLogConfig;
+  readonly logStart: number;
+  readonly logEnd: number;
+  readonly stored: StoredMarks;
+  readonly epochs: LeaderEpochs;
+  readonly producers: ProducerState;
+  readonly segments: SegmentList;
+  readonly tail: Tail;
+  readonly damage: Damage | null;
+}
+
+export interface TimestampResult {
+  readonly errorCode: number;
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly leaderEpoch: number;
+}
+
+const latestTimestamp = -1;
+const earliestTimestamp = -2;
+const maxTimestamp = -3;
+const noOffset: Omit<TimestampResult, "errorCode"> = { offset: -1, timestamp: -1, leaderEpoch: -1 };
+
+/** One partition's log: gives offsets, appends, reads, knows epoch and high watermark. */
+export class Partition {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly index: number;
+  readonly internal: boolean;
+  readonly dir: string;
+  /** The engine's handle, for archive jobs. */
+  readonly walHandle: number;
+  config: PartitionLogConfig;
+  private readonly parts: PartitionParts;
+  private readonly state: PartitionState;
+  private readonly mark: HighWatermark;
+  private readonly appender: Appender;
+  private readonly gate: AppendGate;
+  private readonly reader: PartitionReader;
+  private readonly store: PartitionStore;
+  private readonly listeners = new Set<() => void>();
+  private epoch: number;
+  private bytesDurable = 0;
+  private broken: Damage | null;
+  private closing = false;
+  private quiet: (() => void) | null = null;
+
+  /** Use `openPartition`. */
+  constructor(state: PartitionState, parts: PartitionParts) {
+    this.topic = state.topic;
+    this.topicId = state.topicId;
+    this.index = state.index;
+    this.internal = state.internal;
+    this.dir = state.dir;
+    this.walHandle = state.log;
+    this.config = state.config;
+    this.parts = parts;
+    this.state = state;
+    this.epoch = state.leaderEpoch;
+    this.broken = state.damage;
+    this.mark = new HighWatermark(state.logEnd);
+    this.store = this.createStore();
+    this.appender = this.createAppender();
+    this.gate = new AppendGate({
+      wal: parts.wal,
+      clock: parts.clock,
+      limits: parts.limits,
+      budget: parts.budget,
+      appender: this.appender,
+      config: () => this.config,
+      leaderEpoch: () => this.epoch,
+    });
+    this.reader = this.createReader();
+    if (state.damage !== null) parts.events.damaged(this, state.damage);
+  }
+
+  get logStartOffset(): number {
+    return this.store.logStartOffset;
+  }
+
+  get logEndOffset(): number {
+    return this.appender.logEndOffset;
+  }
+
+  get highWatermark(): number {
+    return this.mark.value;
+  }
+
+  /** No transactions yet: everything below the high watermark is decided. */
+  get lastStableOffset(): number {
+    return this.mark.value;
+  }
+
+  get leaderEpoch(): number {
+    return this.epoch;
+  }
+
+  /** Bytes in the WAL. */
+  get bytes(): number {
+    return this.state.segments.bytes;
+  }
+
+  /** Bytes that became durable since the opening; grows with the high watermark. */
+  get bytesAppended(): number {
+    return this.bytesDurable;
+  }
+
+  get damage(): Damage | null {
+    return this.broken;
+  }
+
+  /** Only segments whose last offset lies below may be archived (design D4). */
+  get archivableEnd(): number {
+    return Math.min(this.highWatermark, this.lastStableOffset);
+  }
+
+  /** False once closed or dropped: parked requests give up. */
+  get isOpen(): boolean {
+    return !this.closing;
+  }
+
+  /** Appends one v2 batch; resolves when it is durable, or with why not. Never rejects. Bytes of
+   * `batch` are not used after this returns. */
+  append(batch: Uint8Array, options: { origin: AppendOrigin }): Promise<AppendResult> {
+    if (this.closing) {
+      const text = "the partition is closed";
+      const why = rejection(ErrorCode.NOT_LEADER_OR_FOLLOWER, text);
+      return Promise.resolve(this.appender.rejected(why));
+    }
+    if (this.broken !== null) {
+      const why = rejection(ErrorCode.KAFKA_STORAGE_ERROR, this.broken.reason);
+      return Promise.resolve(this.appender.rejected(why));
+    }
+    return this.gate.append(batch, options.origin);
+  }
+
+  /** Whole batches from the one that holds `offset` on; see ReadOptions. */
+  read(options: ReadOptions): ReadResult | Promise<ReadResult> {
+    if (this.broken !== null && options.offset >= this.highWatermark) {
+      // Not OFFSET_OUT_OF_RANGE: a consumer would reset its position for ever.
+      return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, chunks: [], bytes: 0 };
+    }
+    return this.reader.read(options);
+  }
+
+  /** ListOffsets: −1 latest, −2 earliest, −3 the record with the largest timestamp, otherwise the
+   * first record with timestamp ≥ it. offset −1: none. */
+  async offsetForTimestamp(
+    timestamp: number,
+    isolation: "read_uncommitted" | "read_committed",
+  ): Promise<TimestampResult> {
+    const limit = isolation === "read_committed" ? this.lastStableOffset : this.highWatermark;
+    const { epochs } = this.state;
+    if (timestamp === earliestTimestamp) {
+      const offset = this.logStartOffset;
+      return { errorCode: 0, offset, timestamp: -1, leaderEpoch: epochs.epochOf(offset) };
+    }
+    if (this.broken !== null) {
+      return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, ...noOffset };
+    }
+    if (timestamp === latestTimestamp) {
+      return { errorCode: 0, offset: limit, timestamp: -1, leaderEpoch: epochs.latest };
+    }
+    if (timestamp < maxTimestamp) {
+      return { errorCode: ErrorCode.UNSUPPORTED_VERSION, ...noOffset };
+    }
+    try {
+      const target = timestamp === maxTimestamp ? -1 : timestamp;
+      const hit = await this.reader.findTime(target, limit);
+      return { errorCode: 0, ...(hit ?? noOffset) };
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error;
+      this.parts.events.unreadable(this, this.logStartOffset, error);
+      return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, ...noOffset };
+    }
+  }
+
+  endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number } {
+    return this.state.epochs.endOffsetFor(epoch, this.logEndOffset);
+  }
+
+  /** Moves the log start, durably; −1 means the high watermark. */
+  async deleteRecordsBefore(
+    offset: number,
+  ): Promise<{ errorCode: number; logStartOffset: number }> {
+    const target = offset === -1 ? this.highWatermark : offset;
+    const failed = (errorCode: number) => ({ errorCode, logStartOffset: -1 });
+    if (!this.config.delete) return failed(ErrorCode.POLICY_VIOLATION);
+    if (target < 0 || target > this.highWatermark) return failed(ErrorCode.OFFSET_OUT_OF_RANGE);
+    if (this.closing) return failed(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+    if (this.broken !== null) return failed(ErrorCode.KAFKA_STORAGE_ERROR);
+    try {
+      if (target > this.logStartOffset) {
+        await this.store.checkpoint({ logStart: target });
+        this.state.epochs.truncateFromStart(this.logStartOffset);
+        await this.store.releaseBelowStart();
+      }
+      return { errorCode: ErrorCode.NONE, logStartOffset: this.logStartOffset };
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error;
+      this.parts.events.checkpointFailed(this, error);
+      return failed(ErrorCode.KAFKA_STORAGE_ERROR);
+    }
+  }
+
+  /** From now on this broker writes with `epoch`. */
+  becomeLeader(epoch: number): void {
+    this.epoch = epoch;
+    this.state.epochs.assign(epoch, this.logEndOffset);
+  }
+
+  /** Told when the high watermark moved, or the partition was closed. */
+  onAdvance(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  segments(): readonly SegmentInfo[] {
+    return this.state.segments.list();
+  }
+
+  searchIndexMode(): PartitionLogConfig["searchIndex"] {
+    return this.config.searchIndex;
+  }
+
+  seal(): Promise<void> {
+    return this.store.seal();
+  }
+
+  /** Age of the first record not sealed yet, by the monotonic clock: a jump of the wall clock seals
+   * nothing. null where there is none. */
+  unsealedAgeMs(): number | null {
+    const active = this.state.segments.active;
+    if (active === null || this.closing) return null;
+    return this.parts.clock.monotonicMs() - active.firstAppendMonotonicMs;
+  }
+
+  /** Durable when resolved; `archivedTo` is the end of what the registry covers, durably. */
+  checkpoint(archivedTo?: number): Promise<void> {
+    return this.store.checkpoint(archivedTo === undefined ? {} : { archivedTo });
+  }
+
+  /** Unlinks sealed segments below a durable checkpoint and archivedTo (asserted); bytes freed. */
+  releaseSegments(ids: readonly number[]): Promise<number> {
+    return this.store.release(ids);
+  }
+
+  leaderEpochs(): EpochStart[] {
+    return this.state.epochs.toArray();
+  }
+
+  /** JSON of the durable producer states, for manifests. */
+  producerSnapshot(): string {
+    const durable = this.appender.durableEnd;
+    return JSON.stringify(encodeProducers(this.state.producers.snapshot(durable)));
+  }
+
+  /** Forgets producer ids unseen for `producer.id.expiration.ms`. */
+  expireProducers(): number {
+    return this.state.producers.expire(this.appender.durableEnd, this.parts.clock.monotonicMs());
+  }
+
+  /** Clean stop: waits for what is in flight, checkpoints, closes the log. */
+  async close(): Promise<void> {
+    if (this.closing) return;
+    await this.stop();
+    if (this.broken === null) await this.store.checkpoint();
+    await this.parts.wal.closeLog(this.walHandle);
+  }
+
+  /** Closes the log of a partition whose files are about to go. */
+  async abandon(): Promise<void> {
+    if (this.closing) return;
+    await this.stop();
+    await this.parts.wal.closeLog(this.walHandle);
+  }
+
+  private async stop(): Promise<void> {
+    this.closing = true;
+    this.gate.close(rejection(ErrorCode.NOT_LEADER_OR_FOLLOWER, "the partition is closed"));
+    if (this.appender.inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        this.quiet = resolve;
+      });
+    }
+    this.state.tail.clear();
+    this.notify();
+    this.listeners.clear();
+  }
+
+  private notify(): void {
+    for (const listener of this.listeners) listener();
+  }
+
+  private durable(batch: DurableBatch, segmentId: number, position: number): void {
+    const { clock } = this.parts;
+    this.bytesDurable += batch.bytes;
+    const rotated = this.state.segments.appended(
+      segmentId,
+      position,
+      batch,
+      clock.nowMs(),
+      clock.monotonicMs(),
+    );
+    if (rotated) void this.afterRotation();
+    if (this.mark.localDurable(batch.last + 1)) this.notify();
+    this.wakeStop();
+  }
+
+  private async afterRotation(): Promise<void> {
+    try {
+      await this.store.rotated();
+    } catch (error) {
+      this.parts.events.checkpointFailed(this, error);
+    }
+  }
+
+  private wakeStop(): void {
+    if (this.quiet === null || this.appender.inFlight > 0) return;
+    this.quiet();
+    this.quiet = null;
+  }
+
+  private stopFor(damage: Damage): void {
+    if (this.broken !== null) return;
+    this.broken = damage;
+    this.parts.events.damaged(this, damage);
+  }
+
+  private createAppender(): Appender {
+    const { wal, clock, budget, events } = this.parts;
+    const { log, tail, producers, epochs, logEnd } = this.state;
+    return new Appender(
+      {
+        wal,
+        log,
+        clock,
+        budget,
+        tail,
+        producers,
+        epochs,
+        events: {
+          logStartOffset: () => this.logStartOffset,
+          durable: (batch, segmentId, position) => this.durable(batch, segmentId, position),
+          rolledBack: (error) => {
+            events.rolledBack(this, error);
+            this.wakeStop();
+          },
+          broken: (reason) => {
+            this.stopFor({ file: this.dir, position: 0, reason });
+            this.wakeStop();
+          },
+        },
+      },
+      logEnd,
+    );
+  }
+
+  private createReader(): PartitionReader {
+    const { wal, cold } = this.parts;
+    return new PartitionReader({
+      topicId: this.topicId,
+      partition: this.index,
+      log: this.walHandle,
+      wal,
+      cold,
+      tail: this.state.tail,
+      view: () => ({
+        logStartOffset: this.logStartOffset,
+        logEndOffset: this.logEndOffset,
+        walStart: this.state.segments.start,
+      }),
+      unreadable: (offset, error) => this.parts.events.unreadable(this, offset, error),
+    });
+  }
+
+  private createStore(): PartitionStore {
+    const { wal, files } = this.parts;
+    const { topicId, index, dir, log, segments, epochs, producers, logStart, stored } = this.state;
+    return new PartitionStore(
+      {
+        topicId,
+        partition: index,
+        dir,
+        log,
+        wal,
+        files,
+        segments,
+        state: () => {
+          const logEnd = this.appender.durableEnd;
+          return { logEnd, epochs: epochs.toArray(), producers: producers.snapshot(logEnd) };
+        },
+      },
+      logStart,
+      stored,
+    );
+  }
+}

@@ -1,0 +1,68 @@
+import { assert } from "../lib/assert.ts";
+import type { Clock } from "../lib/clock.ts";
+
+/** What a parked request waits on; a Partition is one. */
+export interface Advancing {
+  /** Grows with the high watermark. */
+  readonly bytesAppended: number;
+  readonly isOpen: boolean;
+  onAdvance(listener: () => void): () => void;
+}
+
+export type WakeReason = "bytes" | "deadline" | "aborted" | "closed";
+
+/** The bounded parking place of fetches: one deadline a request however many partitions it names,
+ * woken by high watermarks that move. Nothing polls. */
+export class Waiters {
+  private readonly clock: Clock;
+  private readonly waitersMax: number;
+  private count = 0;
+
+  constructor(clock: Clock, waitersMax: number) {
+    this.clock = clock;
+    this.waitersMax = waitersMax;
+  }
+
+  get parked(): number {
+    return this.count;
+  }
+
+  /**
+   * Resolves when the sources appended `bytesMin` bytes in all since the call, one of them was
+   * closed, `waitMs` passed, or `signal` aborted. null when the place is full: do not wait.
+   */
+  park(
+    sources: readonly Advancing[],
+    bytesMin: number,
+    waitMs: number,
+    signal: AbortSignal,
+  ): Promise<WakeReason> | null {
+    assert(bytesMin > 0, "who needs no bytes does not wait");
+    if (this.count >= this.waitersMax) return null;
+    if (signal.aborted) return Promise.resolve("aborted");
+    this.count++;
+    return new Promise((resolve) => {
+      const before = sources.reduce((sum, source) => sum + source.bytesAppended, 0);
+      const leave: (() => void)[] = [];
+      const wake = (reason: WakeReason) => {
+        this.count--;
+        for (const undo of leave) undo();
+        resolve(reason);
+      };
+      const advanced = () => {
+        if (sources.some((source) => !source.isOpen)) {
+          wake("closed");
+          return;
+        }
+        const now = sources.reduce((sum, source) => sum + source.bytesAppended, 0);
+        if (now - before >= bytesMin) wake("bytes");
+      };
+      const aborted = () => wake("aborted");
+      const timer = this.clock.schedule(waitMs, () => wake("deadline"));
+      leave.push(() => timer.cancel());
+      signal.addEventListener("abort", aborted, { once: true });
+      leave.push(() => signal.removeEventListener("abort", aborted));
+      for (const source of sources) leave.push(source.onAdvance(advanced));
+    });
+  }
+}

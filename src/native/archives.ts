@@ -1,0 +1,82 @@
+import type { NativeEngine } from "./engine.ts";
+
+/** First record found by time in a run of batches. */
+export interface RecordTime {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly leaderEpoch: number;
+}
+
+/** The engine's archive jobs (design D5): build, verify, and read members by range. What a job's
+ * JSON holds is the archive format's business: ffi/chronik.h and ffi/src/archive say it; tier types
+ * it. Failures are NativeError. */
+export class NativeArchives {
+  private readonly engine: NativeEngine;
+
+  constructor(engine: NativeEngine) {
+    this.engine = engine;
+  }
+
+  /** Writes offsets `from` to `to` (inclusive) of a log as one archive file and returns its
+   * summary. */
+  async buildArchive<Summary>(options: {
+    log: number;
+    fromOffset: number;
+    toOffset: number;
+    path: string;
+    scratchDir: string;
+    spec: object;
+  }): Promise<Summary> {
+    const { json } = await this.engine.job<Summary>({
+      op: "build_archive",
+      log: options.log,
+      from_offset: options.fromOffset,
+      to_offset: options.toOffset,
+      path: options.path,
+      scratch_dir: options.scratchDir,
+      spec: options.spec,
+    });
+    return json;
+  }
+
+  /** Reads the whole archive back; rejects with CHRONIK_CORRUPT where it does not match. */
+  async verifyArchive<Report>(path: string, expected: object): Promise<Report> {
+    const job = { op: "verify_archive", path, expected };
+    return (await this.engine.job<{ report: Report }>(job)).json.report;
+  }
+
+  async readManifest<Manifest>(path: string): Promise<Manifest> {
+    const job = { op: "read_manifest", path };
+    return (await this.engine.job<{ manifest: Manifest }>(job)).json.manifest;
+  }
+
+  /** The raw batches of one chunk member. */
+  async inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array> {
+    const job = { op: "inflate_chunk", raw_len: rawLength, crc32c };
+    return (await this.engine.job(job, member)).raw;
+  }
+
+  /** The table of contents out of its gzip member; `location` is what the registry knows of it. */
+  async readToc<Toc>(
+    member: Uint8Array,
+    location: { position: number; length: number; crc32c: number },
+  ): Promise<Toc> {
+    return (await this.engine.job<{ toc: Toc }>({ op: "read_toc", ...location }, member)).json.toc;
+  }
+
+  /** First record at or past `fromOffset` with timestamp ≥ `target` (−1: the largest) in whole
+   * batches back to back. */
+  async findTime(
+    batches: Uint8Array,
+    target: number,
+    fromOffset: number,
+  ): Promise<RecordTime | null> {
+    const job = { op: "find_time", target, from_offset: fromOffset };
+    const { json } = await this.engine.job<{ offset: number; timestamp: number; epoch: number }>(
+      job,
+      batches,
+    );
+    if (json.offset < 0) return null;
+    return { offset: json.offset, timestamp: json.timestamp, leaderEpoch: json.epoch };
+  }
+}

@@ -1,0 +1,246 @@
+import { BrokerError } from "../lib/errors.ts";
+import { batchCompressed, batchKeyless, status } from "./abi.ts";
+import type { BatchCheck, CompletionSink, NativeEngine, ReadDone } from "./engine.ts";
+import { isBatchStatus, NativeError } from "./native-error.ts";
+
+/** A segment as the engine's jobs print it. */
+interface SegmentJson {
+  readonly id: number;
+  readonly base: number;
+  readonly last: number;
+  readonly bytes: number;
+  readonly records: number;
+  readonly max_timestamp: number;
+  readonly sealed: boolean;
+  readonly first_append_ms: number;
+}
+
+interface OpenLogJson {
+  readonly log: number;
+  readonly log_start: number;
+  readonly log_end: number;
+  readonly segments: SegmentJson[];
+  readonly epochs: [number, number][];
+  readonly cut_bytes: number;
+  readonly damaged: null | { file: string; position: number; reason: string };
+  readonly clean: boolean;
+  readonly producers: number;
+}
+
+interface AppendSink {
+  appended(segmentId: number, position: number): void;
+  appendFailed(error: BrokerError): void;
+}
+
+type BatchFault = "crc" | "magic" | "length" | "count" | "attributes" | "records" | "too-large";
+
+const producerEntryBytes = 48;
+
+/** The engine's logs of record batches, as src/log/ports.ts asks for them. */
+export class NativeWal {
+  private readonly engine: NativeEngine;
+  /** One sink per partition, wrapped once: an append allocates nothing here. */
+  private readonly sinks = new WeakMap<AppendSink, CompletionSink>();
+
+  constructor(engine: NativeEngine) {
+    this.engine = engine;
+  }
+
+  async openLog(options: {
+    dir: string;
+    prefix: string;
+    logId: string;
+    partition: number;
+    fromOffset: number;
+    segmentIdNext: number;
+    segmentBytesMax: number | null;
+  }) {
+    const { json, raw } = await this.engine.job<OpenLogJson>({
+      op: "open_log",
+      dir: options.dir,
+      prefix: options.prefix,
+      log_id: options.logId,
+      partition: options.partition,
+      from_offset: options.fromOffset,
+      next_segment_id: options.segmentIdNext,
+      kind: "batches",
+      ...(options.segmentBytesMax === null ? {} : { segment_bytes_max: options.segmentBytesMax }),
+    });
+    return {
+      log: json.log,
+      start: json.log_start,
+      end: json.log_end,
+      segments: json.segments.map(segmentInfo),
+      epochs: json.epochs,
+      producers: decodeProducers(raw, json.producers),
+      bytesCut: json.cut_bytes,
+      damage: json.damaged,
+      clean: json.clean,
+    };
+  }
+
+  async closeLog(log: number): Promise<void> {
+    await this.engine.job({ op: "close_log", log });
+  }
+
+  append(
+    log: number,
+    baseOffset: number,
+    lastOffset: number,
+    recordCount: number,
+    leaderEpoch: number,
+    batch: Uint8Array,
+    sink: AppendSink,
+  ): void {
+    let completion = this.sinks.get(sink);
+    if (completion === undefined) {
+      completion = toCompletionSink(sink);
+      this.sinks.set(sink, completion);
+    }
+    this.engine.submitAppend(
+      log,
+      baseOffset,
+      lastOffset,
+      recordCount,
+      leaderEpoch,
+      batch,
+      completion,
+    );
+  }
+
+  read(log: number, offset: number, offsetLimit: number, bytesMax: number): Promise<ReadDone> {
+    return this.engine.readRange(log, offset, offsetLimit, bytesMax);
+  }
+
+  async seal(log: number) {
+    const { json } = await this.engine.job<{ sealed: SegmentJson | null }>({ op: "seal", log });
+    return json.sealed === null ? null : segmentInfo(json.sealed);
+  }
+
+  async segments(log: number) {
+    const { json } = await this.engine.job<{ segments: SegmentJson[] }>({ op: "segments", log });
+    return json.segments.map(segmentInfo);
+  }
+
+  async release(log: number, ids: readonly number[]): Promise<number> {
+    const { json } = await this.engine.job<{ bytes: number }>({ op: "release", log, ids });
+    return json.bytes;
+  }
+
+  async readTime(log: number, fromOffset: number, offsetLimit: number, target: number) {
+    const { json } = await this.engine.job<{ offset: number; timestamp: number; epoch: number }>({
+      op: "read_time",
+      log,
+      from_offset: fromOffset,
+      offset_limit: offsetLimit,
+      target,
+    });
+    if (json.offset < 0) return null;
+    return { offset: json.offset, timestamp: json.timestamp, leaderEpoch: json.epoch };
+  }
+
+  checkBatch(batch: Uint8Array) {
+    return batchFacts(this.engine.check(batch));
+  }
+
+  async validateBatch(batch: Uint8Array) {
+    try {
+      const { json } = await this.engine.job<{
+        max_timestamp: number;
+        keyless: boolean;
+        record_count: number;
+      }>({ op: "validate" }, batch);
+      return {
+        fault: null,
+        compressed: false,
+        keyless: json.keyless,
+        maxTimestamp: json.max_timestamp,
+        recordCount: json.record_count,
+      };
+    } catch (error) {
+      if (!(error instanceof NativeError) || !isBatchStatus(error.status)) throw error;
+      return batchFacts({ code: error.status, flags: 0, maxTimestamp: -1, recordCount: 0 });
+    }
+  }
+
+  async decompress(codec: number, records: Uint8Array, bytesMax: number): Promise<Uint8Array> {
+    const job = { op: "decompress", codec, bytes_max: bytesMax };
+    return (await this.engine.job(job, records)).raw;
+  }
+}
+
+function toCompletionSink(sink: AppendSink): CompletionSink {
+  return {
+    completed(code, segmentId, position) {
+      if (code === status.OK) sink.appended(segmentId, position);
+      else sink.appendFailed(new NativeError(code, ""));
+    },
+  };
+}
+
+function batchFacts(check: BatchCheck) {
+  return {
+    fault: check.code === status.OK ? null : batchFault(check.code),
+    compressed: (check.flags & batchCompressed) !== 0,
+    keyless: (check.flags & batchKeyless) !== 0,
+    maxTimestamp: check.maxTimestamp,
+    recordCount: check.recordCount,
+  };
+}
+
+function batchFault(code: number): BatchFault {
+  switch (code) {
+    case status.BATCH_CRC:
+      return "crc";
+    case status.BATCH_MAGIC:
+      return "magic";
+    case status.BATCH_LENGTH:
+      return "length";
+    case status.BATCH_COUNT:
+      return "count";
+    case status.BATCH_ATTRIBUTES:
+      return "attributes";
+    case status.BATCH_RECORDS:
+      return "records";
+    case status.BATCH_TOO_LARGE:
+      return "too-large";
+    default:
+      throw new NativeError(code, "checking a batch failed");
+  }
+}
+
+function segmentInfo(json: SegmentJson) {
+  return {
+    id: json.id,
+    base: json.base,
+    last: json.last,
+    bytes: json.bytes,
+    records: json.records,
+    maxTimestamp: json.max_timestamp,
+    sealed: json.sealed,
+    firstAppendMs: json.first_append_ms,
+  };
+}
+
+function decodeProducers(raw: Uint8Array, count: number) {
+  if (raw.length !== count * producerEntryBytes) {
+    throw new BrokerError(
+      "CHRONIK_INTERNAL",
+      `recovery reported ${count} producer entries in ${raw.length} bytes`,
+    );
+  }
+  const view = new DataView(raw.buffer, raw.byteOffset, raw.length);
+  return Array.from({ length: count }, (_, index) => {
+    const at = index * producerEntryBytes;
+    return {
+      producerId: Number(view.getBigInt64(at, true)),
+      producerEpoch: view.getInt16(at + 8, true),
+      attributes: view.getUint16(at + 10, true),
+      baseSequence: view.getInt32(at + 12, true),
+      lastSequence: view.getInt32(at + 16, true),
+      baseOffset: Number(view.getBigInt64(at + 24, true)),
+      lastOffset: Number(view.getBigInt64(at + 32, true)),
+      maxTimestamp: Number(view.getBigInt64(at + 40, true)),
+    };
+  });
+}

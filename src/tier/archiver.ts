@@ -1,0 +1,244 @@
+import { BrokerError, errorText } from "../lib/errors.ts";
+import type { ObjectStore } from "../store/object-store.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type {
+  ArchiveEngine,
+  ArchiveIdentity,
+  ArchiveRequest,
+  ArchiveSummary,
+  IndexMode,
+} from "./ports.ts";
+import type { ArchiveTask } from "./run-plan.ts";
+import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
+
+export interface ArchiverDeps {
+  readonly engine: ArchiveEngine;
+  readonly store: ObjectStore;
+  readonly registry: SegmentRegistry;
+  readonly logger: Logger;
+  readonly nowMs: () => number;
+  /** Scratch folder, emptied at start. */
+  readonly scratchDir: string;
+  readonly removeFile: (path: string) => Promise<void>;
+  readonly deleteAfterIndex: boolean;
+  /** Named kill points of the test build; does nothing in the shipped one. */
+  readonly faultPoint: (name: string) => Promise<void>;
+}
+
+export interface ArchiveOutcome {
+  readonly segments: number;
+  readonly records: number;
+  readonly documents: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly indexed: boolean;
+}
+
+/** One archive from WAL to registry, in the order of D7: build, put, read back and verify,
+ * register, checkpoint, release. Each step is durable before the next; a crash repeats or adopts. */
+export class Archiver {
+  private readonly deps: ArchiverDeps;
+  private scratchCount = 0;
+
+  constructor(deps: ArchiverDeps) {
+    this.deps = deps;
+  }
+
+  async archive(task: ArchiveTask, indexMode: IndexMode): Promise<ArchiveOutcome> {
+    const { engine, registry } = this.deps;
+    const request = archiveRequest(task, indexMode);
+    const path = `${this.deps.scratchDir}/archive-${this.scratchCount++}.tar.gz`;
+    try {
+      const built = await engine.build(request, path);
+      const stored = await this.put(request, path, built);
+      await this.deps.faultPoint("register");
+      await registry.add(registryEntry(request, stored.key, stored.summary, this.deps.nowMs()));
+      await this.deps.faultPoint("registered");
+      await this.release(task, request.last);
+      return {
+        segments: task.segments.length,
+        records: stored.summary.records,
+        documents: stored.summary.documents,
+        bytesRead: task.segments.reduce((sum, segment) => sum + segment.bytes, 0),
+        bytesWritten: stored.adopted ? 0 : stored.summary.bytes,
+        indexed: stored.summary.indexBytes > 0,
+      };
+    } finally {
+      await this.deps.removeFile(path);
+    }
+  }
+
+  /** Checkpoints and, unless kept for inspection, releases WAL segments up to `last`. Also called
+   * at start for what a crash left between register and release. */
+  async release(task: ArchiveTask, last: number): Promise<void> {
+    const { partition, segments } = task;
+    await partition.checkpoint(last + 1);
+    await this.deps.faultPoint("release");
+    if (!this.deps.deleteAfterIndex) return;
+    const bytes = await partition.releaseSegments(segments.map((segment) => segment.id));
+    this.deps.logger.info("deleted WAL segments after archiving", {
+      topic: partition.topic,
+      partition: partition.index,
+      segments: segments.map((segment) => segment.id).join(","),
+      bytes,
+    });
+  }
+
+  private async put(
+    request: ArchiveRequest,
+    path: string,
+    built: ArchiveSummary,
+  ): Promise<{ key: string; summary: ArchiveSummary; adopted: boolean }> {
+    const first = archiveKey(request);
+    if ((await this.deps.store.putFile(first, path)) === "stored") {
+      this.logUpload(first, built.bytes);
+      return { key: first, summary: await this.verify(first, request, built), adopted: false };
+    }
+    const adopted = await this.adopt(first, request, built);
+    if (adopted) return { key: first, summary: adopted, adopted: true };
+    const suffixed = archiveKey(request, built.sha256);
+    this.deps.logger.warn("object key is taken by other bytes; using a suffixed key", {
+      key: first,
+      suffixed,
+    });
+    if ((await this.deps.store.putFile(suffixed, path)) === "exists") {
+      const same = await this.adopt(suffixed, request, built);
+      if (same) return { key: suffixed, summary: same, adopted: true };
+      throw new BrokerError(
+        "CHRONIK_OBJECT_CONFLICT",
+        `objects ${first} and ${suffixed} exist with other contents; move them away to let ${request.topic}-${request.partition} be archived`,
+      );
+    }
+    this.logUpload(suffixed, built.bytes);
+    return { key: suffixed, summary: await this.verify(suffixed, request, built), adopted: false };
+  }
+
+  /** Reads back what the store holds and compares it with what was built. */
+  private async verify(
+    key: string,
+    request: ArchiveRequest,
+    built: ArchiveSummary,
+  ): Promise<ArchiveSummary> {
+    await this.deps.faultPoint("verify");
+    const file = await this.deps.store.openForVerify(key);
+    try {
+      const expected = {
+        ...identity(request, built),
+        records: built.records,
+        sha256: built.sha256,
+      };
+      return await this.deps.engine.verify(file.path, expected);
+    } finally {
+      await file.release();
+    }
+  }
+
+  /** The summary of an object that already holds exactly these batches (a put whose answer was
+   * lost, or a crash before registering), or null. */
+  private async adopt(
+    key: string,
+    request: ArchiveRequest,
+    built: ArchiveSummary,
+  ): Promise<ArchiveSummary | null> {
+    const file = await this.deps.store.openForVerify(key);
+    try {
+      const found = await this.deps.engine.manifest(file.path);
+      const wanted = identity(request, built);
+      if (!sameIdentity(found, wanted)) return null;
+      const expected = { ...wanted, records: built.records, sha256: null };
+      const summary = await this.deps.engine.verify(file.path, expected);
+      this.deps.logger.info("adopted an archive that was already stored", { key });
+      return summary;
+    } catch (error) {
+      this.deps.logger.warn("stored object is not this segment's archive", {
+        key,
+        error: errorText(error),
+      });
+      return null;
+    } finally {
+      await file.release();
+    }
+  }
+
+  private logUpload(key: string, bytes: number): void {
+    this.deps.logger.info("uploaded archive", { key, bytes, store: this.deps.store.description });
+  }
+}
+
+/** D5a: a segment's first archive has the plain key; anything else carries generation and hash. */
+export function archiveKey(
+  request: { topic: string; partition: number; base: number; last: number; generation: number },
+  sha256?: string,
+): string {
+  const suffix = sha256 === undefined ? "" : `.g${request.generation}-${sha256.slice(0, 8)}`;
+  const name = `segment-${request.base}-${request.last}${suffix}.tar.gz`;
+  return `tantivy_indexes/${request.topic}/partition-${request.partition}/${name}`;
+}
+
+function archiveRequest(task: ArchiveTask, indexMode: IndexMode): ArchiveRequest {
+  const { partition, segments } = task;
+  const first = segments[0];
+  const final = segments[segments.length - 1];
+  if (!first || !final) throw new BrokerError("CHRONIK_INDEXER", "an archive task has no segments");
+  return {
+    walHandle: partition.walHandle,
+    topic: partition.topic,
+    topicId: partition.topicId,
+    partition: partition.index,
+    generation: 1,
+    base: first.base,
+    last: final.last,
+    leaderEpochs: partition.leaderEpochs().filter(([, start]) => start <= final.last),
+    producerSnapshot: partition.producerSnapshot(),
+    indexMode,
+  };
+}
+
+function identity(request: ArchiveRequest, built: ArchiveSummary): ArchiveIdentity {
+  return {
+    topicId: request.topicId,
+    partition: request.partition,
+    base: request.base,
+    last: request.last,
+    batchesSha256: built.batchesSha256,
+  };
+}
+
+function sameIdentity(a: ArchiveIdentity, b: ArchiveIdentity): boolean {
+  return (
+    a.topicId === b.topicId &&
+    a.partition === b.partition &&
+    a.base === b.base &&
+    a.last === b.last &&
+    a.batchesSha256 === b.batchesSha256
+  );
+}
+
+function registryEntry(
+  request: ArchiveRequest,
+  key: string,
+  summary: ArchiveSummary,
+  nowMs: number,
+): SegmentEntry {
+  return {
+    topic: request.topic,
+    topicId: request.topicId,
+    partition: request.partition,
+    generation: request.generation,
+    base: request.base,
+    last: request.last,
+    records: summary.records,
+    minTimestamp: summary.minTimestamp,
+    maxTimestamp: summary.maxTimestamp,
+    key,
+    bytes: summary.bytes,
+    rawBytes: summary.rawBytes,
+    sha256: summary.sha256,
+    tocPosition: summary.tocPosition,
+    tocLength: summary.tocLength,
+    tocCrc32c: summary.tocCrc32c,
+    documents: summary.documents,
+    index: request.indexMode,
+    createdMs: nowMs,
+  };
+}

@@ -1,0 +1,134 @@
+/** What the tier room asks of its neighbours; broker.ts plugs the implementations in. */
+
+/** One sealed or active WAL segment of a partition. Offsets are inclusive. */
+export interface WalSegment {
+  readonly id: number;
+  readonly base: number;
+  readonly last: number;
+  readonly bytes: number;
+  readonly records: number;
+  readonly maxTimestamp: number;
+  readonly sealed: boolean;
+  /** Wall clock of the first append, milliseconds. */
+  readonly firstAppendMs: number;
+}
+
+/** A partition as the indexer sees it; log/partition.ts satisfies it. */
+export interface TierPartition {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly index: number;
+  readonly internal: boolean;
+  readonly damage: unknown;
+  /** The engine's handle of this partition's log. */
+  readonly walHandle: number;
+  /** min(high watermark, last stable offset): only what lies below may be archived (D4). */
+  readonly archivableEnd: number;
+  segments(): readonly WalSegment[];
+  /** Milliseconds since the first record that is not sealed yet was appended, by the monotonic
+   * clock; null where there is none. A jump of the wall clock neither seals nor delays. */
+  unsealedAgeMs(): number | null;
+  /** Rotates the active segment; resolves once it is sealed on disk. */
+  seal(): Promise<void>;
+  /** Writes a durable checkpoint that records `archivedTo` (exclusive). */
+  checkpoint(archivedTo: number): Promise<void>;
+  /** Unlinks sealed segments that checkpoint and registry cover; returns bytes freed. */
+  releaseSegments(ids: readonly number[]): Promise<number>;
+  leaderEpochs(): readonly (readonly [epoch: number, startOffset: number])[];
+  producerSnapshot(): string;
+  searchIndexMode(): IndexMode;
+}
+
+export type IndexMode = "full" | "text" | "keys" | "none" | "pending";
+
+/** What a finished archive says of itself. */
+export interface ArchiveSummary {
+  readonly bytes: number;
+  readonly sha256: string;
+  readonly batchesSha256: string;
+  readonly tocPosition: number;
+  readonly tocLength: number;
+  readonly tocCrc32c: number;
+  readonly base: number;
+  readonly last: number;
+  readonly records: number;
+  readonly rawBytes: number;
+  readonly minTimestamp: number;
+  readonly maxTimestamp: number;
+  readonly documents: number;
+  readonly indexBytes: number;
+}
+
+export interface ArchiveRequest {
+  readonly walHandle: number;
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly generation: number;
+  readonly base: number;
+  readonly last: number;
+  readonly leaderEpochs: readonly (readonly [epoch: number, startOffset: number])[];
+  readonly producerSnapshot: string;
+  readonly indexMode: IndexMode;
+}
+
+/** What identifies an archive's contents (D5a): two builds of the same batches agree on these. */
+export interface ArchiveIdentity {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly base: number;
+  readonly last: number;
+  readonly batchesSha256: string;
+}
+
+/** Where an archive's table of contents lies; `crc32c` is of what its member holds. */
+export interface TocLocation {
+  readonly position: number;
+  readonly length: number;
+  readonly crc32c: number;
+}
+
+/** One chunk of an archive's table of contents. */
+export interface TocChunk {
+  readonly position: number;
+  readonly compressedLength: number;
+  readonly rawLength: number;
+  readonly crc32c: number;
+  readonly base: number;
+  readonly last: number;
+  readonly maxTimestamp: number;
+  readonly leaderEpoch: number;
+}
+
+/** The engine's archive jobs; native/archives.ts satisfies it. */
+export interface ArchiveEngine {
+  /** Builds the archive of [base, last] into the new file `path` (fsynced). */
+  build(request: ArchiveRequest, path: string): Promise<ArchiveSummary>;
+  /** Reads the file back: whole sha256, every member, batches contiguous, counts. Rejects when
+   * anything differs from `expected`. */
+  verify(
+    path: string,
+    expected: ArchiveIdentity & { records: number; sha256: string | null },
+  ): Promise<ArchiveSummary>;
+  /** Identity from an archive's manifest. */
+  manifest(path: string): Promise<ArchiveIdentity>;
+  /** Parses the table of contents out of its gzip member, checked against its crc. */
+  readToc(member: Uint8Array, location: TocLocation): Promise<{ chunks: readonly TocChunk[] }>;
+  inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array>;
+  /** First record at or past `fromOffset` with timestamp >= target; with target -1 the one with the
+   * largest timestamp. */
+  findTime(batches: Uint8Array, target: number, fromOffset: number): Promise<TimeHit | null>;
+}
+
+export interface TimeHit {
+  readonly offset: number;
+  readonly timestamp: number;
+  readonly leaderEpoch: number;
+}
+
+/** Durable journal with snapshots; native/journal.ts satisfies it. */
+export interface RegistryJournal {
+  append(entry: Uint8Array): Promise<void>;
+  replay(onEntry: (entry: Uint8Array) => void): Promise<void>;
+  compact(snapshot: Uint8Array): Promise<void>;
+}

@@ -1,0 +1,82 @@
+import type { TierPartition, WalSegment } from "./ports.ts";
+
+/** Consecutive sealed segments of one partition that become one archive. */
+export interface ArchiveTask {
+  readonly partition: TierPartition;
+  readonly segments: readonly WalSegment[];
+}
+
+/** Raw bytes one archive may hold (D4); a single larger segment still makes one archive. */
+export const archiveRawBytesMax = 256 * 1024 * 1024;
+
+/** Archives a second above which the age limit is stretched (D4). */
+const archivesPerSecondMax = 10;
+
+/** Which partitions to seal at this tick (pure): those whose first unsealed record is old enough,
+ * oldest first, and no more than ten archives a second would need. */
+export function partitionsToSeal(
+  partitions: Iterable<TierPartition>,
+  minAgeMs: number,
+  intervalMs: number,
+): TierPartition[] {
+  const due: { partition: TierPartition; ageMs: number }[] = [];
+  for (const partition of partitions) {
+    const ageMs = partition.unsealedAgeMs();
+    if (ageMs !== null && ageMs >= minAgeMs) due.push({ partition, ageMs });
+  }
+  due.sort((a, b) => b.ageMs - a.ageMs);
+  const most = Math.max(300, Math.floor((archivesPerSecondMax * intervalMs) / 1000));
+  return due.slice(0, most).map((entry) => entry.partition);
+}
+
+/** Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
+ * up to `archiveRawBytesMax`, at most `segmentsMax` in all, oldest data first. */
+export function planArchives(
+  partitions: Iterable<TierPartition>,
+  archivedEnd: (partition: TierPartition) => number,
+  segmentsMax: number,
+): { tasks: ArchiveTask[]; more: boolean } {
+  const groups = [...partitions].flatMap((partition) =>
+    archiveGroups(partition, archivedEnd(partition)),
+  );
+  groups.sort((a, b) => firstAppend(a) - firstAppend(b));
+  const tasks: ArchiveTask[] = [];
+  let left = segmentsMax;
+  for (const group of groups) {
+    if (left <= 0) break;
+    const segments = group.segments.slice(0, left);
+    left -= segments.length;
+    tasks.push({ partition: group.partition, segments });
+  }
+  const planned = tasks.reduce((sum, task) => sum + task.segments.length, 0);
+  const waiting = groups.reduce((sum, group) => sum + group.segments.length, 0);
+  return { tasks, more: waiting > planned };
+}
+
+/** Segments that are sealed, archivable and not yet archived, in offset order. */
+export function pendingSegments(partition: TierPartition, archivedEnd: number): WalSegment[] {
+  return partition
+    .segments()
+    .filter((s) => s.sealed && s.base >= archivedEnd && s.last < partition.archivableEnd);
+}
+
+function archiveGroups(partition: TierPartition, archivedEnd: number): ArchiveTask[] {
+  const groups: ArchiveTask[] = [];
+  let group: WalSegment[] = [];
+  let bytes = 0;
+  for (const segment of pendingSegments(partition, archivedEnd)) {
+    if (group.length > 0 && bytes + segment.bytes > archiveRawBytesMax) {
+      groups.push({ partition, segments: group });
+      group = [];
+      bytes = 0;
+    }
+    group.push(segment);
+    bytes += segment.bytes;
+  }
+  if (group.length > 0) groups.push({ partition, segments: group });
+  return groups;
+}
+
+function firstAppend(task: ArchiveTask): number {
+  return task.segments[0]?.firstAppendMs ?? 0;
+}

@@ -1,0 +1,170 @@
+import type { ApiHandler, RequestContext } from "../../src/api/context.ts";
+import { type GroupConfig, groupConfigDefaults } from "../../src/group/config.ts";
+import { GroupCoordinator } from "../../src/group/coordinator.ts";
+import type { CoordinatorTopics, OffsetsLog, OffsetsRecord } from "../../src/group/ports.ts";
+import { deferred } from "../../src/lib/deferred.ts";
+import type { BrokerError } from "../../src/lib/errors.ts";
+import type { Decoded } from "../../src/protocol/api-codec.ts";
+import { ErrorCode } from "../../src/protocol/error-code.ts";
+import { Reader } from "../../src/protocol/reader.ts";
+import { Writer } from "../../src/protocol/writer.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+
+/** A partition of `__consumer_offsets` in memory; holds writes back or fails them when told to. */
+export class MemoryOffsetsLog implements OffsetsLog {
+  readonly durable: OffsetsRecord[] = [];
+  appendCount = 0;
+  /** Writes wait for `release` while true. */
+  isHeld = false;
+  errorCode: number = ErrorCode.NONE;
+  throwsOnAppend = false;
+  replayGate: Promise<void> = Promise.resolve();
+  replayFailure: Error | null = null;
+  private held: (() => void)[] = [];
+
+  append(records: readonly OffsetsRecord[]): Promise<{ errorCode: number; baseOffset: number }> {
+    this.appendCount++;
+    if (this.throwsOnAppend) return Promise.reject(new Error("disk on fire"));
+    const { errorCode } = this;
+    const done = deferred<{ errorCode: number; baseOffset: number }>();
+    const finish = (): void => {
+      const baseOffset = this.durable.length;
+      if (errorCode === ErrorCode.NONE) this.durable.push(...records);
+      done.resolve({ errorCode, baseOffset });
+    };
+    if (this.isHeld) this.held.push(finish);
+    else finish();
+    return done.promise;
+  }
+
+  async replay(
+    onRecord: (k: Uint8Array, v: Uint8Array | null, offset: number, timestamp: number) => void,
+  ): Promise<void> {
+    await this.replayGate;
+    if (this.replayFailure !== null) throw this.replayFailure;
+    for (const [offset, record] of this.durable.entries()) {
+      // The log's buffer is reused after the call, so what is kept must be a copy.
+      const key = record.key.slice();
+      const value = record.value?.slice() ?? null;
+      onRecord(key, value, offset, record.timestamp);
+      key.fill(255);
+      value?.fill(255);
+    }
+  }
+
+  release(): void {
+    for (const finish of this.held.splice(0)) finish();
+  }
+}
+
+export class MemoryTopics implements CoordinatorTopics {
+  readonly partitionCount: number;
+  readonly logs = new Map<number, MemoryOffsetsLog>();
+  readonly topics = new Map<string, { id: string; partitions: number }>([
+    ["t1", { id: "AAAAAAAAAAAAAAAAAAAAAQ", partitions: 3 }],
+    ["t2", { id: "AAAAAAAAAAAAAAAAAAAAAg", partitions: 1 }],
+  ]);
+
+  constructor(partitionCount = 50) {
+    this.partitionCount = partitionCount;
+  }
+
+  log(partition: number): MemoryOffsetsLog {
+    const log = this.logs.get(partition) ?? new MemoryOffsetsLog();
+    this.logs.set(partition, log);
+    return log;
+  }
+
+  offsetsLog(partition: number): Promise<OffsetsLog> {
+    this.topics.set("__consumer_offsets", {
+      id: "AAAAAAAAAAAAAAAAAAAA_w",
+      partitions: this.partitionCount,
+    });
+    return Promise.resolve(this.log(partition));
+  }
+
+  topicExists(name: string): boolean {
+    return this.topics.has(name);
+  }
+
+  topicId(name: string): string | null {
+    return this.topics.get(name)?.id ?? null;
+  }
+
+  topicName(id: string): string | null {
+    for (const [name, topic] of this.topics) if (topic.id === id) return name;
+    return null;
+  }
+
+  partitionCountOf(topic: string): number | null {
+    return this.topics.get(topic)?.partitions ?? null;
+  }
+}
+
+/** One broker's coordinator over memory; `restart` builds the next one over the same logs. */
+export class Harness {
+  readonly clock = new FakeClock();
+  readonly topics: MemoryTopics;
+  readonly problems: BrokerError[] = [];
+  readonly config: GroupConfig;
+  groups: GroupCoordinator;
+  private uuidCount = 0;
+
+  constructor(config: Partial<GroupConfig> = {}, topics = new MemoryTopics()) {
+    this.config = { ...groupConfigDefaults, initialRebalanceDelayMs: 0, ...config };
+    this.topics = topics;
+    this.groups = this.build();
+  }
+
+  /** The log a group is kept in. */
+  logOf(groupId: string): MemoryOffsetsLog {
+    return this.topics.log(this.groups.partitionFor(groupId));
+  }
+
+  /** As after kill -9: nothing is closed, only what was durable is there. */
+  async restart(): Promise<void> {
+    this.groups = this.build();
+    await this.groups.start();
+  }
+
+  /** Sends a request through both codecs of one version, as a client would. */
+  async call<Req, Res>(
+    handler: ApiHandler<Req, Res>,
+    version: number,
+    request: Req,
+    clientId = "c",
+  ): Promise<Decoded<Res>> {
+    const { codec } = handler;
+    const wire = new Writer();
+    codec.encodeRequest(wire, request, version);
+    const requestBytes = wire.take();
+    const decoded = codec.decodeRequest(new Reader(requestBytes), version);
+    const context = {
+      session: { id: 1, listener: "plain", clientHost: "/127.0.0.1", clientId },
+      services: { groups: this.groups },
+    } as unknown as RequestContext;
+    const pending = handler.handle(context, decoded, version);
+    // The frame's buffer is reused once the handler has returned.
+    requestBytes.fill(255);
+    const response = await pending;
+    if (response === null) throw new Error("no response");
+    codec.encodeResponse(wire, response, version);
+    return codec.decodeResponse(new Reader(wire.take()), version);
+  }
+
+  private build(): GroupCoordinator {
+    return new GroupCoordinator({
+      config: this.config,
+      topics: this.topics,
+      nodes: { coordinatorOf: () => ({ nodeId: 1, host: "broker", port: 9092 }) },
+      clock: this.clock,
+      onProblem: (error) => this.problems.push(error),
+      uuid: () => `u${++this.uuidCount}`,
+    });
+  }
+}
+
+/** Lets everything that is not waiting for a timer or a held write run. */
+export async function settle(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+}

@@ -1,0 +1,190 @@
+import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
+import type {
+  ArchiveEngine,
+  ArchiveIdentity,
+  ArchiveRequest,
+  ArchiveSummary,
+  IndexMode,
+  TierPartition,
+  TimeHit,
+  TocChunk,
+  WalSegment,
+} from "../../src/tier/ports.ts";
+
+/** A partition whose WAL is a list of segments; records what the tier room did to it. */
+export class FakePartition implements TierPartition {
+  readonly topic = "t";
+  readonly topicId = "id-t";
+  readonly index: number;
+  readonly internal = false;
+  damage: unknown = null;
+  readonly walHandle: number;
+  unsealedAge: number | null = null;
+  archivableEnd: number;
+  wal: WalSegment[];
+  journal: string[] = [];
+
+  constructor(options: { index?: number; segments: WalSegment[]; archivableEnd?: number }) {
+    this.index = options.index ?? 0;
+    this.walHandle = this.index + 1;
+    this.wal = options.segments;
+    this.archivableEnd = options.archivableEnd ?? 1e9;
+  }
+
+  segments(): readonly WalSegment[] {
+    return this.wal;
+  }
+
+  unsealedAgeMs(): number | null {
+    return this.unsealedAge;
+  }
+
+  seal(): Promise<void> {
+    this.unsealedAge = null;
+    this.journal.push("seal");
+    this.wal = this.wal.map((s) => ({ ...s, sealed: true }));
+    return Promise.resolve();
+  }
+
+  checkpoint(archivedTo: number): Promise<void> {
+    this.journal.push(`checkpoint ${archivedTo}`);
+    return Promise.resolve();
+  }
+
+  releaseSegments(ids: readonly number[]): Promise<number> {
+    this.journal.push(`release ${ids.join(",")}`);
+    const gone = this.wal.filter((s) => ids.includes(s.id));
+    this.wal = this.wal.filter((s) => !ids.includes(s.id));
+    return Promise.resolve(gone.reduce((sum, s) => sum + s.bytes, 0));
+  }
+
+  leaderEpochs(): readonly (readonly [number, number])[] {
+    return [[0, 0]];
+  }
+
+  producerSnapshot(): string {
+    return "[]";
+  }
+
+  searchIndexMode(): IndexMode {
+    return "full";
+  }
+}
+
+/** Builds "archives" that are JSON in a memory store; verify compares identities. */
+export class FakeArchives implements ArchiveEngine {
+  readonly files: Map<string, string>;
+  builds = 0;
+  failVerify = false;
+
+  constructor(files: Map<string, string>) {
+    this.files = files;
+  }
+
+  build(request: ArchiveRequest, path: string): Promise<ArchiveSummary> {
+    this.builds++;
+    const batchesSha256 = `batches-${request.base}-${request.last}`;
+    const file = { ...request, batchesSha256, unique: this.builds };
+    this.files.set(path, JSON.stringify(file));
+    return Promise.resolve(
+      this.summary(request.base, request.last, batchesSha256, `sha${this.builds}00000000`),
+    );
+  }
+
+  verify(path: string, expected: ArchiveIdentity & { records: number }): Promise<ArchiveSummary> {
+    const text = this.files.get(path);
+    if (text === undefined || this.failVerify)
+      return Promise.reject(new Error("verification failed"));
+    const file = JSON.parse(text) as ArchiveIdentity;
+    if (file.batchesSha256 !== expected.batchesSha256)
+      return Promise.reject(new Error("other batches"));
+    return Promise.resolve(
+      this.summary(expected.base, expected.last, file.batchesSha256, "verified"),
+    );
+  }
+
+  manifest(path: string): Promise<ArchiveIdentity> {
+    const text = this.files.get(path);
+    return text === undefined
+      ? Promise.reject(new Error("no such archive"))
+      : Promise.resolve(JSON.parse(text) as ArchiveIdentity);
+  }
+
+  readToc(): Promise<{ chunks: readonly TocChunk[] }> {
+    return Promise.reject(new Error("not an archive"));
+  }
+
+  inflateChunk(): Promise<Uint8Array> {
+    return Promise.reject(new Error("not an archive"));
+  }
+
+  findTime(): Promise<TimeHit | null> {
+    return Promise.resolve(null);
+  }
+
+  private summary(
+    base: number,
+    last: number,
+    batchesSha256: string,
+    sha256: string,
+  ): ArchiveSummary {
+    return {
+      bytes: 10,
+      sha256,
+      batchesSha256,
+      tocPosition: 0,
+      tocLength: 1,
+    tocCrc32c: 0,
+      base,
+      last,
+      records: last - base + 1,
+      rawBytes: 100,
+      minTimestamp: 0,
+      maxTimestamp: 0,
+      documents: last - base + 1,
+      indexBytes: 5,
+    };
+  }
+}
+
+/** Objects in memory, sharing the file map of FakeArchives; can lose a put's answer or fail. */
+export class FakeStore implements ObjectStore {
+  readonly description = "memory";
+  readonly files: Map<string, string>;
+  failPuts = false;
+  loseAnswer = false;
+
+  constructor(files: Map<string, string>) {
+    this.files = files;
+  }
+
+  putFile(key: string, path: string): Promise<"stored" | "exists"> {
+    if (this.failPuts) return Promise.reject(new StoreError("unavailable", key, "store is down"));
+    if (this.files.has(key)) return Promise.resolve("exists");
+    this.files.set(key, this.files.get(path) ?? "");
+    this.files.delete(path);
+    if (this.loseAnswer) {
+      this.loseAnswer = false;
+      return Promise.reject(new StoreError("unavailable", key, "answer lost"));
+    }
+    return Promise.resolve("stored");
+  }
+
+  head(key: string): Promise<{ bytes: number } | null> {
+    const text = this.files.get(key);
+    return Promise.resolve(text === undefined ? null : { bytes: text.length });
+  }
+
+  getRange(key: string): Promise<Uint8Array> {
+    return Promise.reject(new StoreError("not-found", key, "is missing from the object store"));
+  }
+
+  openForVerify(key: string): Promise<{ path: string; release(): Promise<void> }> {
+    return Promise.resolve({ path: key, release: () => Promise.resolve() });
+  }
+
+  delete(key: string): Promise<void> {
+    this.files.delete(key);
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,206 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
+import { ArchiveReader, sliceBatches } from "../../src/tier/cold-reader.ts";
+import type { ArchiveEngine, TimeHit, TocChunk } from "../../src/tier/ports.ts";
+import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { MemoryJournal } from "../support/memory-journal.ts";
+import { segmentEntry } from "../support/segment-entry.ts";
+
+/** A batch's header fields that the reader looks at; the body is padding. */
+function batch(base: number, last: number, bodyBytes = 10): Uint8Array {
+  const bytes = new Uint8Array(61 + bodyBytes);
+  const view = new DataView(bytes.buffer);
+  view.setBigInt64(0, BigInt(base));
+  view.setInt32(8, bytes.length - 12);
+  view.setInt32(23, last - base);
+  return bytes;
+}
+
+function offsets(slices: readonly Uint8Array[]): number[] {
+  const found: number[] = [];
+  for (const slice of slices) {
+    const view = new DataView(slice.buffer, slice.byteOffset, slice.byteLength);
+    for (let at = 0; at < slice.length; at += 12 + view.getInt32(at + 8)) {
+      const base = Number(view.getBigInt64(at));
+      for (let i = 0; i <= view.getInt32(at + 23); i++) found.push(base + i);
+    }
+  }
+  return found;
+}
+
+/** Archives whose chunks are stored raw; counts the ranged reads. */
+class RawArchives implements ArchiveEngine, ObjectStore {
+  readonly description = "raw";
+  readonly objects = new Map<string, { toc: TocChunk[]; chunks: Uint8Array[] }>();
+  gets = 0;
+  missing = new Set<string>();
+
+  getRange(key: string, position: number): Promise<Uint8Array> {
+    this.gets++;
+    const object = this.objects.get(key);
+    if (!object || this.missing.has(key)) {
+      return Promise.reject(new StoreError("not-found", key, "is missing from the object store"));
+    }
+    const bytes = position === 900 ? new TextEncoder().encode(key) : object.chunks[position];
+    return Promise.resolve(bytes ?? new Uint8Array());
+  }
+
+  readToc(member: Uint8Array): Promise<{ chunks: readonly TocChunk[] }> {
+    return Promise.resolve({
+      chunks: this.objects.get(new TextDecoder().decode(member))?.toc ?? [],
+    });
+  }
+
+  inflateChunk(member: Uint8Array): Promise<Uint8Array> {
+    return Promise.resolve(member);
+  }
+
+  findTime(batches: Uint8Array, target: number, fromOffset: number): Promise<TimeHit | null> {
+    const all = offsets([batches]).filter((offset) => offset >= fromOffset);
+    const hit = target === -1 ? all[all.length - 1] : all.find((offset) => offset >= target);
+    return Promise.resolve(
+      hit === undefined ? null : { offset: hit, timestamp: hit, leaderEpoch: 0 },
+    );
+  }
+
+  build(): never {
+    throw new Error("not used");
+  }
+  verify(): never {
+    throw new Error("not used");
+  }
+  manifest(): never {
+    throw new Error("not used");
+  }
+  putFile(): never {
+    throw new Error("not used");
+  }
+  head(): never {
+    throw new Error("not used");
+  }
+  openForVerify(): never {
+    throw new Error("not used");
+  }
+  delete(): never {
+    throw new Error("not used");
+  }
+}
+
+/** Archives of consecutive batches; `shape` is segments → chunks → batch lengths. Record timestamps
+ * equal their offsets. */
+async function archives(shape: number[][][]) {
+  const raw = new RawArchives();
+  const registry = await SegmentRegistry.open(new MemoryJournal());
+  let next = 0;
+  for (const segment of shape) {
+    const base = next;
+    const toc: TocChunk[] = [];
+    const chunks: Uint8Array[] = [];
+    for (const lengths of segment) {
+      const chunkBase = next;
+      const batches = lengths.map((length) => {
+        next += length;
+        return batch(next - length, next - 1);
+      });
+      const bytes = new Uint8Array(Buffer.concat(batches));
+      const sizes = { compressedLength: bytes.length, rawLength: bytes.length, crc32c: 0 };
+      const last = next - 1;
+      toc.push({
+        position: chunks.length,
+        ...sizes,
+        base: chunkBase,
+        last,
+        maxTimestamp: last,
+        leaderEpoch: 0,
+      });
+      chunks.push(bytes);
+    }
+    const entry = segmentEntry(base, next - 1);
+    raw.objects.set(entry.key, { toc, chunks });
+    await registry.add(entry);
+  }
+  const limits = { chunkCacheBytesMax: 1 << 20, tocCacheBytesMax: 1 << 20 };
+  return { raw, registry, end: next, reader: new ArchiveReader(registry, raw, raw, limits) };
+}
+
+const shapes = fc.array(
+  fc.array(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 4 }), {
+    minLength: 1,
+    maxLength: 3,
+  }),
+  { minLength: 1, maxLength: 3 },
+);
+
+test("reads from any offset give every later record once, in order, whatever the limits", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      shapes,
+      fc.nat(30),
+      fc.integer({ min: 0, max: 400 }),
+      async (shape, from, max) => {
+        const { reader, end } = await archives(shape);
+        const seen: number[] = [];
+        for (let next = Math.min(from, end - 1); next < end; ) {
+          const slices = await reader.read("id-t", 0, next, max, end);
+          const got = offsets(slices).filter((offset) => offset >= next);
+          expect(got.length).toBeGreaterThan(0);
+          expect(slices.length === 1 || slices.reduce((n, s) => n + s.length, 0) <= max).toBe(true);
+          seen.push(...got);
+          next = (got[got.length - 1] ?? end) + 1;
+        }
+        const start = Math.min(from, end - 1);
+        expect(seen).toEqual(Array.from({ length: end - start }, (_, i) => start + i));
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+test("stops at the offset limit with whole batches", async () => {
+  const { reader } = await archives([[[5, 5]], [[5]]]);
+  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 12))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  expect(await reader.read("id-t", 0, 0, 1e6, 4)).toEqual([]);
+});
+
+test("a cold read is two ranged reads, a warm chunk none", async () => {
+  const { reader, raw } = await archives([[[5], [5]]]);
+  await reader.read("id-t", 0, 0, 1, 10);
+  expect(raw.gets).toBe(2);
+  await reader.read("id-t", 0, 0, 1, 10);
+  expect(raw.gets).toBe(2);
+  await reader.read("id-t", 0, 5, 1, 10);
+  expect(raw.gets).toBe(3);
+});
+
+test("concurrent readers of one chunk share one read", async () => {
+  const { reader, raw } = await archives([[[5]]]);
+  await Promise.all(Array.from({ length: 8 }, () => reader.read("id-t", 0, 0, 1e6, 5)));
+  expect(raw.gets).toBe(2);
+});
+
+test("a missing object fails its own offsets with a clear error, the others stay readable", async () => {
+  const { reader, raw, registry } = await archives([[[5]], [[5]]]);
+  raw.missing.add(registry.segments("id-t", 0)[0]?.key ?? "");
+  await expect(reader.read("id-t", 0, 0, 1e6, 10)).rejects.toThrow(/t-0 offsets 0-4.*missing/);
+  expect(offsets(await reader.read("id-t", 0, 5, 1e6, 10))).toEqual([5, 6, 7, 8, 9]);
+  raw.missing.clear();
+  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toHaveLength(10);
+});
+
+test("finds the first record at or after a time, and the one with the largest", async () => {
+  const { reader } = await archives([[[5], [5]], [[5]]]);
+  expect((await reader.findTime("id-t", 0, 7, 0))?.offset).toBe(7);
+  expect((await reader.findTime("id-t", 0, 10, 0))?.offset).toBe(10);
+  expect(await reader.findTime("id-t", 0, 15, 0)).toBeNull();
+  expect((await reader.findTime("id-t", 0, 1, 3))?.offset).toBe(3);
+  expect((await reader.findTime("id-t", 0, -1, 0))?.offset).toBe(14);
+});
+
+test("a slice never splits a batch", () => {
+  const chunk = new Uint8Array(Buffer.concat([batch(0, 4), batch(5, 9)]));
+  const slice = sliceBatches(chunk, 3, 10, 72, true);
+  expect(slice?.bytes.length).toBe(71);
+  expect(slice?.nextOffset).toBe(5);
+  expect(sliceBatches(chunk, 3, 10, 10, false)).toBeNull();
+});

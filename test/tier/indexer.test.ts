@@ -1,0 +1,234 @@
+import { expect, test } from "bun:test";
+import type { Logger } from "../../src/telemetry/logger.ts";
+import { Indexer } from "../../src/tier/indexer.ts";
+import type { WalSegment } from "../../src/tier/ports.ts";
+import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+import { FakeArchives, FakePartition, FakeStore } from "../support/fake-tier.ts";
+import { MemoryJournal } from "../support/memory-journal.ts";
+import { silentLogger } from "../support/silent-logger.ts";
+
+const logger: Logger = silentLogger();
+
+function segment(
+  id: number,
+  base: number,
+  last: number,
+  over: Partial<WalSegment> = {},
+): WalSegment {
+  const records = last - base + 1;
+  return {
+    id,
+    base,
+    last,
+    bytes: 100,
+    records,
+    maxTimestamp: 0,
+    sealed: true,
+    firstAppendMs: 0,
+    ...over,
+  };
+}
+
+async function world(partition: FakePartition, over: { deleteAfterIndex?: boolean } = {}) {
+  const files = new Map<string, string>();
+  const engine = new FakeArchives(files);
+  const store = new FakeStore(files);
+  const journal = new MemoryJournal();
+  const registry = await SegmentRegistry.open(journal);
+  const clock = new FakeClock(1_000_000);
+  const config = {
+    enabled: true,
+    intervalSecs: 30,
+    minSegmentAgeSecs: 10,
+    segmentsPerRunMax: 100,
+    parallel: false,
+    concurrentTasksMax: 4,
+  };
+  const indexer = new Indexer(config, {
+    engine,
+    store,
+    registry,
+    logger,
+    clock,
+    nowMs: () => clock.nowMs(),
+    scratchDir: "/tmp-scratch",
+    removeFile: (path) => {
+      files.delete(path);
+      return Promise.resolve();
+    },
+    deleteAfterIndex: over.deleteAfterIndex ?? true,
+    faultPoint: () => Promise.resolve(),
+    partitions: () => [partition],
+  });
+  return { indexer, engine, store, registry, journal, clock, files };
+}
+
+test("seals, archives, registers, then checkpoints, then releases: in that order", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9, { sealed: false })] });
+  partition.unsealedAge = 15_000;
+  const { indexer, registry, files } = await world(partition);
+  const run = await indexer.run();
+  expect(partition.journal).toEqual(["seal", "checkpoint 10", "release 1"]);
+  expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });
+  expect([...files.keys()]).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.tar.gz"]);
+  expect(run).toMatchObject({
+    segments_processed: 1,
+    records_indexed: 10,
+    indexes_created: 1,
+    errors: 0,
+  });
+  expect(indexer.stats().totals).toMatchObject({ runs: 1, records_indexed: 10 });
+});
+
+test("five ticks on an idle topic create nothing", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9, { sealed: false })] });
+  partition.unsealedAge = 15_000;
+  const { indexer, engine, files } = await world(partition);
+  await indexer.run();
+  for (let tick = 0; tick < 5; tick++) await indexer.run();
+  expect(engine.builds).toBe(1);
+  expect(files.size).toBe(1);
+});
+
+test("a failing store keeps the WAL and is retried", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, store, registry } = await world(partition);
+  store.failPuts = true;
+  expect((await indexer.run()).errors).toBe(1);
+  expect(partition.wal).toHaveLength(1);
+  expect(registry.range("id-t", 0)).toBeNull();
+  store.failPuts = false;
+  expect((await indexer.run()).errors).toBe(0);
+  expect(partition.wal).toHaveLength(0);
+});
+
+test("an object that fails verification is not registered and the WAL stays", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, engine, registry } = await world(partition);
+  engine.failVerify = true;
+  await indexer.run();
+  expect(registry.range("id-t", 0)).toBeNull();
+  expect(partition.journal).toEqual([]);
+});
+
+test("a registry entry that is not durable releases nothing", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, journal } = await world(partition);
+  journal.failing = true;
+  await indexer.run();
+  journal.failing = false;
+  expect(partition.journal).toEqual([]);
+  await indexer.run();
+  expect(partition.journal).toEqual(["checkpoint 10", "release 1"]);
+});
+
+test("a put whose answer was lost is adopted, not stored twice", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, store, registry, files } = await world(partition);
+  store.loseAnswer = true;
+  await indexer.run();
+  await indexer.run();
+  expect([...files.keys()]).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.tar.gz"]);
+  expect(registry.segments("id-t", 0)).toHaveLength(1);
+});
+
+test("a key taken by other bytes leads to a key with generation and hash", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, registry, files } = await world(partition);
+  files.set(
+    "tantivy_indexes/t/partition-0/segment-0-9.tar.gz",
+    JSON.stringify({ topicId: "other" }),
+  );
+  await indexer.run();
+  const keys = registry.segments("id-t", 0).map((entry) => entry.key);
+  expect(keys).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.g1-sha10000.tar.gz"]);
+});
+
+test("with delete_after_index off the WAL stays and nothing is archived twice", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, engine } = await world(partition, { deleteAfterIndex: false });
+  await indexer.run();
+  await indexer.run();
+  expect(partition.journal).toEqual(["checkpoint 10"]);
+  expect(engine.builds).toBe(1);
+});
+
+test("a crash between register and release is finished at the next run", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
+  const { indexer, registry, engine } = await world(partition);
+  await registry.add({
+    ...registryEntry(0, 9),
+  });
+  await indexer.run();
+  expect(partition.wal).toHaveLength(0);
+  expect(engine.builds).toBe(1);
+  expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 20 });
+});
+
+test("only what lies below the archivable end is archived; the rest counts as pending", async () => {
+  const partition = new FakePartition({
+    segments: [segment(1, 0, 9), segment(2, 10, 19)],
+    archivableEnd: 15,
+  });
+  const { indexer, registry } = await world(partition);
+  await indexer.run();
+  expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });
+  expect(indexer.stats().pending).toEqual({ sealed_segments: 1, records: 10, bytes: 100 });
+});
+
+test("data that waits too long is archived without an index, so that the WAL is bounded", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, store, registry, clock } = await world(partition);
+  store.failPuts = true;
+  await indexer.run();
+  clock.advance(4 * 60_000);
+  await indexer.run();
+  clock.advance(2 * 60_000);
+  store.failPuts = false;
+  await indexer.run();
+  expect(registry.segments("id-t", 0)[0]?.index).toBe("pending");
+  partition.wal = [segment(2, 10, 19)];
+  await indexer.run();
+  expect(registry.segments("id-t", 0)[1]?.index).toBe("full");
+});
+
+test("start ticks on the interval and stop ends it", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, clock } = await world(partition);
+  indexer.start();
+  clock.advance(29_000);
+  expect(indexer.stats().last_run_started_at).toBeNull();
+  clock.advance(1_000);
+  await indexer.run();
+  expect(indexer.stats().totals.runs).toBe(1);
+  await indexer.stop();
+  clock.advance(120_000);
+  expect(indexer.stats().totals.runs).toBe(1);
+});
+
+function registryEntry(base: number, last: number) {
+  const entry = { topic: "t", topicId: "id-t", partition: 0, generation: 1, base, last };
+  const sizes = {
+    records: last - base + 1,
+    minTimestamp: 0,
+    maxTimestamp: 0,
+    bytes: 1,
+    rawBytes: 1,
+  };
+  const object = {
+    key: `tantivy_indexes/t/partition-0/segment-${base}-${last}.tar.gz`,
+    sha256: "x",
+  };
+  return {
+    ...entry,
+    ...sizes,
+    ...object,
+    tocPosition: 0,
+    tocLength: 1,
+    tocCrc32c: 0,
+    documents: 0,
+    index: "full",
+    createdMs: 0,
+  };
+}
