@@ -229,8 +229,6 @@ function registryEntry(base: number, last: number) {
     ...sizes,
     ...object,
     tocPosition: 0,
-    tocLength: 1,
-    tocCrc32c: 0,
     documents: 0,
     index: "full",
     createdMs: 0,
