@@ -70,6 +70,7 @@ export class Broker {
     logger.info("stopping: draining connections");
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
+    this.rooms.rolling.stop();
     await this.rooms.indexer.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
@@ -99,6 +100,7 @@ export class Broker {
       logger.child("admin").error("admin request failed", { path, error: errorText(error) }),
     );
     this.rooms.indexer.start();
+    this.rooms.rolling.start();
     this.state = "ready";
     this.logReady();
   }

@@ -77,7 +77,7 @@ async function findTopics(
   if (ids.size > 0) {
     return [...ids].map((id) => {
       const topic = metadata.image.topicsById.get(id);
-      return topic ? show(topic) : unknownTopic(null, id, ErrorCode.UNKNOWN_TOPIC_ID);
+      return topic ? show(topic) : unknownTopic(null, id, ErrorCode.UNKNOWN_TOPIC_ID, operations);
     });
   }
   const names = [...new Set(asked.map(({ name }) => name ?? ""))];
@@ -85,7 +85,8 @@ async function findTopics(
   return names.map((name) => {
     const topic = metadata.image.topicsByName.get(name);
     if (topic !== undefined) return show(topic);
-    return unknownTopic(name, zeroUuid, errors.get(name) ?? whyUnknown(name));
+    const errorCode = errors.get(name) ?? whyUnknown(name);
+    return unknownTopic(name, zeroUuid, errorCode, operations);
   });
 }
 
@@ -149,7 +150,8 @@ function unknownTopic(
   name: string | null,
   topicId: string,
   errorCode: number,
+  topicAuthorizedOperations: number = operationsNotAsked,
 ): MetadataResponseTopic {
   const isInternal = name !== null && isInternalTopic(name);
-  return { errorCode, name, topicId, isInternal, partitions: [] };
+  return { errorCode, name, topicId, isInternal, partitions: [], topicAuthorizedOperations };
 }

@@ -36,7 +36,7 @@ export const describeConfigsHandler: ApiHandler<DescribeConfigsRequest, Describe
       if (!Array.isArray(entries)) return { ...entries, resourceType, resourceName, configs: [] };
       const configs = entries.map((entry) => show(entry, request));
       const errorCode = ErrorCode.NONE;
-      return { errorCode, errorMessage: null, resourceType, resourceName, configs };
+      return { errorCode, errorMessage: "", resourceType, resourceName, configs };
     });
     return { throttleTimeMs: 0, results };
   },
@@ -63,7 +63,7 @@ function allEntries(context: RequestContext, resource: Resource): ConfigEntry[] 
     const invalid = checkTopicName(resourceName);
     if (invalid !== null) return failure(ErrorCode.INVALID_TOPIC_EXCEPTION, invalid);
     const topic = image.topicsByName.get(resourceName);
-    if (topic === undefined) return failure(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, null);
+    if (topic === undefined) return failure(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "");
     return describeTopicConfigs(topic.configs, layers);
   }
   if (resourceType !== ConfigResource.BROKER) {
@@ -77,7 +77,7 @@ function allEntries(context: RequestContext, resource: Resource): ConfigEntry[] 
   );
 }
 
-function failure(errorCode: number, errorMessage: string | null): Outcome {
+function failure(errorCode: number, errorMessage: string): Outcome {
   return { errorCode, errorMessage };
 }
 

@@ -1,7 +1,7 @@
 /**
  * DescribeTopicPartitions, version 0: topics in the order of their names, at most 2,000 partitions
  * an answer; a cursor says where the next one goes on. An empty list means all topics. Eligible
- * leader replicas are not tracked: null.
+ * leader replicas are not tracked: their lists are empty.
  */
 import type { TopicImage } from "../metadata/image.ts";
 import { checkTopicName, isInternalTopic } from "../metadata/topic-name.ts";
@@ -14,7 +14,7 @@ import {
   describeTopicPartitionsApi,
 } from "../protocol/messages/75-describe-topic-partitions.ts";
 import { zeroUuid } from "../protocol/uuid.ts";
-import { topicOperations } from "./authorized-operations.ts";
+import { operationsNotAsked, topicOperations } from "./authorized-operations.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 
 type Request = Decoded<DescribeTopicPartitionsRequest>;
@@ -76,7 +76,7 @@ function page(
       const known = checkTopicName(name) === null;
       const { UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION } = ErrorCode;
       const errorCode = known ? UNKNOWN_TOPIC_OR_PARTITION : INVALID_TOPIC_EXCEPTION;
-      if (request.topics.length > 0) topics.push(unknownTopic(name, errorCode));
+      if (request.topics.length > 0) topics.push(unknownTopic(name, errorCode, topicOperations));
       continue;
     }
     const first = cursor?.topicName === name ? cursor.partitionIndex : 0;
@@ -116,9 +116,12 @@ function knownTopic(
   };
 }
 
-function unknownTopic(name: string, errorCode: number): DescribeTopicPartitionsResponseTopic {
+function unknownTopic(
+  name: string,
+  errorCode: number,
+  topicAuthorizedOperations: number = operationsNotAsked,
+): DescribeTopicPartitionsResponseTopic {
   const isInternal = isInternalTopic(name);
-  const topicAuthorizedOperations = topicOperations;
   return {
     errorCode,
     name,

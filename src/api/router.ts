@@ -60,7 +60,7 @@ export interface RouterOptions {
 const refusedLinesMax = 10;
 const refusedPeriodMs = 60_000;
 
-/** The table of handlers: decode, check the version, call, encode. ApiVersions is derived from it. */
+/** The table of handlers: check the version, decode, call, encode. ApiVersions comes from it. */
 export class Router implements Dispatcher {
   private readonly services: Services;
   private readonly options: RouterOptions;
@@ -173,7 +173,8 @@ export class Router implements Dispatcher {
       return unsupportedVersionReply(correlationId, this.ranges());
     const name = this.handlers.get(apiKey)?.codec.name;
     const what = name === undefined ? `unknown API ${apiKey}` : `${name} (API ${apiKey})`;
-    const message = `${session.clientHost} asked for ${what} version ${version}, which is not served`;
+    const asked = `${what} version ${version}`;
+    const message = `${session.clientHost} asked for ${asked}, which is not served`;
     const held = this.refusals.take();
     if (held !== null) this.options.onRefused(held > 0 ? `${message} (and ${held} more)` : message);
     // The router said it, within its limits; the connection need not.

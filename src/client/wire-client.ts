@@ -20,6 +20,9 @@ export interface WireClientOptions {
 const waitingBytesMax = 256 * 1024 * 1024;
 const frameBytesMaxDefault = 512 * 1024 * 1024;
 
+/** The part of an ApiCodec that says which versions it can speak. */
+type ServedApi = Pick<ApiCodec<unknown, unknown>, "key" | "name" | "minVersion" | "maxVersion">;
+
 interface Pending {
   readonly correlationId: number;
   readonly apiKey: number;
@@ -76,7 +79,7 @@ export class WireClient {
   }
 
   /** The newest version both sides know, at most `max`; BrokerError when there is none. */
-  versionOf(codec: ApiCodec<never, unknown>, max = codec.maxVersion): number {
+  versionOf(codec: ServedApi, max = codec.maxVersion): number {
     const range = this.ranges.get(codec.key);
     const version = Math.min(range?.max ?? -1, codec.maxVersion, max);
     if (range === undefined || version < Math.max(range.min, codec.minVersion)) {
@@ -216,9 +219,21 @@ export class WireClient {
       correlationId,
       clientId: this.options.clientId,
     });
-    encodeBody(this.writer);
+    try {
+      encodeBody(this.writer);
+    } catch (error) {
+      this.cutWriter(start);
+      throw error;
+    }
     this.writer.endFrame(start);
     return correlationId;
+  }
+
+  /** Takes back a request that could not be encoded; those before it stay. */
+  private cutWriter(length: number): void {
+    const kept = this.writer.bytesWritten().slice(0, length);
+    this.writer.reset();
+    this.writer.raw(kept);
   }
 
   /** Requests of one turn leave in one write. */

@@ -259,7 +259,8 @@ function listenError(address: ListenAddress, cause: unknown): BrokerError {
     case "EADDRINUSE":
       return new BrokerError(
         "CHRONIK_PORT_IN_USE",
-        `port ${port} on ${host} is in use: stop the process that holds it (ss -ltnp), or choose another with --bind HOST:PORT`,
+        `port ${port} on ${host} is in use: stop the process that holds it (ss -ltnp), or ` +
+          `choose another with --bind HOST:PORT`,
         { cause },
       );
     case "EADDRNOTAVAIL":

@@ -134,7 +134,14 @@ describe("apply", () => {
   test("commands of one entry apply together", () => {
     const commands: Command[] = [
       { type: "cluster", clusterId: "c" },
-      { type: "topic", name: "a", id: "1", internal: false, partitions: [partition(0)], configs: [] },
+      {
+        type: "topic",
+        name: "a",
+        id: "1",
+        internal: false,
+        partitions: [partition(0)],
+        configs: [],
+      },
       { type: "topic-deleted", id: "1" },
     ];
     const image = apply(emptyImage, commands);
@@ -182,7 +189,9 @@ describe("journal entries", () => {
     expect(() => decodeEntry(text("{"))).toThrow(/cannot be read/);
     expect(() => decodeEntry(new Uint8Array([0xff, 0xfe]))).toThrow(/cannot be read/);
     expect(() => decodeEntry(text('{"v":1}'))).toThrow(/neither commands nor a snapshot/);
-    expect(() => decodeEntry(text('{"v":2,"commands":[]}'))).toThrow(/version 2.*start the version/);
+    expect(() => decodeEntry(text('{"v":2,"commands":[]}'))).toThrow(
+      /version 2.*start the version/,
+    );
     const unknown = text('{"v":1,"commands":[{"type":"quota"}]}');
     expect(() => decodeEntry(unknown)).toThrow(/command "quota"/);
   });

@@ -31,7 +31,12 @@ describe("metadata", () => {
     await first.createTopics([spec("a", 3), spec("b")], false);
     await first.createPartitions([{ name: "b", count: 4, assignments: null }], false);
     const set = { name: "retention.ms", kind: "set", value: "1000" } as const;
-    const alteration = { resource: "topic", name: "a", operations: [set], replacesAll: false } as const;
+    const alteration = {
+      resource: "topic",
+      name: "a",
+      operations: [set],
+      replacesAll: false,
+    } as const;
     expect(codes(await first.alterConfigs([alteration], false))).toEqual([0]);
     await first.allocateProducerIds(1000);
     await first.bumpLeaderEpochs();
@@ -85,7 +90,7 @@ describe("metadata", () => {
     expect(codes(both.flat())).toEqual([0, ErrorCode.TOPIC_ALREADY_EXISTS]);
   });
 
-  test("a topic deleted and made again has another id; its tombstone stays until cleaned", async () => {
+  test("a topic deleted and made again has another id; its tombstone stays a while", async () => {
     const metadata = await openMetadata();
     const [first] = await metadata.createTopics([spec("a")], false);
     const id = first?.topic?.id ?? "";
@@ -137,7 +142,13 @@ describe("metadata", () => {
     const { INVALID_REPLICA_ASSIGNMENT, INVALID_REQUEST } = ErrorCode;
     expect(await create({ assignments: [at(0, 1)] })).toBe(INVALID_REQUEST);
     expect(await create({ ...manual, assignments: [at(0, 1), at(1, 1)] })).toBe(0);
-    for (const assignments of [[at(1, 1)], [at(0, 1), at(0, 1)], [at(0)], [at(0, 7)], [at(0, 1, 1)]]) {
+    for (const assignments of [
+      [at(1, 1)],
+      [at(0, 1), at(0, 1)],
+      [at(0)],
+      [at(0, 7)],
+      [at(0, 1, 1)],
+    ]) {
       expect(await create({ ...manual, assignments })).toBe(INVALID_REPLICA_ASSIGNMENT);
     }
     expect(metadata.image.topicsByName.size).toBe(0);
@@ -150,7 +161,10 @@ describe("metadata", () => {
     const metadata = await openMetadata({ limits });
     const outcomes = await metadata.createTopics([spec("a", 6), spec("b", 6), spec("c", 4)], false);
     expect(codes(outcomes)).toEqual([0, ErrorCode.POLICY_VIOLATION, 0]);
-    const more = await metadata.createPartitions([{ name: "a", count: 7, assignments: null }], false);
+    const more = await metadata.createPartitions(
+      [{ name: "a", count: 7, assignments: null }],
+      false,
+    );
     expect(codes(more)).toEqual([ErrorCode.POLICY_VIOLATION]);
   });
 

@@ -57,7 +57,10 @@ describe("framer", () => {
 
   test("frames handed out are not touched by what comes later", () => {
     const framer = new Framer(limits);
-    const stream = Buffer.concat([frame(new Uint8Array(40).fill(1)), frame(new Uint8Array(40).fill(2))]);
+    const stream = Buffer.concat([
+      frame(new Uint8Array(40).fill(1)),
+      frame(new Uint8Array(40).fill(2)),
+    ]);
     framer.push(stream.subarray(0, 30));
     allFrames(framer);
     framer.push(stream.subarray(30, 60));

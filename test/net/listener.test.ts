@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import type { Reply } from "../../src/api/router.ts";
 import { deferred } from "../../src/lib/deferred.ts";
 import { BrokerError } from "../../src/lib/errors.ts";
-import type { Reply } from "../../src/api/router.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import {
   correlationIdOf,

@@ -1,7 +1,7 @@
 import type { Dispatcher, Peer, Reply } from "../../src/api/router.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { Listener, type ListenerOptions } from "../../src/net/listener.ts";
-import { LogRoot, type LogLevel } from "../../src/telemetry/logger.ts";
+import { type LogLevel, LogRoot } from "../../src/telemetry/logger.ts";
 import { Metrics } from "../../src/telemetry/metrics.ts";
 
 /** A logger whose lines can be read back. */
@@ -114,7 +114,10 @@ export class RawPeer {
       port,
       socket: {
         binaryType: "uint8array",
-        data: (_socket, chunk) => (peer === null ? early.push(chunk) : peer.take(chunk)),
+        data(_socket, chunk) {
+          if (peer === null) early.push(chunk);
+          else peer.take(chunk);
+        },
         close: () => peer?.gone(),
         drain: () => {},
       },
