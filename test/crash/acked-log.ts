@@ -1,4 +1,4 @@
-import { sizeInBytes, type BatchHeader } from "../../src/protocol/record-batch.ts";
+import { type BatchHeader, sizeInBytes } from "../../src/protocol/record-batch.ts";
 
 export interface AckedBatch {
   readonly baseOffset: number;

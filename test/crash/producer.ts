@@ -13,12 +13,13 @@ export interface Target {
   readonly partition: number;
 }
 
-/** One partition's batch of a request; `acked` once it was answered with success. */
+/** One partition's batch of a request. */
 interface Part extends Target {
   readonly batch: Uint8Array;
   readonly sequence: number;
   readonly records: number;
-  acked: boolean;
+  /** −1 until acknowledged. */
+  baseOffset: number;
 }
 
 type Pending = readonly Part[];
@@ -30,14 +31,14 @@ const valueBytesMax = 1500;
  * sends what was not answered again under the same sequences, as real clients do. Each request
  * carries one batch for every target. */
 export class CrashProducer {
-  /** Requests answered with success for all their partitions. */
-  acked = 0;
   /** The first answer that no correct broker gives here. */
   failure: Error | null = null;
   private producerId = -1;
   private sequence = 0;
   private made = 0;
   private pending: Pending[] = [];
+  /** The newest acknowledged requests: as many as a broker remembers of a producer. */
+  private recent: Pending[] = [];
   private stopping = false;
   private readonly id: number;
   private readonly targets: readonly Target[];
@@ -52,8 +53,9 @@ export class CrashProducer {
   }
 
   /** Runs until `stop` and everything sent is answered; connection losses are survived, a wrong
-   * answer ends it with `failure`. */
+   * answer ends it with `failure`. May be run again. */
   async run(): Promise<void> {
+    this.stopping = false;
     while (!this.failure && (!this.stopping || this.pending.length > 0)) {
       const client = await this.connect().catch(() => null);
       if (client === null) {
@@ -68,6 +70,16 @@ export class CrashProducer {
   /** Sends nothing new; what is in flight is still brought to its answer. */
   stop(): void {
     this.stopping = true;
+  }
+
+  /** Sends the newest acknowledged batches once more; each must get the offset it has. */
+  async repeat(): Promise<void> {
+    const client = await this.connect();
+    try {
+      for (const request of this.recent) await this.exchange(client, request);
+    } finally {
+      client.close();
+    }
   }
 
   private async session(client: WireClient): Promise<void> {
@@ -94,34 +106,38 @@ export class CrashProducer {
 
   /** True when stored; false when the connection was lost or the answer is wrong. */
   private async send(client: WireClient, pending: Pending): Promise<boolean> {
-    const waiting = pending.filter((part) => !part.acked);
-    const byTopic = Map.groupBy(waiting, ({ topic }) => topic);
     try {
-      const { responses } = await client.request(produceApi, 9, {
-        transactionalId: null,
-        acks: -1,
-        timeoutMs: 30_000,
-        topicData: [...byTopic].map(([name, parts]) => ({
-          name,
-          partitionData: parts.map(({ partition, batch }) => ({
-            index: partition,
-            records: batch,
-          })),
-        })),
-      });
-      for (const part of waiting) {
-        const answer = responses
-          .find(({ name }) => name === part.topic)
-          ?.partitionResponses.find(({ index }) => index === part.partition);
-        this.take(part, answer);
-      }
+      const unanswered = pending.filter(({ baseOffset }) => baseOffset < 0);
+      await this.exchange(client, unanswered);
     } catch (error) {
       if (error instanceof WrongAnswer) this.failure ??= error;
       return false;
     }
     this.pending = this.pending.filter((other) => other !== pending);
-    this.acked++;
+    this.recent = [...this.recent, pending].slice(-inFlightMax);
     return true;
+  }
+
+  private async exchange(client: WireClient, parts: readonly Part[]): Promise<void> {
+    const byTopic = Map.groupBy(parts, ({ topic }) => topic);
+    const { responses } = await client.request(produceApi, 9, {
+      transactionalId: null,
+      acks: -1,
+      timeoutMs: 30_000,
+      topicData: [...byTopic].map(([name, ofTopic]) => ({
+        name,
+        partitionData: ofTopic.map(({ partition, batch }) => ({
+          index: partition,
+          records: batch,
+        })),
+      })),
+    });
+    for (const part of parts) {
+      const answer = responses
+        .find(({ name }) => name === part.topic)
+        ?.partitionResponses.find(({ index }) => index === part.partition);
+      this.take(part, answer);
+    }
   }
 
   private take(part: Part, answer: { errorCode: number; baseOffset: number } | undefined): void {
@@ -131,6 +147,9 @@ export class CrashProducer {
       const name = errorName(answer.errorCode);
       throw new WrongAnswer(`${where}: ${name} offset ${answer.baseOffset}`);
     }
+    if (part.baseOffset >= 0 && part.baseOffset !== answer.baseOffset) {
+      throw new WrongAnswer(`${where}: offset ${answer.baseOffset} after ${part.baseOffset}`);
+    }
     const header = parseBatchHeader(part.batch);
     if (typeof header === "string") throw new Error(`own batch is ${header}`);
     this.log.add(partitionName(part.topic, part.partition), {
@@ -138,7 +157,7 @@ export class CrashProducer {
       records: part.records,
       hash: keptHash(part.batch, 0, header),
     });
-    part.acked = true;
+    part.baseOffset = answer.baseOffset;
   }
 
   private make(): Pending {
@@ -157,7 +176,7 @@ export class CrashProducer {
         headers: [],
       }));
       const batch = buildBatch(records, options, crc32c);
-      return { topic, partition, batch, sequence, records: count, acked: false };
+      return { topic, partition, batch, sequence, records: count, baseOffset: -1 };
     });
     this.sequence += count;
     this.made++;

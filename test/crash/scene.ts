@@ -1,4 +1,4 @@
-import { WireClient } from "../../src/client/wire-client.ts";
+import type { WireClient } from "../../src/client/wire-client.ts";
 import { errorName } from "../../src/protocol/error-code.ts";
 import { createTopicsApi } from "../../src/protocol/messages/19-create-topics.ts";
 import type { BrokerProcess } from "../support/broker-process.ts";
@@ -26,16 +26,18 @@ export class Scene {
   private readonly broker: BrokerProcess;
   private readonly producers: CrashProducer[];
   private readonly checkers: PartitionChecker[];
-  private readonly running: Promise<void>[];
+  private running: Promise<void>[] = [];
 
   private constructor(broker: BrokerProcess, topics: readonly TopicPlan[], targets: Target[][]) {
     this.broker = broker;
     this.connect = connectTo(broker.kafkaPort, "crash");
-    this.producers = targets.map((list, id) => new CrashProducer(id, list, this.connect, this.acked));
+    this.producers = targets.map(
+      (list, id) => new CrashProducer(id, list, this.connect, this.acked),
+    );
     this.checkers = topics.flatMap(({ name, partitions }) =>
       Array.from({ length: partitions }, (_, at) => new PartitionChecker(name, at, this.acked)),
     );
-    this.running = this.producers.map((producer) => producer.run());
+    this.resume();
   }
 
   /** Creates the topics and starts one producer for each list of targets. */
@@ -86,10 +88,20 @@ export class Scene {
   }
 
   /** Ends the load; everything that was sent is answered when this resolves. */
-  async end(): Promise<void> {
+  async pause(): Promise<void> {
     for (const producer of this.producers) producer.stop();
     await Promise.all(this.running);
     this.assertHealthy();
+  }
+
+  /** The same producers go on where they stopped. */
+  resume(): void {
+    this.running = this.producers.map((producer) => producer.run());
+  }
+
+  /** While paused: sends what was acknowledged last once more; the same offsets must come back. */
+  async repeatLast(): Promise<void> {
+    for (const producer of this.producers) await producer.repeat();
   }
 
   private async check(

@@ -2,23 +2,19 @@ import type { WireClient } from "../../src/client/wire-client.ts";
 import { crc32c } from "../../src/protocol/crc32c.ts";
 import { errorName } from "../../src/protocol/error-code.ts";
 import { fetchApi } from "../../src/protocol/messages/01-fetch.ts";
-import {
-  batchesIn,
-  crcHolds,
-  lastOffset,
-  lastSequence,
-} from "../../src/protocol/record-batch.ts";
+import { batchesIn, crcHolds, lastOffset, lastSequence } from "../../src/protocol/record-batch.ts";
 import { type AckedLog, keptHash, partitionName } from "./acked-log.ts";
 
 const fetchBytes = 8 << 20;
 
-/** Reads one partition on and on and checks: offsets dense, CRCs right, every producer's sequences
- * contiguous (nothing lost in between, nothing twice), every acknowledged batch at its offset with
+/** Reads one partition on and on and checks: offsets dense, CRCs right, leader epochs never
+ * falling, every producer's sequences contiguous (nothing lost in between, nothing twice), every acknowledged batch at its offset with
  * its bytes, and nothing that was read once ever different or gone. */
 export class PartitionChecker {
   /** Where reading goes on: everything below was checked. */
   next = 0;
   private sequences = new Map<number, number>();
+  private leaderEpoch = -1;
   private readonly seen = new Map<number, bigint>();
   private readonly topic: string;
   private readonly partition: number;
@@ -51,6 +47,7 @@ export class PartitionChecker {
   async readAll(client: WireClient): Promise<void> {
     const before = this.next;
     this.next = 0;
+    this.leaderEpoch = -1;
     this.sequences = new Map();
     await this.readOn(client);
     if (this.next < before) throw this.wrong(`the log ended at ${before} before`);
@@ -61,6 +58,10 @@ export class PartitionChecker {
     for (const { position, header } of batchesIn(bytes)) {
       if (header.baseOffset !== this.next) throw this.wrong(`offset ${header.baseOffset} found`);
       if (!crcHolds(bytes, position, header, crc32c)) throw this.wrong("the batch fails its CRC");
+      if (header.partitionLeaderEpoch < this.leaderEpoch) {
+        throw this.wrong(`epoch ${header.partitionLeaderEpoch} after ${this.leaderEpoch}`);
+      }
+      this.leaderEpoch = header.partitionLeaderEpoch;
       const wanted = this.sequences.get(header.producerId) ?? 0;
       if (header.baseSequence !== wanted) {
         const what = `sequence ${wanted} of producer ${header.producerId} expected`;

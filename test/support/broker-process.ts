@@ -54,6 +54,12 @@ export interface BrokerProcess extends AsyncDisposable {
   log(): string;
 }
 
+/** This process's environment without what only tests know: the broker warns of unknown names. */
+function brokerEnvironment(): Record<string, string | undefined> {
+  const entries = Object.entries(process.env);
+  return Object.fromEntries(entries.filter(([name]) => !/^CHRONIK_(BIN$|CRASH_)/.test(name)));
+}
+
 const pollMs = 10;
 const stopMsMax = 30_000;
 const children = new Set<Subprocess>();
@@ -147,7 +153,7 @@ class Broker implements BrokerProcess {
         stdin: "ignore",
         stdout: logFd,
         stderr: logFd,
-        env: { ...process.env, ...this.#options.env, ...env },
+        env: { ...brokerEnvironment(), ...this.#options.env, ...env },
       },
     );
     closeSync(logFd);
