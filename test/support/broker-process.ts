@@ -57,7 +57,9 @@ export interface BrokerProcess extends AsyncDisposable {
 /** This process's environment without what only tests know: the broker warns of unknown names. */
 function brokerEnvironment(): Record<string, string | undefined> {
   const entries = Object.entries(process.env);
-  return Object.fromEntries(entries.filter(([name]) => !/^CHRONIK_(BIN$|CRASH_)/.test(name)));
+  return Object.fromEntries(
+    entries.filter(([name]) => !/^CHRONIK_(BIN$|TEST_BIN$|CRASH_)/.test(name)),
+  );
 }
 
 const pollMs = 10;
