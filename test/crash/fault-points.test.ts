@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
-import { registrySegments, untilAllArchived } from "./archives.ts";
-import { Random } from "./random.ts";
-import { busyTierArgs, Scene } from "./scene.ts";
+import { Random } from "../support/random.ts";
+import { Scene } from "./scene.ts";
 
 const root = join(import.meta.dir, "../..");
 const bin = process.env["CHRONIK_TEST_BIN"] ?? join(root, "dist/chronik-test");

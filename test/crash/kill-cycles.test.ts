@@ -1,9 +1,9 @@
 import { afterAll, expect, test } from "bun:test";
+import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
-import { registrySegments, untilAllArchived } from "./archives.ts";
+import { Random } from "../support/random.ts";
 import type { Target } from "./producer.ts";
-import { Random } from "./random.ts";
-import { busyTierArgs, Scene } from "./scene.ts";
+import { Scene } from "./scene.ts";
 
 const cycles = Number(process.env["CHRONIK_CRASH_CYCLES"] ?? 30);
 const partitions = 4;

@@ -12,13 +12,6 @@ export interface TopicPlan {
   readonly partitions: number;
 }
 
-/** Flags under which segments rotate, seal, are archived and released all the time. */
-export const busyTierArgs: readonly string[] = [
-  ["--wal-indexing-interval", "1"],
-  ["-X", "min_segment_age_secs=0"],
-  ["-X", "wal.segment_bytes_max=1MiB"],
-].flat();
-
 /** Topics under load from idempotent producers, and the checkers of all their partitions. */
 export class Scene {
   readonly acked = new AckedLog();

@@ -1,6 +1,13 @@
-import { type BrokerProcess, until } from "../support/broker-process.ts";
+import { type BrokerProcess, until } from "./broker-process.ts";
 
 /** What the admin API tells about the registry and the WAL. */
+
+/** Flags under which segments rotate, seal, are archived and released all the time. */
+export const busyTierArgs: readonly string[] = [
+  ["--wal-indexing-interval", "1"],
+  ["-X", "min_segment_age_secs=0"],
+  ["-X", "wal.segment_bytes_max=1MiB"],
+].flat();
 
 export interface RegistrySegment {
   readonly topic: string;
