@@ -134,7 +134,7 @@ export class FakeArchives implements ArchiveEngine {
       batchesSha256,
       tocPosition: 0,
       tocLength: 1,
-    tocCrc32c: 0,
+      tocCrc32c: 0,
       base,
       last,
       records: last - base + 1,
