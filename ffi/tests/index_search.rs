@@ -86,7 +86,9 @@ impl Built {
     }
 }
 
-fn batch_of(base_offset: i64, records: &[(Option<&[u8]>, Option<&[u8]>)]) -> Vec<u8> {
+type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+fn batch_of(base_offset: i64, records: &[KeyValue<'_>]) -> Vec<u8> {
     let records: Vec<_> = records
         .iter()
         .enumerate()
@@ -108,7 +110,7 @@ fn batch_of(base_offset: i64, records: &[(Option<&[u8]>, Option<&[u8]>)]) -> Vec
 #[test]
 fn records_are_found() {
     let long_key = vec![b'k'; 40_000];
-    let values: [(Option<&[u8]>, Option<&[u8]>); 7] = [
+    let values: [KeyValue<'_>; 7] = [
         (Some(b"alpha"), Some(br#"{"user":{"name":"Ada Lovelace","age":36},"tags":["red","blue"],"k8s.node":"n1"}"#)),
         (Some(b"beta"), Some(b"the quick brown fox")),
         (None, Some(b"{not json} but quick words")),
