@@ -29,6 +29,7 @@ export const listGroupsHandler: ApiHandler<ListGroupsRequest, ListGroupsResponse
       })),
     };
   },
+  failure: (_request, _version, errorCode) => ({ errorCode, groups: [] }),
 };
 
 function filterOf(wanted: readonly string[]): (name: string) => boolean {

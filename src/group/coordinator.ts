@@ -22,6 +22,7 @@ import { describedGroup, fetchedPartition, listedGroup, undescribedGroup } from 
 import { expireShard } from "./expiry.ts";
 import { consumerProtocolType, joinFailure } from "./group-state.ts";
 import type { JoinResponse, LeaveResponse, SyncResponse } from "./group-types.ts";
+import { batchSizeMax, inBatches } from "./in-batches.ts";
 import { emptyBytes, protocolBytes } from "./member.ts";
 import { deleteEntry, type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import { isForTopic } from "./offsets.ts";
@@ -356,19 +357,17 @@ export class GroupCoordinator {
   /** A topic is gone: its offsets go too, in every group. Resolves when that is durable. */
   async topicDeleted(topic: string, topicId: string): Promise<void> {
     const nowMs = this.clock.nowMs();
-    const work: Promise<unknown>[] = [];
     for (const shard of this.shards) {
       if (!shard.isReady) continue;
-      for (const entry of shard.all()) {
+      await inBatches([...shard.all()], batchSizeMax, async (entry) => {
         const changes: OffsetChange[] = [];
         for (const [partition, committed] of entry.offsets.all().get(topic) ?? []) {
           if (isForTopic(committed, topicId)) changes.push({ topic, partition, committed: null });
         }
-        if (changes.length === 0) continue;
-        work.push(writeOffsets(shard, entry, changes, nowMs, this.config.batchBytesMax));
-      }
+        await writeOffsets(shard, entry, changes, nowMs, this.config.batchBytesMax);
+        shard.dropIfVacant(entry);
+      });
     }
-    await Promise.all(work);
   }
 
   private shardOf(groupId: string): GroupShard {
