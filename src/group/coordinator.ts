@@ -124,7 +124,7 @@ export class GroupCoordinator {
     // The request's bytes are borrowed until the first await; what the group keeps is its own.
     const protocols = request.protocols.map((protocol) => ({
       name: protocol.name,
-      metadata: protocol.metadata.slice(),
+      metadata: new Uint8Array(protocol.metadata),
     }));
     const shard = this.shardOf(groupId);
     const refused = this.refusal(groupId);
@@ -160,7 +160,7 @@ export class GroupCoordinator {
   async syncGroup(request: SyncRequest): Promise<SyncResponse> {
     const assignments = request.assignments.map((one) => ({
       memberId: one.memberId,
-      assignment: one.assignment.slice(),
+      assignment: new Uint8Array(one.assignment),
     }));
     const shard = this.shardOf(request.groupId);
     const refused = this.refusal(request.groupId);

@@ -286,3 +286,39 @@ test("heartbeats of a thousand members arm no new timers", async () => {
   world.clock.advance(10_000);
   expect(await heartbeat(world, "g", memberId, 1)).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
 });
+
+test("what a group keeps is its own, whatever the request's bytes become", async () => {
+  const world = new Harness();
+  await world.groups.start();
+  const metadata = Buffer.from("some metadata");
+  const request = {
+    groupId: "g",
+    memberId: "",
+    groupInstanceId: null,
+    clientId: "c",
+    clientHost: "h",
+    sessionTimeoutMs: 10_000,
+    rebalanceTimeoutMs: 10_000,
+    protocolType: "consumer",
+    requiresMemberId: false,
+    canSkipAssignment: false,
+  };
+  const joined = world.groups.joinGroup({ ...request, protocols: [{ name: "range", metadata }] });
+  metadata.fill(0);
+  await settle();
+  world.clock.advance(0);
+  const { memberId, members } = await joined;
+  expect(plain(members[0]!.metadata)).toBe("some metadata");
+  const assignment = Buffer.from("mine");
+  const synced = world.groups.syncGroup({
+    groupId: "g",
+    memberId,
+    groupInstanceId: null,
+    generationId: 1,
+    protocolType: null,
+    protocolName: null,
+    assignments: [{ memberId, assignment }],
+  });
+  assignment.fill(0);
+  expect(plain((await synced).assignment)).toBe("mine");
+});
