@@ -133,6 +133,21 @@ test("a restart brings groups, members and offsets back exactly", async () => {
   expect(await heartbeat(world, "h", fixedId, 1)).toBe(0);
 });
 
+test("writes take effect in the order made, not the order answered", async () => {
+  const world = new Harness();
+  await commit(world, "g", 1);
+  const log = world.logOf("g");
+  log.isHeld = true;
+  const second = commit(world, "g", 2);
+  const third = commit(world, "g", 3);
+  log.releaseNewest();
+  await settle();
+  expect(await fetchOne(world, "g")).toBe(1);
+  log.releaseNewest();
+  expect(await Promise.all([second, third])).toEqual([0, 0]);
+  expect(await fetchOne(world, "g")).toBe(3);
+});
+
 test("what was not durable at a crash was not there", async () => {
   const world = new Harness();
   const memberId = await stableGroup(world, "g");
