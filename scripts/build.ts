@@ -6,7 +6,6 @@ import {
   heading,
   libraryPath,
   main,
-  root,
   ScriptError,
 } from "./support.ts";
 

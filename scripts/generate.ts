@@ -55,7 +55,15 @@ const clientData = [
 const coordinatorRecord = /^(LegacyOffsetCommit|OffsetCommit|GroupMetadata|ConsumerGroup)/;
 
 /** What decides the text of a message's file. */
-const emitters = ["schema.ts", "emit-message.ts", "emit-files.ts"];
+const emitters = [
+  "emit-decoder.ts",
+  "emit-encoder.ts",
+  "emit-files.ts",
+  "emit-message.ts",
+  "lines.ts",
+  "schema.ts",
+  "shape.ts",
+];
 
 function generatorHash(): string {
   const hash = createHash("sha256");

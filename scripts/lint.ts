@@ -12,7 +12,7 @@ const ffi = join(root, "ffi");
 
 /** Every check, none of which writes a tracked file. Cheapest first; all run, then the verdict. */
 const checks: readonly Check[] = [
-  { name: "biome", command: [bun, "x", "biome", "ci", "."] },
+  { name: "biome", command: [bun, "x", "biome", "ci", "--error-on-warnings", "."] },
   { name: "types", command: [bun, "check"] },
   { name: "dead code", command: [bun, "x", "knip", "--no-progress"] },
   { name: "rustfmt", command: ["cargo", "fmt", "--check"], cwd: ffi },

@@ -18,7 +18,7 @@ export interface Room {
 const late = ["packaging", "cli", "bench", "broker", "tools", "clients", "crash"];
 
 /** Folders below `test/` that hold no tests of their own. */
-const notRooms = ["support", "fixtures", "golden", "transcripts"];
+const notRooms = ["support", "fixtures"];
 
 /** Every step there is, cheapest first, so that a mistake is found early. */
 export function rooms(root: string): Room[] {

@@ -58,8 +58,8 @@ async function prepare(chosen: readonly Room[]): Promise<string | null> {
     }
     return null;
   } catch (error) {
-    if (error instanceof ScriptError) return error.message;
-    throw error;
+    // Whatever it is, the run ends with its totals.
+    return error instanceof ScriptError ? error.message : String(error);
   }
 }
 

@@ -66,7 +66,7 @@ function walView(partition: Partition, registry: SegmentRegistry): WalPartitionV
     topic_id: partition.topicId,
     partition: partition.index,
     log_start_offset: partition.logStartOffset,
-    durable_offset: partition.durableEnd,
+    durable_offset: partition.highWatermark,
     log_end_offset: partition.logEndOffset,
     high_watermark: partition.highWatermark,
     leader_epoch: partition.leaderEpoch,

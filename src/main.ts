@@ -1,23 +1,93 @@
 import { hostname } from "node:os";
-import { exitCodeOf } from "./cli/exit-codes.ts";
-import { parseCommandLine } from "./cli/parse.ts";
-import { BrokerError } from "./lib/errors.ts";
-import { openLibrary } from "./native/library.ts";
+import { Broker } from "./broker.ts";
+import { exitCodeOf, exitCodes } from "./cli/exit-codes.ts";
+import { type ParsedCommand, parseCommandLine } from "./cli/parse.ts";
+import type { LoadedConfig } from "./config.ts";
+import { systemClock } from "./lib/clock.ts";
+import { BrokerError, errorText } from "./lib/errors.ts";
+import { LogRoot, parseLevels, stderrSink } from "./telemetry/logger.ts";
+import { Metrics } from "./telemetry/metrics.ts";
 
-// Provisional: replaced when the broker is put together.
-try {
-  const parsed = parseCommandLine(process.argv.slice(2), {
-    environment: process.env,
-    folder: process.cwd(),
-    hostname: hostname(),
-  });
-  if (parsed.kind === "print") process.stdout.write(parsed.text);
-  if (parsed.kind === "broker") {
-    const { dataDir } = parsed.loaded.config;
-    process.stdout.write(`loaded ${openLibrary({ dataDir, expectedAbi: 1 }).path}\n`);
+/** Argv → broker, bench or text; the only place that ends the process. */
+async function main(): Promise<void> {
+  try {
+    const parsed = parseCommandLine(process.argv.slice(2), {
+      environment: process.env,
+      folder: process.cwd(),
+      hostname: hostname(),
+    });
+    await run(parsed);
+  } catch (error) {
+    fail(error);
   }
-} catch (error) {
-  if (!(error instanceof BrokerError)) throw error;
-  process.stderr.write(`chronik: ${error.message} [${error.code}]\n`);
-  process.exitCode = exitCodeOf(error);
 }
+
+async function run(parsed: ParsedCommand): Promise<void> {
+  switch (parsed.kind) {
+    case "print":
+      process.stdout.write(parsed.text);
+      return;
+    case "broker":
+      await serve(parsed.mode, parsed.loaded);
+      return;
+    case "bench":
+      return;
+  }
+}
+
+async function serve(mode: "standalone" | "all", loaded: LoadedConfig): Promise<void> {
+  const { level, format } = loaded.config.logging;
+  const root = new LogRoot({
+    clock: systemClock,
+    sink: stderrSink(),
+    levels: parseLevels(level),
+    format,
+  });
+  const logger = root.logger("broker");
+  for (const warning of loaded.warnings) logger.warn(warning);
+  if (mode === "all") {
+    logger.info("mode all: the WAL indexer is the only optional service in this release", {
+      wal_indexing: loaded.config.indexer.enableWalIndexing,
+    });
+  }
+  process.on("uncaughtException", fail);
+  process.on("unhandledRejection", fail);
+  const stop = stopSignal();
+  const starting = Broker.start({
+    loaded,
+    clock: systemClock,
+    logger,
+    metrics: new Metrics(),
+  });
+  const broker = await starting;
+  logger.info("stopping on signal", { signal: await stop });
+  await broker.stop();
+  process.exit(exitCodes.ok);
+}
+
+/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let asked = false;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => {
+        if (asked) process.exit(signal === "SIGINT" ? 130 : 143);
+        asked = true;
+        resolve(signal);
+      });
+    }
+  });
+}
+
+/** One line that says what to do; a bug shows its stack too. Nothing more is written. */
+function fail(error: unknown): never {
+  if (error instanceof BrokerError) {
+    process.stderr.write(`chronik: ${error.message} [${error.code}]\n`);
+  } else {
+    const stack = error instanceof Error ? error.stack : undefined;
+    process.stderr.write(`chronik: bug: ${stack ?? errorText(error)}\n`);
+  }
+  process.exit(exitCodeOf(error));
+}
+
+await main();

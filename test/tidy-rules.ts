@@ -28,7 +28,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
   group: [...base, "metadata", "log"],
   txn: [...base, "metadata", "log"],
   cluster: [...base, "metadata", "log", "client"],
-  api: [...base, "metadata", "security", "log", "tier", "group", "txn", "cluster"],
+  api: [...base, "config", "metadata", "security", "log", "tier", "group", "txn", "cluster"],
   net: [...base, "api", "security"],
   bench: ["lib", "protocol", "client"],
   cli: [...base, "client", "bench", "config", "manifest"],

@@ -1,9 +1,10 @@
 /** Puts emitted messages and tables into files: path from the project's root → text. */
 import { createHash } from "node:crypto";
-import { MessageEmitter, type Uses } from "./emit-message.ts";
+import { MessageEmitter } from "./emit-message.ts";
 import type { KafkaError } from "./errors.ts";
 import { clientsVersion } from "./jars.ts";
 import { type Field, type FieldType, type Message, openEnd, type Versions } from "./schema.ts";
+import type { Uses } from "./shape.ts";
 
 export interface Api {
   readonly key: number;

@@ -5,7 +5,11 @@ import { RateLimit } from "../lib/rate-limit.ts";
 import type { ApiCodec } from "../protocol/api-codec.ts";
 import { ApiKey } from "../protocol/api-key.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import { decodeRequestHeader, encodeResponseHeader, type RequestHeader } from "../protocol/header.ts";
+import {
+  decodeRequestHeader,
+  encodeResponseHeader,
+  type RequestHeader,
+} from "../protocol/header.ts";
 import { encodeApiVersionsResponse } from "../protocol/messages/18-api-versions.ts";
 import { Reader } from "../protocol/reader.ts";
 import type { Writer } from "../protocol/writer.ts";
@@ -56,7 +60,7 @@ export interface RouterOptions {
 const refusedLinesMax = 10;
 const refusedPeriodMs = 60_000;
 
-/** The table of handlers: decode, check the version, call, encode. ApiVersions is derived from it. */
+/** The table of handlers: check the version, decode, call, encode. ApiVersions comes from it. */
 export class Router implements Dispatcher {
   private readonly services: Services;
   private readonly options: RouterOptions;
@@ -165,10 +169,12 @@ export class Router implements Dispatcher {
   }
 
   private refuse(apiKey: number, version: number, correlationId: number, session: Session): Reply {
-    if (apiKey === ApiKey.API_VERSIONS) return unsupportedVersionReply(correlationId, this.ranges());
+    if (apiKey === ApiKey.API_VERSIONS)
+      return unsupportedVersionReply(correlationId, this.ranges());
     const name = this.handlers.get(apiKey)?.codec.name;
     const what = name === undefined ? `unknown API ${apiKey}` : `${name} (API ${apiKey})`;
-    const message = `${session.clientHost} asked for ${what} version ${version}, which is not served`;
+    const asked = `${what} version ${version}`;
+    const message = `${session.clientHost} asked for ${asked}, which is not served`;
     const held = this.refusals.take();
     if (held !== null) this.options.onRefused(held > 0 ? `${message} (and ${held} more)` : message);
     // The router said it, within its limits; the connection need not.

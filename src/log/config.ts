@@ -12,6 +12,8 @@ export interface PartitionLogConfig {
   readonly delete: boolean;
   /** `min.insync.replicas`. */
   readonly minInsyncReplicas: number;
+  /** `search.index` (design D6): what archives of this topic index. */
+  readonly searchIndex: "full" | "text" | "keys" | "none";
   /** `segment.bytes` of the WAL; null: the engine's default. */
   readonly segmentBytesMax: number | null;
 }
@@ -25,6 +27,7 @@ export const defaultPartitionLogConfig: PartitionLogConfig = {
   compact: false,
   delete: true,
   minInsyncReplicas: 1,
+  searchIndex: "full",
   segmentBytesMax: null,
 };
 
@@ -42,6 +45,8 @@ export interface LogLimits {
   readonly producerIdExpirationMs: number;
   /** Producer ids remembered per partition. */
   readonly producersMax: number;
+  /** Bytes that fetches read at a time, in all. */
+  readonly readBytesMax: number;
   /** Fetches parked in all. */
   readonly fetchWaitersMax: number;
 }
@@ -53,5 +58,6 @@ export const defaultLogLimits: LogLimits = {
   decompressedBytesMax: 256 << 20,
   producerIdExpirationMs: 86_400_000,
   producersMax: 100_000,
+  readBytesMax: 256 << 20,
   fetchWaitersMax: 10_000,
 };

@@ -78,7 +78,7 @@ export class Partition {
   readonly internal: boolean;
   readonly dir: string;
   /** The engine's handle, for archive jobs. */
-  readonly log: number;
+  readonly walHandle: number;
   config: PartitionLogConfig;
   private readonly parts: PartitionParts;
   private readonly state: PartitionState;
@@ -101,7 +101,7 @@ export class Partition {
     this.index = state.index;
     this.internal = state.internal;
     this.dir = state.dir;
-    this.log = state.log;
+    this.walHandle = state.log;
     this.config = state.config;
     this.parts = parts;
     this.state = state;
@@ -268,16 +268,20 @@ export class Partition {
     return this.state.segments.list();
   }
 
+  searchIndexMode(): PartitionLogConfig["searchIndex"] {
+    return this.config.searchIndex;
+  }
+
   seal(): Promise<void> {
     return this.store.seal();
   }
 
-  /** By the monotonic clock: a jump of the wall clock seals nothing. */
-  async sealIfFirstRecordOlderThan(ageMs: number): Promise<void> {
+  /** Age of the first record not sealed yet, by the monotonic clock: a jump of the wall clock seals
+   * nothing. null where there is none. */
+  unsealedAgeMs(): number | null {
     const active = this.state.segments.active;
-    if (active === null || this.closing) return;
-    const age = this.parts.clock.monotonicMs() - active.firstAppendMonotonicMs;
-    if (age >= ageMs) await this.seal();
+    if (active === null || this.closing) return null;
+    return this.parts.clock.monotonicMs() - active.firstAppendMonotonicMs;
   }
 
   /** Durable when resolved; `archivedTo` is the end of what the registry covers, durably. */
@@ -310,14 +314,14 @@ export class Partition {
     if (this.closing) return;
     await this.stop();
     if (this.broken === null) await this.store.checkpoint();
-    await this.parts.wal.closeLog(this.log);
+    await this.parts.wal.closeLog(this.walHandle);
   }
 
   /** Closes the log of a partition whose files are about to go. */
   async abandon(): Promise<void> {
     if (this.closing) return;
     await this.stop();
-    await this.parts.wal.closeLog(this.log);
+    await this.parts.wal.closeLog(this.walHandle);
   }
 
   private async stop(): Promise<void> {
@@ -406,7 +410,7 @@ export class Partition {
     return new PartitionReader({
       topicId: this.topicId,
       partition: this.index,
-      log: this.log,
+      log: this.walHandle,
       wal,
       cold,
       tail: this.state.tail,

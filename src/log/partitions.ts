@@ -2,9 +2,11 @@ import { assert } from "../lib/assert.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
 import { AppendBudget } from "./append-budget.ts";
 import type { LogLimits, PartitionLogConfig } from "./config.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { LogEvents, Partition, PartitionParts } from "./partition.ts";
 import { openPartition } from "./partition-open.ts";
 import type { ColdReader, Files, Wal } from "./ports.ts";
+import { ReadBudget } from "./read-budget.ts";
 import { TailCache } from "./tail-cache.ts";
 import { TopicFolders } from "./topic-folders.ts";
 import { Waiters } from "./waiters.ts";
@@ -32,6 +34,9 @@ const expirationCheckMs = 600_000;
 export class Partitions {
   /** Parked fetches of all partitions. */
   readonly waiters: Waiters;
+  /** Timeouts of produce requests. */
+  readonly deadlines: Deadlines;
+  readonly readBudget: ReadBudget;
   private readonly parts: PartitionParts;
   private readonly folders: TopicFolders;
   private readonly tails: TailCache;
@@ -48,6 +53,8 @@ export class Partitions {
     this.folders = new TopicFolders(files, options.dataDir, events);
     this.tails = new TailCache(limits.tailCacheBytesMax);
     this.waiters = new Waiters(clock, limits.fetchWaitersMax);
+    this.deadlines = new Deadlines(clock);
+    this.readBudget = new ReadBudget(limits.readBytesMax);
     this.scheduleExpiration();
   }
 
@@ -127,6 +134,7 @@ export class Partitions {
     this.byName.clear();
     this.byTopicId.clear();
     const ends = await Promise.allSettled(partitions.map((partition) => partition.close()));
+    this.deadlines.close();
     for (const end of ends) if (end.status === "rejected") throw end.reason;
   }
 

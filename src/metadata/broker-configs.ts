@@ -27,9 +27,12 @@ function define(
   return { name, type, defaultValue, check, documentation, dynamic, sensitive: false };
 }
 
-/** Broker configs that give topics their defaults: those take effect at once when changed. */
+/** Broker configs that give topics their defaults take effect at once when changed; of the ones in
+ * several units only the first, in milliseconds, as in Kafka. */
 const topicDefaults: ReadonlySet<string> = new Set(
-  [...topicConfigs.values()].flatMap(({ brokerNames }) => brokerNames.map(({ name }) => name)),
+  [...topicConfigs.values()].flatMap(({ brokerNames }) => {
+    return brokerNames.slice(0, 1).map(({ name }) => name);
+  }),
 );
 
 /**

@@ -314,14 +314,16 @@ export class Metadata {
     } else if (clusterId !== null && clusterId !== current.clusterId) {
       throw new BrokerError(
         "CHRONIK_CLUSTER_ID_MISMATCH",
-        `the data directory belongs to cluster ${current.clusterId}, the configuration says ${clusterId}: remove cluster.id or choose another data directory`,
+        `the data directory belongs to cluster ${current.clusterId}, the configuration says ` +
+          `${clusterId}: remove cluster.id or choose another data directory`,
       );
     }
     const other = [...current.brokers.keys()].find((id) => id !== broker.id);
     if (other !== undefined) {
       throw new BrokerError(
         "CHRONIK_NODE_ID_MISMATCH",
-        `the data directory belongs to broker ${other}, the configuration says ${broker.id}: set node.id back to ${other}`,
+        `the data directory belongs to broker ${other}, the configuration says ${broker.id}: ` +
+          `set node.id back to ${other}`,
       );
     }
     const known = current.brokers.get(broker.id);

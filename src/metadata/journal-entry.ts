@@ -39,7 +39,8 @@ export function decodeEntry(bytes: Uint8Array): JournalEntry {
   if (version !== entryVersion) {
     throw new BrokerError(
       "CHRONIK_METADATA_VERSION",
-      `the metadata journal holds an entry of version ${String(version)}, this chronik reads version ${entryVersion}: start the version that wrote it`,
+      `the metadata journal holds an entry of version ${String(version)}, this chronik reads ` +
+        `version ${entryVersion}: start the version that wrote it`,
     );
   }
   if (snapshot !== undefined) return { commands: null, snapshot };
@@ -48,7 +49,8 @@ export function decodeEntry(bytes: Uint8Array): JournalEntry {
   if (unknown !== undefined) {
     throw new BrokerError(
       "CHRONIK_METADATA_VERSION",
-      `the metadata journal holds a command "${String(unknown.type)}" that this chronik does not know: start the version that wrote it`,
+      `the metadata journal holds a command "${String(unknown.type)}" that this chronik does ` +
+        "not know: start the version that wrote it",
     );
   }
   return { commands, snapshot: null };

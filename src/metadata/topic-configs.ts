@@ -50,7 +50,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "delete",
     listOf("compact", "delete"),
     ["log.cleanup.policy"],
-    "What happens to old records: delete drops them after the retention limits, compact keeps the last record of each key, both do both, an empty list keeps everything.",
+    "What happens to old records: delete drops them after the retention limits, compact keeps " +
+      "the last record of each key, both do both, an empty list keeps everything.",
   ),
   define(
     "compression.gzip.level",
@@ -90,7 +91,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "86400000",
     long(0),
     ["log.cleaner.delete.retention.ms"],
-    "How long a compacted topic keeps tombstones, so that a reader who starts at offset 0 sees them.",
+    "How long a compacted topic keeps tombstones, so that a reader who starts at offset 0 sees " +
+      "them.",
   ),
   define(
     "file.delete.delay.ms",
@@ -106,7 +108,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     longMax,
     long(1),
     ["log.flush.interval.messages"],
-    "Records after which Kafka forces a flush. chronik flushes before every acknowledgement, whatever this says.",
+    "Records after which Kafka forces a flush. chronik flushes before every acknowledgement, " +
+      "whatever this says.",
   ),
   define(
     "flush.ms",
@@ -114,7 +117,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     longMax,
     long(0),
     ["log.flush.interval.ms"],
-    "Time after which Kafka forces a flush. chronik flushes before every acknowledgement, whatever this says.",
+    "Time after which Kafka forces a flush. chronik flushes before every acknowledgement, " +
+      "whatever this says.",
   ),
   define(
     "follower.replication.throttled.replicas",
@@ -146,7 +150,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "-2",
     long(-2),
     ["log.local.retention.bytes"],
-    "How much of a partition stays in the local log once archived. -2 follows retention.bytes, -1 is no limit.",
+    "How much of a partition stays in the local log once archived. -2 follows retention.bytes, " +
+      "-1 is no limit.",
   ),
   define(
     "local.retention.ms",
@@ -154,7 +159,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "-2",
     long(-2),
     ["log.local.retention.ms"],
-    "How long records stay in the local log once archived. -2 follows retention.ms, -1 is no limit.",
+    "How long records stay in the local log once archived. -2 follows retention.ms, -1 is no " +
+      "limit.",
   ),
   define(
     "max.compaction.lag.ms",
@@ -258,7 +264,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "-1",
     long(Number.MIN_SAFE_INTEGER),
     ["log.retention.bytes"],
-    "Size of a partition over all tiers from which on its oldest segments are dropped; -1 is no limit.",
+    "Size of a partition over all tiers from which on its oldest segments are dropped; -1 is " +
+      "no limit.",
   ),
   define(
     "retention.ms",
@@ -318,7 +325,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "full",
     oneOf("full", "text", "keys", "none"),
     [],
-    "What chronik indexes for search: full (key, value, fields, headers), text (key and value), keys, or none.",
+    "What chronik indexes for search: full (key, value, fields, headers), text (key and " +
+      "value), keys, or none.",
   ),
 ];
 

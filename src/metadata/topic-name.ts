@@ -17,7 +17,8 @@ export function checkTopicName(name: string): string | null {
     return `Topic name is invalid: it has more than ${topicNameCharsMax} characters`;
   }
   if (topicNameChars.test(name)) return null;
-  return `Topic name is invalid: ${JSON.stringify(name)} has characters other than ASCII letters, digits, '.', '_' and '-'`;
+  const quoted = JSON.stringify(name);
+  return `Topic name is invalid: ${quoted} has more than ASCII letters, digits, '.', '_' and '-'`;
 }
 
 /** Names that differ only in '.' and '_' share this key: metrics could not tell them apart. */

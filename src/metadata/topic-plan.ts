@@ -74,7 +74,8 @@ export function planPartitions(
   if (assignments !== null && assignments.length !== additional) {
     return failure(
       ErrorCode.INVALID_REPLICA_ASSIGNMENT,
-      `${additional} partition(s) are to be added, but ${assignments.length} assignment(s) were given.`,
+      `${additional} partition(s) are to be added, but ${assignments.length} assignment(s) ` +
+        `were given.`,
     );
   }
   const { limits } = context;
@@ -229,13 +230,14 @@ function checkAssignments(
     if (replicas.length === 0) return "The manual partition assignment has an empty replica list.";
     const unknown = replicas.find((id) => !image.brokers.has(id));
     if (unknown !== undefined) {
-      return `The manual partition assignment includes broker ${unknown}, but no such broker is registered.`;
+      return `The assignment includes broker ${unknown}, but no such broker is registered.`;
     }
     if (new Set(replicas).size !== replicas.length) {
       return "The manual partition assignment includes a broker more than once.";
     }
     if (replicas.length !== replicationFactor) {
-      return `The manual partition assignment includes a partition with ${replicas.length} replica(s), but others have ${replicationFactor}.`;
+      const others = `others have ${replicationFactor}`;
+      return `A partition is assigned to ${replicas.length} replica(s), but ${others}.`;
     }
   }
   return null;
@@ -248,20 +250,24 @@ function newPartition(index: number, replicas: readonly number[]): PartitionImag
 function notEnoughBrokers(image: MetadataImage, replicationFactor: number): Outcome {
   return failure(
     ErrorCode.INVALID_REPLICATION_FACTOR,
-    `Unable to replicate the partition ${replicationFactor} time(s): The target replication factor of ${replicationFactor} cannot be reached because only ${image.brokers.size} broker(s) are registered.`,
+    `Unable to replicate the partition ${replicationFactor} time(s): The target replication ` +
+      `factor of ${replicationFactor} cannot be reached because only ${image.brokers.size} ` +
+      `broker(s) are registered.`,
   );
 }
 
 function tooManyInTopic(limits: MetadataLimits): Outcome {
   return failure(
     ErrorCode.POLICY_VIOLATION,
-    `A topic may have at most ${limits.partitionsPerTopicMax} partitions (limits.partitions_per_topic_max).`,
+    `A topic may have at most ${limits.partitionsPerTopicMax} partitions ` +
+      `(limits.partitions_per_topic_max).`,
   );
 }
 
 function tooMany(limits: MetadataLimits): Outcome {
   return failure(
     ErrorCode.POLICY_VIOLATION,
-    `This broker may hold at most ${limits.partitionsMax} partitions in all (limits.partitions_max).`,
+    `This broker may hold at most ${limits.partitionsMax} partitions in all ` +
+      `(limits.partitions_max).`,
   );
 }

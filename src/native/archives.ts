@@ -56,13 +56,21 @@ export class NativeArchives {
     return (await this.engine.job(job, member)).raw;
   }
 
-  async readToc<Toc>(member: Uint8Array): Promise<Toc> {
-    return (await this.engine.job<{ toc: Toc }>({ op: "read_toc" }, member)).json.toc;
+  /** The table of contents out of the last bytes of an object of `archiveBytes`; `tail` begins at
+   * the TOC or before it. */
+  async readToc<Toc>(tail: Uint8Array, archiveBytes: number): Promise<Toc> {
+    const job = { op: "read_toc", archive_bytes: archiveBytes };
+    return (await this.engine.job<{ toc: Toc }>(job, tail)).json.toc;
   }
 
-  /** First record with timestamp ≥ `target` (−1: the largest) in whole batches back to back. */
-  async findTime(batches: Uint8Array, target: number): Promise<RecordTime | null> {
-    const job = { op: "find_time", target };
+  /** First record at or past `fromOffset` with timestamp ≥ `target` (−1: the largest) in whole
+   * batches back to back. */
+  async findTime(
+    batches: Uint8Array,
+    target: number,
+    fromOffset: number,
+  ): Promise<RecordTime | null> {
+    const job = { op: "find_time", target, from_offset: fromOffset };
     const { json } = await this.engine.job<{ offset: number; timestamp: number; epoch: number }>(
       job,
       batches,

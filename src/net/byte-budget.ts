@@ -24,7 +24,7 @@ export class ByteBudget {
     return true;
   }
 
-  /** Gives bytes back; those in line are woken in a microtask, oldest first, while there is room. */
+  /** Gives bytes back; those in line are woken in a microtask, oldest first, while room is left. */
   release(bytes: number): void {
     this.used -= bytes;
     if (this.waiters.size === 0 || this.wakeScheduled) return;

@@ -382,7 +382,8 @@ export class Connection {
   }
 
   private end(reason: string, severity: "info" | "warn" | "error"): void {
-    if (!this.ending) this.services.onEnd(this.session, reason, severity);
+    // A reason that is empty was told by whoever gave it.
+    if (!this.ending && reason !== "") this.services.onEnd(this.session, reason, severity);
     this.ending = true;
     this.abortSignal();
   }

@@ -14,7 +14,6 @@ const highUnsafe = 0x20_0000;
 export function readInt64(view: DataView, at: number): number {
   const high = view.getInt32(at);
   if (high >= highUnsafe) return maxSafe;
-  if (high < -highUnsafe) return -maxSafe;
   return Math.max(high * high32 + view.getUint32(at + 4), -maxSafe);
 }
 

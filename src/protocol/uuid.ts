@@ -8,6 +8,16 @@ const uuidChars = 22;
 const uuidBytes = 16;
 const canonicalUuid = /^[A-Za-z0-9_-]{21}[AQgw]$/;
 
+/** A random uuid; like Kafka's, never one that a command line could take for an option. */
+export function newUuid(): string {
+  for (;;) {
+    const text = Buffer.from(crypto.getRandomValues(new Uint8Array(uuidBytes))).toString(
+      "base64url",
+    );
+    if (!text.startsWith("-")) return text;
+  }
+}
+
 /** True for the 22-character text that some 16 bytes print as. */
 export function isUuid(text: string): boolean {
   return canonicalUuid.test(text);

@@ -8,6 +8,8 @@ import { writeInt64 } from "./int64.ts";
 import { uuidToBytes, zeroUuid } from "./uuid.ts";
 
 const capacityBytesMin = 64;
+/** A writer that once held more gives the memory back when it starts over. */
+const capacityBytesKept = 1_048_576;
 const shortStringMax = 32_767;
 /** Up to here one pass over the characters beats the native encoder. */
 const asciiCharsMax = 40;
@@ -28,9 +30,10 @@ export class Writer {
     return this.at;
   }
 
-  /** Forgets what was written and keeps the buffer; views handed out before become stale. */
+  /** Forgets what was written; views handed out before become stale. */
   reset(): this {
     this.at = 0;
+    if (this.buffer.length > capacityBytesKept) this.allocate(capacityBytesKept);
     return this;
   }
 
@@ -42,8 +45,7 @@ export class Writer {
   /** What was written, handed over for good: the writer starts over with a buffer of its own. */
   take(capacityBytes = 1024): Uint8Array {
     const taken = this.buffer.subarray(0, this.at);
-    this.buffer = Buffer.allocUnsafeSlow(Math.max(capacityBytes, capacityBytesMin));
-    this.view = new DataView(this.buffer.buffer, 0, this.buffer.length);
+    this.allocate(Math.max(capacityBytes, capacityBytesMin));
     this.at = 0;
     return taken;
   }
@@ -287,10 +289,14 @@ export class Writer {
   }
 
   private grow(needed: number): void {
-    const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
-    this.buffer.copy(grown, 0, 0, this.at);
-    this.buffer = grown;
-    this.view = new DataView(grown.buffer, 0, grown.length);
+    const old = this.buffer;
+    this.allocate(Math.max(needed, old.length * 2));
+    old.copy(this.buffer, 0, 0, this.at);
+  }
+
+  private allocate(capacityBytes: number): void {
+    this.buffer = Buffer.allocUnsafeSlow(capacityBytes);
+    this.view = new DataView(this.buffer.buffer, 0, capacityBytes);
   }
 }
 

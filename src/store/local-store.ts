@@ -15,8 +15,12 @@ export class LocalStore implements ObjectStore {
   private readonly root: string;
   private readonly files: DurableFiles;
 
-  constructor(root: string, files: DurableFiles) {
+  private readonly prefix: string;
+
+  /** Objects whose key begins with `prefix` (ends in `/`) lie under `root`, without it. */
+  constructor(root: string, prefix: string, files: DurableFiles) {
     this.root = root;
+    this.prefix = prefix;
     this.files = files;
     this.description = `local directory ${root}`;
   }
@@ -50,6 +54,9 @@ export class LocalStore implements ObjectStore {
 
   private pathOf(key: string): string {
     checkKey(key);
-    return `${this.root}/${key}`;
+    if (!key.startsWith(this.prefix)) {
+      throw new StoreError("invalid-key", key, `does not begin with ${this.prefix}`);
+    }
+    return `${this.root}/${key.slice(this.prefix.length)}`;
   }
 }

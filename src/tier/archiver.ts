@@ -181,7 +181,7 @@ function archiveRequest(task: ArchiveTask, indexMode: IndexMode): ArchiveRequest
   const final = segments[segments.length - 1];
   if (!first || !final) throw new BrokerError("CHRONIK_INDEXER", "an archive task has no segments");
   return {
-    log: partition.log,
+    walHandle: partition.walHandle,
     topic: partition.topic,
     topicId: partition.topicId,
     partition: partition.index,
@@ -235,7 +235,6 @@ function registryEntry(
     rawBytes: summary.rawBytes,
     sha256: summary.sha256,
     tocPosition: summary.tocPosition,
-    tocLength: summary.tocLength,
     documents: summary.documents,
     index: request.indexMode,
     createdMs: nowMs,

@@ -134,9 +134,9 @@ export class ArchiveReader {
 
   private toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
     return this.tocs.get(entry.key, async () => {
-      const member = await this.range(entry, entry.tocPosition, entry.tocLength);
+      const tail = await this.range(entry, entry.tocPosition, entry.bytes - entry.tocPosition);
       try {
-        return (await this.engine.readToc(member)).chunks;
+        return (await this.engine.readToc(tail, entry.bytes)).chunks;
       } catch (error) {
         throw damaged(entry, errorText(error), error);
       }

@@ -21,7 +21,7 @@ export interface TierPartition {
   readonly internal: boolean;
   readonly damage: unknown;
   /** The engine's handle of this partition's log. */
-  readonly log: number;
+  readonly walHandle: number;
   /** min(high watermark, last stable offset): only what lies below may be archived (D4). */
   readonly archivableEnd: number;
   segments(): readonly WalSegment[];
@@ -47,7 +47,6 @@ export interface ArchiveSummary {
   readonly sha256: string;
   readonly batchesSha256: string;
   readonly tocPosition: number;
-  readonly tocLength: number;
   readonly base: number;
   readonly last: number;
   readonly records: number;
@@ -59,7 +58,7 @@ export interface ArchiveSummary {
 }
 
 export interface ArchiveRequest {
-  readonly log: number;
+  readonly walHandle: number;
   readonly topic: string;
   readonly topicId: string;
   readonly partition: number;
@@ -104,7 +103,8 @@ export interface ArchiveEngine {
   ): Promise<ArchiveSummary>;
   /** Identity from an archive's manifest. */
   manifest(path: string): Promise<ArchiveIdentity>;
-  readToc(member: Uint8Array): Promise<{ chunks: readonly TocChunk[] }>;
+  /** The table of contents out of an object's last bytes, from the TOC's position on. */
+  readToc(tail: Uint8Array, archiveBytes: number): Promise<{ chunks: readonly TocChunk[] }>;
   inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array>;
   /** First record at or past `fromOffset` with timestamp >= target; with target -1 the one with the
    * largest timestamp. */

@@ -3,7 +3,7 @@ import { AssignerProtocol } from "kafkajs";
 import { type BrokerProcess, brokerExists, startBroker, until } from "../support/broker-process.ts";
 import { type GroupMember, type MemberOptions, type Span, startMember } from "./members.ts";
 import { type ClientProgram, clients, ensureToolchains } from "./programs.ts";
-import { createTopics, kafkaAt, withAdmin } from "./topics.ts";
+import { createTopics, kafkaAt, untilServed, withAdmin } from "./topics.ts";
 
 /**
  * Three members of a classic group, in processes of their own: they join, one leaves, one is
@@ -89,7 +89,9 @@ class Group {
 
   /** What the broker says: member count and assigned partitions, or null when not stable. */
   async described(): Promise<number[][] | null> {
-    const { groups } = await withAdmin(this.bootstrap, (admin) => admin.describeGroups([this.id]));
+    const { groups } = await untilServed("DescribeGroups", () =>
+      withAdmin(this.bootstrap, (admin) => admin.describeGroups([this.id])),
+    );
     const [group] = groups;
     if (group?.state !== "Stable") return null;
     return group.members.map(({ memberAssignment }) => {
@@ -110,8 +112,10 @@ class Group {
         async () => {
           const owned = members.flatMap((member) => member.owned).toSorted((a, b) => a - b);
           if (String(owned) !== String(all)) return false;
-          const described = await this.described();
-          return text(described ?? []) === text(members.map((member) => member.owned));
+          // A rebalance may be on its way: before and after the broker's word all must agree.
+          const before = text(members.map((member) => member.owned));
+          if (text((await this.described()) ?? []) !== before) return false;
+          return text(members.map((member) => member.owned)) === before;
         },
         50,
       );
@@ -145,8 +149,10 @@ class Group {
 
   /** Committed offsets as the broker tells them, by partition. */
   async committed(): Promise<number[]> {
-    const [found] = await withAdmin(this.bootstrap, (admin) =>
-      admin.fetchOffsets({ groupId: this.id, topics: [this.topic] }),
+    const [found] = await untilServed("OffsetFetch", () =>
+      withAdmin(this.bootstrap, (admin) =>
+        admin.fetchOffsets({ groupId: this.id, topics: [this.topic] }),
+      ),
     );
     const list = found?.partitions.toSorted((a, b) => a.partition - b.partition) ?? [];
     return list.map(({ offset }) => Number(offset));

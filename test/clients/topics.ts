@@ -1,4 +1,4 @@
-import { type ITopicConfig, Kafka, KafkaJSProtocolError, logLevel } from "kafkajs";
+import { type ITopicConfig, Kafka, KafkaJSError, logLevel } from "kafkajs";
 import { until } from "../support/broker-process.ts";
 
 /** Preparing and asking a broker from inside the tests, through kafkajs. */
@@ -27,6 +27,29 @@ export async function withAdmin<T>(
 }
 
 /**
+ * Repeats what a broker may refuse for a moment, with an error that asks for a retry: a leader
+ * or coordinator that is still loading.
+ */
+export async function untilServed<T>(what: string, ask: () => Promise<T>): Promise<T> {
+  const answers: T[] = [];
+  await until(
+    `${what} is served`,
+    readyMsMax,
+    async () => {
+      try {
+        answers.push(await ask());
+        return true;
+      } catch (error) {
+        if (error instanceof KafkaJSError && error.retriable) return false;
+        throw error;
+      }
+    },
+    50,
+  );
+  return answers[0] as T;
+}
+
+/**
  * Creates topics that keep everything, and waits until every partition's leader answers: a
  * new topic is listed a moment before its leader takes records.
  */
@@ -44,14 +67,7 @@ export async function createTopics(
   await withAdmin(bootstrap, async (admin) => {
     await admin.createTopics({ topics, waitForLeaders: true });
     for (const name of names) {
-      await until(`${name} answers ListOffsets`, readyMsMax, async () => {
-        try {
-          return (await admin.fetchTopicOffsets(name)).length === numPartitions;
-        } catch (error) {
-          if (error instanceof KafkaJSProtocolError && error.retriable) return false;
-          throw error;
-        }
-      });
+      await untilServed(`ListOffsets of ${name}`, () => admin.fetchTopicOffsets(name));
     }
   });
 }

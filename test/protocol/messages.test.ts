@@ -39,6 +39,19 @@ function valueArbitrary(schema: MessageSchema, version: number): fc.Arbitrary<St
   });
 }
 
+/** Everything set, as little as can be of each. */
+function smallValue(schema: MessageSchema, version: number): StructValue {
+  return makeValue(schema, version, {
+    integer: (lo, hi) => Math.max(lo, Math.min(hi, 1)),
+    isNull: () => false,
+    length: () => 1,
+    isDefault: () => false,
+    string: () => "ab",
+    double: () => 1.5,
+    bytes: () => new Uint8Array([1]),
+  });
+}
+
 function eachVersion(schema: MessageSchema, body: (version: number) => void): void {
   for (const version of versionsOf(schema)) body(version);
 }
@@ -86,7 +99,7 @@ describe.each(messageSchemas.map((schema) => [schema.name, schema] as const))("%
 
   test("cut short anywhere, it is a ProtocolError", () => {
     eachVersion(schema, (version) => {
-      const bytes = encodeToBytes(codec, makeSample(schema, version, "full"), version);
+      const bytes = encodeToBytes(codec, smallValue(schema, version), version);
       for (let length = 0; length < bytes.length; length++) {
         const decode = () => codec.decode(new Reader(bytes.subarray(0, length)), version);
         expect(decode).toThrow(ProtocolError);
@@ -96,7 +109,8 @@ describe.each(messageSchemas.map((schema) => [schema.name, schema] as const))("%
 
   test("absurd numbers anywhere are a ProtocolError or a small value", () => {
     eachVersion(schema, (version) => {
-      const bytes = encodeToBytes(codec, makeSample(schema, version, "full"), version);
+      const bytes = encodeToBytes(codec, smallValue(schema, version), version);
+      const hostile = new Uint8Array(bytes.length);
       for (const absurd of [
         "7fffffff",
         "80000000",
@@ -107,7 +121,7 @@ describe.each(messageSchemas.map((schema) => [schema.name, schema] as const))("%
       ]) {
         const patch = Buffer.from(absurd, "hex");
         for (let at = 0; at + patch.length <= bytes.length; at++) {
-          const hostile = Buffer.from(bytes);
+          hostile.set(bytes);
           hostile.set(patch, at);
           expectValueOrProtocolError(() => codec.decode(new Reader(hostile), version));
         }
@@ -183,7 +197,7 @@ function expectValueOrProtocolError<T>(decode: () => T): T | undefined {
   try {
     return decode();
   } catch (error) {
-    expect(error).toBeInstanceOf(ProtocolError);
+    if (!(error instanceof ProtocolError)) throw error;
     return undefined;
   }
 }

@@ -228,6 +228,15 @@ describe("writer", () => {
     expect(hex(w.bytesWritten())).toBe("0102");
   });
 
+  test("gives a large buffer back when it starts over", () => {
+    const w = new Writer();
+    w.raw(new Uint8Array(4_000_000));
+    expect(w.bytesWritten().buffer.byteLength).toBeGreaterThanOrEqual(4_000_000);
+    w.reset().int32(7);
+    expect(hex(w.bytesWritten())).toBe("00000007");
+    expect(w.bytesWritten().buffer.byteLength).toBe(1_048_576);
+  });
+
   test("take hands the bytes over for good", () => {
     const w = new Writer();
     w.int32(1);

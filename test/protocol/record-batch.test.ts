@@ -218,6 +218,14 @@ describe("hostile records", () => {
     expect(() => parseRecords(longer, header)).toThrow(ProtocolError);
   });
 
+  test("a record that does not fill its length, or overruns it, is a ProtocolError", () => {
+    for (const change of [-2, 2]) {
+      const lying = Buffer.concat([payload, Buffer.from([0])]);
+      lying[0] = (lying[0] ?? 0) + change;
+      expect(() => parseRecords(lying, header)).toThrow("does not fill its length");
+    }
+  });
+
   test.each([-1, 0, 2, 0x7fff_ffff])("a count of %d is a ProtocolError", (recordsCount) => {
     expect(() => parseRecords(payload, { ...header, recordsCount })).toThrow(ProtocolError);
   });

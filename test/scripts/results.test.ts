@@ -33,7 +33,7 @@ describe("bun test's summary", () => {
     expect(parseBunTest(" 3 pass\n 0 fail\n 2 errors\n").failed).toBe(2);
   });
   test("numbers that tests print are not taken for the summary", () => {
-    const text = "sent 99 pass through\n 7 pass\n 0 fail\n";
+    const text = "sent 99 pass through\n 5 pass\n 1 fail\n 7 pass\n 0 fail\n";
     expect(parseBunTest(text)).toEqual({ passed: 7, failed: 0, skipped: 0 });
   });
   test("names what was skipped", () => {

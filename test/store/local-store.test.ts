@@ -30,12 +30,12 @@ const key = "tantivy_indexes/t/partition-0/segment-0-9.tar.gz";
 
 test("puts once, reads ranges, deletes", async () => {
   const files = new MemoryFiles();
-  const store = new LocalStore("/data", files);
+  const store = new LocalStore("/data/idx", "tantivy_indexes/", files);
   files.files.set("/tmp/a", new Uint8Array([1, 2, 3, 4]));
   files.files.set("/tmp/b", new Uint8Array([9]));
   expect(await store.putFile(key, "/tmp/a")).toBe("stored");
   expect(await store.putFile(key, "/tmp/b")).toBe("exists");
-  expect([...files.files.keys()].sort()).toEqual([`/data/${key}`, "/tmp/b"]);
+  expect([...files.files.keys()].sort()).toEqual([`/data/idx/${key.slice(16)}`, "/tmp/b"]);
   expect(await store.head(key)).toEqual({ bytes: 4 });
   expect([...(await store.getRange(key, 1, 2))]).toEqual([2, 3]);
   await store.delete(key);
@@ -45,10 +45,15 @@ test("puts once, reads ranges, deletes", async () => {
 
 test("missing and cut-short objects are errors with the key, never emptiness", async () => {
   const files = new MemoryFiles();
-  const store = new LocalStore("/data", files);
+  const store = new LocalStore("/data/idx", "tantivy_indexes/", files);
   await expect(store.getRange(key, 0, 4)).rejects.toMatchObject({ kind: "not-found", key });
-  files.files.set(`/data/${key}`, new Uint8Array([1, 2]));
+  files.files.set(`/data/idx/${key.slice(16)}`, new Uint8Array([1, 2]));
   await expect(store.getRange(key, 0, 4)).rejects.toMatchObject({ kind: "damaged" });
+});
+
+test("a key outside the prefix is refused", async () => {
+  const store = new LocalStore("/data/idx", "tantivy_indexes/", new MemoryFiles());
+  expect(() => store.head("other/file")).toThrow("does not begin with");
 });
 
 test("hostile keys never reach the file system", () => {

@@ -18,7 +18,7 @@ export class FakePartition implements TierPartition {
   readonly index: number;
   readonly internal = false;
   damage: unknown = null;
-  readonly log: number;
+  readonly walHandle: number;
   unsealedAge: number | null = null;
   archivableEnd: number;
   wal: WalSegment[];
@@ -26,7 +26,7 @@ export class FakePartition implements TierPartition {
 
   constructor(options: { index?: number; segments: WalSegment[]; archivableEnd?: number }) {
     this.index = options.index ?? 0;
-    this.log = this.index + 1;
+    this.walHandle = this.index + 1;
     this.wal = options.segments;
     this.archivableEnd = options.archivableEnd ?? 1e9;
   }
@@ -133,7 +133,6 @@ export class FakeArchives implements ArchiveEngine {
       sha256,
       batchesSha256,
       tocPosition: 0,
-      tocLength: 1,
       base,
       last,
       records: last - base + 1,

@@ -1,29 +1,25 @@
-import type { RegistryJournal } from "../../src/tier/ports.ts";
+import { BrokerError } from "../../src/lib/errors.ts";
+import type { MetadataJournal } from "../../src/metadata/ports.ts";
 
-/** A journal in memory; `failNext` makes the next append fail as a full disk would. */
-export class MemoryJournal implements RegistryJournal {
+/** A journal in memory that can be told to fail. */
+export class MemoryJournal implements MetadataJournal {
   entries: Uint8Array[] = [];
-  failNext: Error | null = null;
+  failing = false;
   compactions = 0;
 
-  append(entry: Uint8Array): Promise<void> {
-    if (this.failNext) {
-      const error = this.failNext;
-      this.failNext = null;
-      return Promise.reject(error);
-    }
+  async append(entry: Uint8Array): Promise<void> {
+    await Promise.resolve();
+    if (this.failing) throw new BrokerError("CHRONIK_DISK_FULL", "no space left");
     this.entries.push(entry.slice());
-    return Promise.resolve();
   }
 
-  replay(onEntry: (entry: Uint8Array) => void): Promise<void> {
+  async replay(onEntry: (entry: Uint8Array) => void): Promise<void> {
     for (const entry of this.entries) onEntry(entry);
-    return Promise.resolve();
   }
 
-  compact(snapshot: Uint8Array): Promise<void> {
+  async compact(snapshot: Uint8Array): Promise<void> {
+    if (this.failing) throw new BrokerError("CHRONIK_DISK_FULL", "no space left");
+    this.compactions += 1;
     this.entries = [snapshot.slice()];
-    this.compactions++;
-    return Promise.resolve();
   }
 }

@@ -230,7 +230,7 @@ export class MemoryWal implements Wal {
     const facts = this.checkBatch(copy);
     const header = parseBatchHeader(copy);
     if (facts.fault !== null || typeof header === "string" || !facts.compressed) return facts;
-    return inspect(header, await this.decompress(1, recordsPayload(copy, 0, header), 1 << 30));
+    return inspect(header, await this.decompress(1, recordsPayload(copy, 0, header)));
   }
 
   /** gzip only. */

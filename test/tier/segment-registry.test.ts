@@ -58,8 +58,9 @@ test("two adds at once of the same range: exactly one is registered", async () =
 test("an entry that could not be made durable is not visible", async () => {
   const journal = new MemoryJournal();
   const registry = await SegmentRegistry.open(journal);
-  journal.failNext = new Error("disk full");
-  await expect(registry.add(segmentEntry(0, 9))).rejects.toThrow("disk full");
+  journal.failing = true;
+  await expect(registry.add(segmentEntry(0, 9))).rejects.toThrow("no space left");
+  journal.failing = false;
   expect(registry.range("id-t", 0)).toBeNull();
   await registry.add(segmentEntry(0, 9));
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });

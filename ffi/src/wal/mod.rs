@@ -1,7 +1,9 @@
 //! The write-ahead log, format version 2 (FORMAT.md).
 
+pub mod active;
 pub mod batch;
 pub mod cache;
+pub mod clean;
 pub mod error;
 pub mod frame;
 pub mod group_commit;
@@ -9,6 +11,8 @@ pub mod index;
 pub mod log;
 pub mod read;
 pub mod recovery;
+mod rewrite;
 pub mod scan;
 pub mod segment;
 pub mod truncate;
+mod walk;

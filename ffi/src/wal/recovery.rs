@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::active::Active;
 use super::batch::BatchHeader;
 use super::error::WalError;
-use super::frame::{
-    BadFrame, FLAG_FOOTER, FLAG_STOP, FrameHeader, HEADER_BYTES, Identity, checksum,
-};
-use super::group_commit::{Active, Writer, sync_dir};
+use super::frame::{BadFrame, FLAG_FOOTER, FrameHeader, Identity};
+use super::group_commit::{Writer, sync_dir};
 use super::index::SparseIndex;
 use super::log::{Damage, Kind, LogSpec, View, Wal};
 use super::scan::{Scanner, Step, scan_tail};
 use super::segment::{Segment, SegmentMeta, parse_segment_name, read_footer, segment_path};
-use crate::bytes::{array, u32_le};
-use crate::disk::{DiskFile, OpenMode, create_dirs, read_full};
+use super::walk::{Walk, refuse_newer};
+use crate::disk::{DiskFile, OpenMode, create_dirs};
 
 /// What an open found, besides the log itself.
 #[derive(Debug, Default)]
@@ -34,22 +33,6 @@ pub struct Recovered {
     pub view: View,
     pub writer: Writer,
     pub report: Report,
-}
-
-/// What walking a file's frames found.
-struct Walk {
-    meta: SegmentMeta,
-    index: SparseIndex,
-    /// End of the last valid frame.
-    end: u64,
-    bad: Option<BadFrame>,
-    /// End of a footer frame, where there is one.
-    footer_end: Option<u64>,
-    stopped: bool,
-    salt: u32,
-    /// The frames' offsets do not follow each other here.
-    gap: Option<(u64, String)>,
-    file_bytes: u64,
 }
 
 struct Opening<'a> {
@@ -450,94 +433,4 @@ impl Opening<'_> {
             stopped: walk.stopped,
         }))
     }
-}
-
-impl Walk {
-    fn new(id: u64, end: u64, file_bytes: u64) -> Self {
-        let meta = SegmentMeta {
-            id,
-            base: 0,
-            last: -1,
-            bytes: end,
-            records: 0,
-            max_timestamp: -1,
-            sealed: false,
-            cleaned: false,
-            first_append_ms: 0,
-        };
-        Walk {
-            meta,
-            index: SparseIndex::default(),
-            end,
-            bad: None,
-            footer_end: None,
-            stopped: false,
-            salt: 0,
-            gap: None,
-            file_bytes,
-        }
-    }
-
-    /// Takes a verified frame in; false when its offsets do not follow.
-    fn add(
-        &mut self,
-        position: u64,
-        end: u64,
-        header: &FrameHeader,
-        max_timestamp: i64,
-        cleaned: bool,
-    ) -> bool {
-        self.stopped = header.flags & FLAG_STOP != 0;
-        if header.is_data() {
-            let first = self.meta.records == 0 && self.meta.last < 0;
-            if !first && !cleaned && header.base_offset != self.meta.last + 1 {
-                let want = self.meta.last + 1;
-                let reason = format!("offset {} where {want} should be", header.base_offset);
-                self.gap = Some((position, reason));
-                return false;
-            }
-            if first {
-                self.meta.base = header.base_offset;
-                self.meta.first_append_ms = header.append_ms;
-            }
-            self.index.add(header.base_offset, position, max_timestamp);
-            self.meta.last = header.last_offset;
-            self.meta.records += u64::from(header.record_count);
-            self.meta.max_timestamp = self.meta.max_timestamp.max(max_timestamp);
-        }
-        self.end = end;
-        self.meta.bytes = end;
-        true
-    }
-}
-
-/// Err when a whole, intact frame of another version stands at `position`: the first 16 bytes and
-/// the checksum rule are the same in every version.
-fn refuse_newer(
-    path: &Path,
-    file: &dyn DiskFile,
-    position: u64,
-    version: u8,
-) -> Result<(), WalError> {
-    let fail = |error| WalError::io("read", path, error);
-    let mut head = [0; HEADER_BYTES];
-    let got = read_full(file, &mut head, position).map_err(fail)?;
-    let length = u32_le(&head, 8).unwrap_or(0);
-    let rest = file.bytes().map_err(fail)?.saturating_sub(position);
-    if got < HEADER_BYTES || (length as usize) < HEADER_BYTES || u64::from(length) > rest {
-        return Ok(());
-    }
-    let mut body = vec![0; length as usize - HEADER_BYTES];
-    read_full(file, &mut body, position + HEADER_BYTES as u64).map_err(fail)?;
-    let stored = array(&head, 12).map(u32::from_le_bytes);
-    if stored != Some(checksum(&head, &body)) {
-        return Ok(());
-    }
-    let (found, known) = (u64::from(version), u64::from(super::frame::VERSION));
-    Err(WalError::UnknownVersion {
-        file: path.to_owned(),
-        what: "frame",
-        found,
-        known,
-    })
 }

@@ -1,0 +1,208 @@
+/**
+ * Produce, v3–13. Each partition's batch is validated, gets its offsets and is submitted before the
+ * first await, in the order of the request; the response waits for the fsync of all of them
+ * whatever `acks` says. acks=0 gets no response: an error closes the connection.
+ *
+ * v3 the only format is v2 · v5 log start · v7 zstd · v8 record errors · v9 flexible · v13 topic ids.
+ * Omitted: transactions. A transactional id, or a batch with the transactional bit, is answered
+ * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, on which clients give up at once.
+ */
+import { CloseConnection } from "../lib/errors.ts";
+import type { AppendResult } from "../log/appender.ts";
+import type { Partition } from "../log/partition.ts";
+import type { Decoded } from "../protocol/api-codec.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import {
+  type ProduceRequest,
+  type ProduceRequestTopicProduceData,
+  type ProduceResponse,
+  type ProduceResponsePartitionProduceResponse,
+  produceApi,
+} from "../protocol/messages/00-produce.ts";
+import { batchHeaderBytes, isTransactional } from "../protocol/record-batch.ts";
+import type { ApiHandler, RequestContext } from "./context.ts";
+import { type Found, findById, findByName } from "./find-partition.ts";
+
+type Answer = ProduceResponsePartitionProduceResponse;
+type Request = Decoded<ProduceRequest>;
+
+const topicIdsFrom = 13;
+const zstdFrom = 7;
+const zstd = 4;
+const compressionMask = 0x07;
+const attributesAt = 21;
+/** Kafka lets this client write internal topics. */
+const adminClientId = "__admin_client";
+
+export const produceHandler: ApiHandler<ProduceRequest, ProduceResponse> = {
+  codec: produceApi,
+  minVersion: 3,
+  maxVersion: 13,
+
+  handle(context, request, version) {
+    const refused = refuse(request);
+    if (refused !== ErrorCode.NONE) return failAll(request, refused, null);
+    const answers = request.topicData.map((topic) =>
+      topic.partitionData.map(({ index, records }) =>
+        produce(context, find(context, topic, index, version), index, records, request, version),
+      ),
+    );
+    return collect(context, request, answers);
+  },
+
+  failure: (request, _version, errorCode, message) => failAll(request, errorCode, message),
+};
+
+/** What is wrong with the request as a whole. */
+function refuse(request: Request): number {
+  if (request.transactionalId !== null) return ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+  const { acks } = request;
+  return acks === 0 || acks === 1 || acks === -1 ? ErrorCode.NONE : ErrorCode.INVALID_REQUIRED_ACKS;
+}
+
+function find(
+  context: RequestContext,
+  topic: Decoded<ProduceRequestTopicProduceData>,
+  index: number,
+  version: number,
+): Found {
+  const { services } = context;
+  return version >= topicIdsFrom
+    ? findById(services, topic.topicId, index)
+    : findByName(services, topic.name, index);
+}
+
+/** Submits one partition's batch before it returns. */
+function produce(
+  context: RequestContext,
+  partition: Found,
+  index: number,
+  records: Uint8Array | null,
+  request: Request,
+  version: number,
+): Answer | Promise<Answer> {
+  if (typeof partition === "number") return failed(index, partition, null);
+  if (partition.internal && context.header.clientId !== adminClientId) {
+    return failed(index, ErrorCode.INVALID_TOPIC_EXCEPTION, "the topic is internal");
+  }
+  if (records === null || records.length === 0) {
+    return failed(index, ErrorCode.INVALID_RECORD, "a record batch is missing");
+  }
+  const attributes = attributesOf(records);
+  if ((attributes & compressionMask) === zstd && version < zstdFrom) {
+    const text = `zstd needs version ${zstdFrom} of Produce`;
+    return failed(index, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, text);
+  }
+  if (isTransactional(attributes)) {
+    const text = "transactional records need a transactional id";
+    return failed(index, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, text);
+  }
+  if (request.acks === -1 && inSyncReplicas(context, partition) < minInsync(partition)) {
+    return failed(index, ErrorCode.NOT_ENOUGH_REPLICAS, null);
+  }
+  return partition.append(records, { origin: "client" }).then((result) => answerOf(index, result));
+}
+
+/** Waits for every partition, at most for the request's timeout; what is appended stays. */
+function collect(
+  context: RequestContext,
+  request: Request,
+  answers: (Answer | Promise<Answer>)[][],
+): Promise<ProduceResponse | null> {
+  const flat = answers.flat();
+  const done: (Answer | null)[] = new Array(flat.length).fill(null);
+  return new Promise((resolve, reject) => {
+    let open = flat.length;
+    const finish = () => {
+      deadlines.remove(deadline);
+      const responses = assemble(request, done);
+      if (request.acks !== 0) resolve(responses);
+      else closeOrPass(responses, resolve, reject);
+    };
+    const { deadlines } = context.services.partitions;
+    const deadline = deadlines.add(Math.max(0, request.timeoutMs), finish);
+    if (open === 0) finish();
+    for (const [at, answer] of flat.entries()) {
+      if (!(answer instanceof Promise)) {
+        done[at] = answer;
+        if (--open === 0) finish();
+        continue;
+      }
+      answer.then((settled) => {
+        done[at] = settled;
+        if (--open === 0) finish();
+      }, reject);
+    }
+  });
+}
+
+/** In the shape of the request; a partition without an answer ran into the timeout. */
+function assemble(request: Request, done: readonly (Answer | null)[]): ProduceResponse {
+  let at = 0;
+  const responses = request.topicData.map(({ name, topicId, partitionData }) => ({
+    name,
+    topicId,
+    partitionResponses: partitionData.map(
+      ({ index }) => done[at++] ?? failed(index, ErrorCode.REQUEST_TIMED_OUT, null),
+    ),
+  }));
+  return { responses, throttleTimeMs: 0 };
+}
+
+/** acks=0: nobody reads a response, so an error can only be told by closing. */
+function closeOrPass(
+  { responses }: ProduceResponse,
+  resolve: (response: null) => void,
+  reject: (error: CloseConnection) => void,
+): void {
+  for (const { name, topicId, partitionResponses } of responses) {
+    const bad = partitionResponses.find(({ errorCode }) => errorCode !== ErrorCode.NONE);
+    if (bad === undefined) continue;
+    const topic = name === "" ? topicId : name;
+    const text = `produce with acks=0 to ${topic}-${bad.index} failed with error ${bad.errorCode}`;
+    reject(new CloseConnection(text));
+    return;
+  }
+  resolve(null);
+}
+
+function failAll(request: Request, errorCode: number, message: string | null): ProduceResponse {
+  if (request.acks === 0) {
+    throw new CloseConnection(`produce with acks=0 failed with error ${errorCode}`);
+  }
+  const done = request.topicData.flatMap(({ partitionData }) =>
+    partitionData.map(({ index }) => failed(index, errorCode, message)),
+  );
+  return assemble(request, done);
+}
+
+function failed(index: number, errorCode: number, errorMessage: string | null): Answer {
+  return { index, errorCode, baseOffset: -1, errorMessage };
+}
+
+function answerOf(index: number, result: AppendResult): Answer {
+  const { errorCode, errorMessage, baseOffset, logAppendTimeMs, logStartOffset } = result;
+  if (errorCode === ErrorCode.NONE) {
+    return { index, errorCode, baseOffset, logAppendTimeMs, logStartOffset };
+  }
+  const recordErrors = result.recordErrors.map(({ batchIndex, message }) => ({
+    batchIndex,
+    batchIndexErrorMessage: message,
+  }));
+  return { index, errorCode, baseOffset, errorMessage, recordErrors };
+}
+
+/** Of the first batch; 0 where there is none, which the log will refuse. */
+function attributesOf(records: Uint8Array): number {
+  if (records.length < batchHeaderBytes) return 0;
+  return ((records[attributesAt] ?? 0) << 8) | (records[attributesAt + 1] ?? 0);
+}
+
+function minInsync(partition: Partition): number {
+  return partition.config.minInsyncReplicas;
+}
+
+function inSyncReplicas(context: RequestContext, partition: Partition): number {
+  const topic = context.services.metadata.image.topicsById.get(partition.topicId);
+  return topic?.partitions[partition.index]?.isr.length ?? 1;
+}

@@ -1,0 +1,84 @@
+/**
+ * CreateTopics, versions 2–7. Answered when the topics can be used. v5+ returns the partitions,
+ * the replication factor and every config of the new topic; v7 its id. A name given twice fails
+ * with INVALID_REQUEST, more replicas than brokers with INVALID_REPLICATION_FACTOR.
+ * The timeout is not used: on one broker nothing is waited for but the disk.
+ */
+import { describeTopicConfigs } from "../metadata/config-catalogue.ts";
+import type { TopicOutcome } from "../metadata/requests.ts";
+import type { Decoded } from "../protocol/api-codec.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import {
+  type CreateTopicsRequest,
+  type CreateTopicsResponse,
+  type CreateTopicsResponseCreatableTopicResult,
+  createTopicsApi,
+} from "../protocol/messages/19-create-topics.ts";
+import type { ApiHandler, RequestContext } from "./context.ts";
+import { namedTwice } from "./named-twice.ts";
+
+/** Kafka's own metadata topic: never a user's. */
+const clusterMetadataTopic = "__cluster_metadata";
+
+export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsResponse> = {
+  codec: createTopicsApi,
+  minVersion: 2,
+  maxVersion: 7,
+  async handle(context, request) {
+    const { metadata } = context.services;
+    const twice = namedTwice(request.topics.map(({ name }) => name));
+    const wanted = request.topics.filter(({ name }) => {
+      return !twice.has(name) && name !== clusterMetadataTopic;
+    });
+    const specs = wanted.map((topic) => ({
+      ...topic,
+      configs: topic.configs.map(({ name, value }) => [name, value] as const),
+    }));
+    const outcomes = await metadata.createTopics(specs, request.validateOnly);
+    const topics = outcomes.map((outcome) => result(context, outcome));
+    for (const name of twice) {
+      topics.push(error(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."));
+    }
+    if (request.topics.some(({ name }) => name === clusterMetadataTopic)) {
+      const text = `Creation of internal topic ${clusterMetadataTopic} is prohibited.`;
+      topics.push(error(clusterMetadataTopic, ErrorCode.INVALID_REQUEST, text));
+    }
+    return { throttleTimeMs: 0, topics };
+  },
+  failure: (request: Decoded<CreateTopicsRequest>, _version, errorCode, message) => ({
+    throttleTimeMs: 0,
+    topics: request.topics.map(({ name }) => error(name, errorCode, message)),
+  }),
+};
+
+function error(
+  name: string,
+  errorCode: number,
+  errorMessage: string | null,
+): CreateTopicsResponseCreatableTopicResult {
+  return { name, errorCode, errorMessage };
+}
+
+function result(
+  context: RequestContext,
+  outcome: TopicOutcome,
+): CreateTopicsResponseCreatableTopicResult {
+  const { name, topic, errorCode, errorMessage } = outcome;
+  if (topic === null) return error(name, errorCode, errorMessage);
+  const { layers } = context.services.metadata;
+  return {
+    name,
+    topicId: topic.id,
+    errorCode,
+    errorMessage,
+    numPartitions: topic.partitions.length,
+    replicationFactor: topic.partitions[0]?.replicas.length ?? -1,
+    configs: describeTopicConfigs(topic.configs, layers).map((entry) => ({
+      name: entry.name,
+      value: entry.value,
+      readOnly: entry.readOnly,
+      configSource: entry.source,
+      isSensitive: entry.sensitive,
+    })),
+  };
+}

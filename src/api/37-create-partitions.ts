@@ -1,0 +1,47 @@
+/**
+ * CreatePartitions, versions 0–3. `count` is the number of partitions afterwards; it can only grow
+ * (INVALID_PARTITIONS). A topic named twice fails with INVALID_REQUEST.
+ */
+import type { Decoded } from "../protocol/api-codec.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import {
+  type CreatePartitionsRequest,
+  type CreatePartitionsResponse,
+  createPartitionsApi,
+} from "../protocol/messages/37-create-partitions.ts";
+import type { ApiHandler } from "./context.ts";
+import { namedTwice } from "./named-twice.ts";
+
+export const createPartitionsHandler: ApiHandler<
+  CreatePartitionsRequest,
+  CreatePartitionsResponse
+> = {
+  codec: createPartitionsApi,
+  minVersion: 0,
+  maxVersion: 3,
+  async handle(context, request) {
+    const twice = namedTwice(request.topics.map(({ name }) => name));
+    const specs = request.topics
+      .filter(({ name }) => !twice.has(name))
+      .map(({ name, count, assignments }) => ({
+        name,
+        count,
+        assignments: assignments?.map(({ brokerIds }) => brokerIds) ?? null,
+      }));
+    const outcomes = await context.services.metadata.createPartitions(specs, request.validateOnly);
+    const results = specs.map(({ name }, index) => ({
+      name,
+      errorCode: outcomes[index]?.errorCode ?? ErrorCode.UNKNOWN_SERVER_ERROR,
+      errorMessage: outcomes[index]?.errorMessage ?? null,
+    }));
+    for (const name of twice) {
+      const errorMessage = "Duplicate topic name.";
+      results.push({ name, errorCode: ErrorCode.INVALID_REQUEST, errorMessage });
+    }
+    return { throttleTimeMs: 0, results };
+  },
+  failure: (request: Decoded<CreatePartitionsRequest>, _version, errorCode, errorMessage) => ({
+    throttleTimeMs: 0,
+    results: request.topics.map(({ name }) => ({ name, errorCode, errorMessage })),
+  }),
+};

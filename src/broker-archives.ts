@@ -1,0 +1,174 @@
+import type { Clock } from "./lib/clock.ts";
+import type { NativeArchives } from "./native/archives.ts";
+import type { ArchiveEngine, ArchiveSummary, TimeHit } from "./tier/ports.ts";
+
+/** The answers of the archive jobs, as ffi/src/jobs/archive.rs makes them. */
+interface SummaryJson {
+  readonly size: number;
+  readonly sha256: string;
+  readonly batches_sha256: string;
+  readonly toc_position: number;
+  readonly base_offset: number;
+  readonly last_offset: number;
+  readonly records: number;
+  readonly raw_bytes: number;
+  readonly min_timestamp: number;
+  readonly max_timestamp: number;
+  readonly documents: number;
+  readonly index_bytes: number;
+}
+
+interface ReportJson {
+  readonly size: number;
+  readonly sha256: string;
+  readonly toc_position: number;
+  readonly manifest: ManifestJson;
+}
+
+interface ManifestJson {
+  readonly topic_id: string;
+  readonly partition: number;
+  readonly base_offset: number;
+  readonly last_offset: number;
+  readonly min_timestamp: number;
+  readonly max_timestamp: number;
+  readonly records: number;
+  /** Of the batches. */
+  readonly bytes: number;
+  readonly documents: number;
+  readonly members: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly sha256: string;
+  }[];
+}
+
+interface TocJson {
+  readonly batches: {
+    readonly chunks: readonly {
+      readonly position: number;
+      readonly length: number;
+      readonly bytes: number;
+      readonly crc32c: number;
+      readonly base_offset: number;
+      readonly last_offset: number;
+      readonly max_timestamp: number;
+      readonly leader_epoch: number;
+    }[];
+  };
+}
+
+/** The native archive jobs in the tier room's words. */
+export function archiveEngine(
+  archives: NativeArchives,
+  clock: Clock,
+  scratchDir: string,
+): ArchiveEngine {
+  return {
+    async build(request, path) {
+      const summary = await archives.buildArchive<SummaryJson>({
+        log: request.walHandle,
+        fromOffset: request.base,
+        toOffset: request.last,
+        path,
+        scratchDir,
+        spec: {
+          topic: request.topic,
+          topic_id: request.topicId,
+          partition: request.partition,
+          generation: request.generation,
+          created_at: clock.nowMs(),
+          leader_epochs: request.leaderEpochs.map(([epoch, start]) => ({
+            epoch,
+            start_offset: start,
+          })),
+          aborted: [],
+          producer_snapshot: request.producerSnapshot,
+          index: request.indexMode,
+        },
+      });
+      return summaryOf(summary);
+    },
+    async verify(path, expected) {
+      const report = await archives.verifyArchive<ReportJson>(path, {
+        topic_id: expected.topicId,
+        partition: expected.partition,
+        base_offset: expected.base,
+        last_offset: expected.last,
+        records: expected.records,
+        batches_sha256: expected.batchesSha256,
+        ...(expected.sha256 === null ? {} : { sha256: expected.sha256 }),
+      });
+      return summaryOfReport(report);
+    },
+    async manifest(path) {
+      const manifest = await archives.readManifest<ManifestJson>(path);
+      return {
+        topicId: manifest.topic_id,
+        partition: manifest.partition,
+        base: manifest.base_offset,
+        last: manifest.last_offset,
+        batchesSha256: batchesSha256(manifest),
+      };
+    },
+    async readToc(tail, archiveBytes) {
+      const toc = await archives.readToc<TocJson>(tail, archiveBytes);
+      return {
+        chunks: toc.batches.chunks.map((chunk) => ({
+          position: chunk.position,
+          compressedLength: chunk.length,
+          rawLength: chunk.bytes,
+          crc32c: chunk.crc32c,
+          base: chunk.base_offset,
+          last: chunk.last_offset,
+          maxTimestamp: chunk.max_timestamp,
+          leaderEpoch: chunk.leader_epoch,
+        })),
+      };
+    },
+    inflateChunk: (member, rawLength, crc32c) => archives.inflateChunk(member, rawLength, crc32c),
+    findTime: (batches, target, fromOffset): Promise<TimeHit | null> =>
+      archives.findTime(batches, target, fromOffset),
+  };
+}
+
+function summaryOf(json: SummaryJson): ArchiveSummary {
+  return {
+    bytes: json.size,
+    sha256: json.sha256,
+    batchesSha256: json.batches_sha256,
+    tocPosition: json.toc_position,
+    base: json.base_offset,
+    last: json.last_offset,
+    records: json.records,
+    rawBytes: json.raw_bytes,
+    minTimestamp: json.min_timestamp,
+    maxTimestamp: json.max_timestamp,
+    documents: json.documents,
+    indexBytes: json.index_bytes,
+  };
+}
+
+function summaryOfReport({ size, sha256, toc_position, manifest }: ReportJson): ArchiveSummary {
+  const indexFiles = manifest.members.filter(({ name }) => name !== batchesMember);
+  return {
+    bytes: size,
+    sha256,
+    batchesSha256: batchesSha256(manifest),
+    tocPosition: toc_position,
+    base: manifest.base_offset,
+    last: manifest.last_offset,
+    records: manifest.records,
+    rawBytes: manifest.bytes,
+    minTimestamp: manifest.min_timestamp,
+    maxTimestamp: manifest.max_timestamp,
+    documents: manifest.documents,
+    indexBytes: indexFiles.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}
+
+const batchesMember = "batches";
+
+function batchesSha256(manifest: ManifestJson): string {
+  return manifest.members.find(({ name }) => name === batchesMember)?.sha256 ?? "";
+}

@@ -1,0 +1,199 @@
+import { join } from "node:path";
+import { archiveEngine } from "./broker-archives.ts";
+import { brokerImage, staticConfigs } from "./broker-identity.ts";
+import { coordinatorTopics } from "./broker-offsets.ts";
+import {
+  faultPoints,
+  removeIfThere,
+  type Storage,
+  storeFiles,
+  takeCleanStopMark,
+} from "./broker-storage.ts";
+import { logEvents } from "./broker-telemetry.ts";
+import { TopicKeeper } from "./broker-topics.ts";
+import type { Config, LoadedConfig } from "./config.ts";
+import { groupConfigDefaults } from "./group/config.ts";
+import { GroupCoordinator } from "./group/coordinator.ts";
+import type { Clock } from "./lib/clock.ts";
+import { errorText } from "./lib/errors.ts";
+import { Partitions } from "./log/partitions.ts";
+import { Rolling } from "./log/rolling.ts";
+import { Metadata } from "./metadata/controller.ts";
+import { newUuid } from "./protocol/uuid.ts";
+import { LocalStore } from "./store/local-store.ts";
+import type { ObjectStore } from "./store/object-store.ts";
+import type { Logger } from "./telemetry/logger.ts";
+import { ArchiveReader } from "./tier/cold-reader.ts";
+import { Indexer } from "./tier/indexer.ts";
+import { SegmentRegistry } from "./tier/segment-registry.ts";
+
+/** What the broker is made of, built bottom-up. */
+export interface Rooms {
+  readonly metadata: Metadata;
+  readonly registry: SegmentRegistry;
+  readonly partitions: Partitions;
+  readonly topics: TopicKeeper;
+  readonly groups: GroupCoordinator;
+  readonly indexer: Indexer;
+  readonly rolling: Rolling;
+}
+
+export interface RoomOptions {
+  readonly loaded: LoadedConfig;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** What clients are told where no port was configured. */
+  readonly kafkaPort: number;
+}
+
+/** Tables of contents of archives kept in memory. */
+const tocCacheBytesMax = 16 << 20;
+/** Batches of one partition that wait for a validation or for memory. */
+const appendsWaitingMax = 1_000;
+
+export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
+  const { loaded, clock, logger } = options;
+  const { config } = loaded;
+  const metadata = await openMetadata(options, storage);
+  if (!(await takeCleanStopMark(storage))) {
+    if (metadata.image.partitionCount > 0) {
+      logger.warn("the last stop was not clean; leader epochs go up so that clients notice");
+    }
+    await metadata.bumpLeaderEpochs();
+  }
+  const registry = await SegmentRegistry.open(storage.registryJournal);
+  const scratchDir = join(storage.dataDir, "tmp");
+  const store = openStore(config, storage);
+  const engine = archiveEngine(storage.archives, clock, scratchDir);
+  const cold = new ArchiveReader(registry, store, engine, {
+    chunkCacheBytesMax: config.limits.chunkCacheBytesMax,
+    tocCacheBytesMax,
+  });
+  const partitions = new Partitions({
+    dataDir: storage.dataDir,
+    wal: storage.wal,
+    files: storage.files,
+    cold,
+    clock,
+    limits: {
+      tailCacheBytesMax: config.limits.tailCacheBytesMax,
+      appendBytesInFlightMax: config.wal.queueBytesMax,
+      appendsWaitingMax,
+      decompressedBytesMax: config.limits.decompressedBytesMax,
+      producerIdExpirationMs: config.producer.idExpirationMs,
+      producersMax: config.limits.producersPerPartitionMax,
+      readBytesMax: config.limits.readBytesMax,
+      fetchWaitersMax: config.limits.fetchWaitersMax,
+    },
+    events: logEvents(logger.child("log")),
+  });
+  const topics = new TopicKeeper({
+    metadata,
+    partitions,
+    registry,
+    store,
+    clock,
+    logger: logger.child("topics"),
+  });
+  const faultPoint = faultPoints(storage);
+  const indexer = new Indexer(indexerConfig(config), {
+    engine,
+    store,
+    registry,
+    logger: logger.child("indexer"),
+    clock,
+    nowMs: () => clock.nowMs(),
+    scratchDir,
+    removeFile: (path) => removeIfThere(storage.files, path),
+    deleteAfterIndex: config.indexer.deleteAfterIndex,
+    faultPoint: (name) => faultPoint(name),
+    partitions: () => partitions.all(),
+  });
+  const groups = openGroups(options, metadata, partitions);
+  const events = logEvents(logger.child("log"));
+  const rolling = new Rolling(
+    clock,
+    config.wal.segmentAgeMsMax,
+    () => partitions.all(),
+    events.checkpointFailed,
+  );
+  return { metadata, registry, partitions, topics, groups, indexer, rolling };
+}
+
+function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
+  const { loaded, logger, kafkaPort } = options;
+  const { config } = loaded;
+  return Metadata.open({
+    journal: storage.metadataJournal,
+    broker: brokerImage(config, kafkaPort),
+    clusterId: config.cluster.id,
+    staticConfigs: staticConfigs(loaded),
+    numPartitions: config.topic.numPartitions,
+    replicationFactor: config.topic.replicationFactor,
+    limits: {
+      partitionsPerTopicMax: config.limits.partitionsPerTopicMax,
+      partitionsMax: config.limits.partitionsMax,
+    },
+    newUuid,
+    onWarning: (message, error) =>
+      logger.child("metadata").warn(message, { error: errorText(error) }),
+  });
+}
+
+/** Objects of the local store lie under `index_base_path`; keys begin with that folder's name. */
+function openStore(config: Config, storage: Storage): ObjectStore {
+  const { indexBasePath } = config.indexer;
+  return new LocalStore(indexBasePath, "tantivy_indexes/", storeFiles(storage.files));
+}
+
+function indexerConfig(config: Config) {
+  return {
+    enabled: config.indexer.enableWalIndexing,
+    intervalSecs: config.indexer.walIndexingIntervalSecs,
+    minSegmentAgeSecs: config.indexer.minSegmentAgeSecs,
+    segmentsPerRunMax: config.indexer.maxSegmentsPerRun,
+    parallel: config.indexer.parallelIndexing,
+    concurrentTasksMax: config.indexer.maxConcurrentTasks,
+    archiveBytesMax: config.indexer.archiveBytesMax,
+    archivesPerSecMax: config.indexer.archivesPerSecMax,
+    pendingBytesMax: config.indexer.pendingBytesMax,
+    pendingAgeSecsMax: config.indexer.pendingAgeSecsMax,
+  };
+}
+
+function openGroups(
+  { loaded, clock, logger }: RoomOptions,
+  metadata: Metadata,
+  partitions: Partitions,
+): GroupCoordinator {
+  const { group } = loaded.config;
+  return new GroupCoordinator({
+    config: {
+      ...groupConfigDefaults,
+      sessionTimeoutMsMin: group.minSessionTimeoutMs,
+      sessionTimeoutMsMax: group.maxSessionTimeoutMs,
+      initialRebalanceDelayMs: group.initialRebalanceDelayMs,
+      groupSizeMax: group.maxSize,
+      offsetMetadataBytesMax: group.offsetMetadataBytesMax,
+      offsetsRetentionMs: group.offsetsRetentionMinutes * 60_000,
+      offsetsRetentionCheckIntervalMs: group.offsetsRetentionCheckIntervalMs,
+    },
+    topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
+    nodes: {
+      coordinatorOf(partition, listener) {
+        const topic = metadata.image.topicsByName.get("__consumer_offsets");
+        const leader = topic?.partitions[partition]?.leader;
+        const broker = leader === undefined ? undefined : metadata.image.brokers.get(leader);
+        const endpoint = broker?.endpoints.find((e) => e.listener === listener);
+        if (!broker || !endpoint) return null;
+        return { nodeId: broker.id, host: endpoint.host, port: endpoint.port };
+      },
+    },
+    clock,
+    onProblem: (error) =>
+      logger.child("groups").error("groups are unavailable", {
+        code: error.code,
+        error: error.message,
+      }),
+  });
+}

@@ -1,0 +1,133 @@
+import type { RouterOptions } from "./api/router.ts";
+import type { GroupCoordinator } from "./group/coordinator.ts";
+import { errorText } from "./lib/errors.ts";
+import type { LogEvents } from "./log/partition.ts";
+import type { Partitions } from "./log/partitions.ts";
+import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+import type { Indexer } from "./tier/indexer.ts";
+
+/** Log lines of the partition log: what an operator should hear of. */
+export function logEvents(logger: Logger): LogEvents {
+  const where = (partition: { topic: string; index: number }) => ({
+    topic: partition.topic,
+    partition: partition.index,
+  });
+  return {
+    damaged: (partition, damage) =>
+      logger.error(
+        "partition is damaged and answers KAFKA_STORAGE_ERROR; restore its files from a copy or delete the topic",
+        { ...where(partition), ...damage },
+      ),
+    rolledBack: (partition, error) =>
+      logger.error("appends failed and were rolled back to the durable end; producers retry", {
+        ...where(partition),
+        code: error.code,
+        error: error.message,
+      }),
+    unreadable: (partition, offset, error) =>
+      logger.error("a range of a partition cannot be read", {
+        ...where(partition),
+        offset,
+        code: error.code,
+        error: error.message,
+      }),
+    checkpointFailed: (partition, error) =>
+      logger.warn("checkpoint failed; the next one tries again", {
+        ...where(partition),
+        error: errorText(error),
+      }),
+    quarantined: (from, to, reason) =>
+      logger.warn("a folder that does not belong to its topic was set aside, not deleted", {
+        from,
+        to,
+        reason,
+      }),
+  };
+}
+
+/** Metrics and lines of requests, by API. */
+export function requestReporter(
+  metrics: Metrics,
+  logger: Logger,
+): Pick<RouterOptions, "onRequest" | "onBug" | "onRefused"> {
+  const seconds = metrics.histogram({
+    name: "chronik_request_seconds",
+    help: "Time from a request's start to its answer",
+    labels: ["api"],
+  });
+  const errors = metrics.counter({
+    name: "chronik_request_errors_total",
+    help: "Requests answered with an error for the whole request, or ended by one",
+    labels: ["api"],
+  });
+  const observers = new Map<string, (value: number) => void>();
+  return {
+    onRequest({ apiName, durationMs, failed }) {
+      let observe = observers.get(apiName);
+      if (!observe) {
+        observe = seconds.bind([apiName]);
+        observers.set(apiName, observe);
+      }
+      observe(durationMs / 1000);
+      if (failed) errors.inc([apiName]);
+    },
+    onBug: (api, error) =>
+      logger.error("a request handler failed: please report this", {
+        api,
+        error: errorText(error),
+        stack: error instanceof Error ? error.stack : undefined,
+      }),
+    onRefused: (message) => logger.warn(message),
+  };
+}
+
+interface MetricSources {
+  readonly partitions: Partitions;
+  readonly indexer: Indexer;
+  readonly groups: GroupCoordinator;
+  /** Partitions that get series of their own. */
+  readonly partitionSeriesMax: number;
+}
+
+/** Gauges read off the rooms whenever the metrics page is asked for. */
+export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
+  const { partitions, indexer, groups } = sources;
+  const gauge = (name: string, help: string, labels: readonly string[] = []) =>
+    metrics.gauge({ name, help, labels, seriesMax: Math.max(1, sources.partitionSeriesMax) });
+  const byPartition = ["topic", "partition"];
+  const logEnd = gauge("chronik_partition_end_offset", "Log end offset", byPartition);
+  const logStart = gauge("chronik_partition_start_offset", "Log start offset", byPartition);
+  const walBytes = gauge("chronik_wal_bytes", "Bytes in the WAL, all partitions");
+  const tailBytes = gauge("chronik_tail_cache_bytes", "Newest batches held in memory");
+  const appendBytes = gauge("chronik_appends_in_flight_bytes", "Bytes not yet durable");
+  const parked = gauge("chronik_fetches_parked", "Fetches waiting for data");
+  const groupCount = gauge("chronik_groups", "Consumer groups");
+  const pending = gauge("chronik_indexer_pending_bytes", "Sealed WAL bytes not yet archived");
+  const archived = gauge("chronik_archived_bytes", "Bytes of registered archives");
+  const runs = gauge("chronik_indexer_runs", "Indexer runs since start");
+  const indexed = gauge("chronik_indexer_records", "Records archived since start");
+  const failures = gauge("chronik_indexer_errors", "Indexer errors since start");
+  metrics.onCollect(() => {
+    let wal = 0;
+    let series = 0;
+    for (const partition of partitions.all()) {
+      wal += partition.bytes;
+      if (series++ >= sources.partitionSeriesMax) continue;
+      const labels = [partition.topic, String(partition.index)];
+      logEnd.set(partition.logEndOffset, labels);
+      logStart.set(partition.logStartOffset, labels);
+    }
+    const stats = indexer.stats();
+    walBytes.set(wal);
+    tailBytes.set(partitions.tailCacheBytes);
+    appendBytes.set(partitions.appendBytesInFlight);
+    parked.set(partitions.waiters.parked);
+    groupCount.set(groups.groupCount);
+    pending.set(stats.pending.bytes);
+    archived.set(stats.registry.bytes);
+    runs.set(stats.totals.runs);
+    indexed.set(stats.totals.records_indexed);
+    failures.set(stats.totals.errors);
+  });
+}

@@ -1,0 +1,159 @@
+import type { Clock } from "./lib/clock.ts";
+import { errorText } from "./lib/errors.ts";
+import type { PartitionLogConfig } from "./log/config.ts";
+import type { Partitions } from "./log/partitions.ts";
+import type { Metadata } from "./metadata/controller.ts";
+import type { TopicImage } from "./metadata/image.ts";
+import type { MetadataChange } from "./metadata/requests.ts";
+import type { ObjectStore } from "./store/object-store.ts";
+import type { Logger } from "./telemetry/logger.ts";
+import type { SegmentEntry, SegmentRegistry } from "./tier/segment-registry.ts";
+
+export interface TopicKeeperParts {
+  readonly metadata: Metadata;
+  readonly partitions: Partitions;
+  readonly registry: SegmentRegistry;
+  readonly store: ObjectStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Partitions opened at a time at start; each costs a few file reads. */
+const openingsMax = 64;
+/** How long the objects of a deleted topic wait for their readers. */
+const pinGraceMs = 60_000;
+const pinPollMs = 500;
+
+/** Follows the metadata: opens what was created, drops what was deleted, passes configs on. */
+export class TopicKeeper {
+  private readonly parts: TopicKeeperParts;
+  private readonly deletions = new Set<Promise<void>>();
+  private stopping = false;
+
+  constructor(parts: TopicKeeperParts) {
+    this.parts = parts;
+  }
+
+  /** Opens every partition of the image and finishes deletions a stop cut short. */
+  async start(): Promise<void> {
+    const { metadata } = this.parts;
+    const jobs = [...metadata.image.topicsById.values()].flatMap((topic) =>
+      topic.partitions.map((partition) => ({ topic, partition })),
+    );
+    const work = async () => {
+      for (let job = jobs.pop(); job; job = jobs.pop()) {
+        await this.open(job.topic, job.partition.index, job.partition.leaderEpoch);
+      }
+    };
+    await Promise.all(Array.from({ length: openingsMax }, work));
+    metadata.subscribe((change) => this.follow(change));
+    for (const topicId of metadata.image.tombstones.keys()) this.beginDeletion(topicId);
+    for (const topicId of this.parts.registry.retiredTopics()) {
+      if (!metadata.image.tombstones.has(topicId)) this.beginDeletion(topicId);
+    }
+  }
+
+  /** Deletions under way go on at the next start. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await Promise.all(this.deletions);
+  }
+
+  private async follow({ previous, next, commands }: MetadataChange): Promise<void> {
+    for (const command of commands) {
+      switch (command.type) {
+        case "topic":
+        case "partitions-added":
+        case "topic-configs": {
+          const topic = next.topicsById.get(command.id);
+          if (topic) await this.openAll(topic);
+          break;
+        }
+        case "topic-deleted": {
+          const name = previous.topicsById.get(command.id)?.name;
+          this.parts.logger.info("topic deleted", { topic: name, topic_id: command.id });
+          await this.parts.partitions.drop(command.id);
+          this.beginDeletion(command.id);
+          break;
+        }
+        case "broker-configs":
+        case "leader-epochs":
+          for (const topic of next.topicsById.values()) await this.openAll(topic);
+          break;
+        case "cluster":
+        case "broker":
+        case "topic-cleaned":
+        case "group-configs":
+        case "producer-ids":
+          break;
+      }
+    }
+  }
+
+  private async openAll(topic: TopicImage): Promise<void> {
+    await Promise.all(topic.partitions.map((p) => this.open(topic, p.index, p.leaderEpoch)));
+  }
+
+  private async open(topic: TopicImage, index: number, leaderEpoch: number): Promise<void> {
+    const config = partitionConfig(this.parts.metadata, topic.name);
+    await this.parts.partitions.open(topic, index, leaderEpoch, config);
+  }
+
+  private beginDeletion(topicId: string): void {
+    const deletion = this.finishDeletion(topicId)
+      .catch((error: unknown) => {
+        this.parts.logger.error(
+          "deleting a topic's data failed; it is tried again at the next start",
+          {
+            topic_id: topicId,
+            error: errorText(error),
+          },
+        );
+      })
+      .finally(() => this.deletions.delete(deletion));
+    this.deletions.add(deletion);
+  }
+
+  /** WAL folders, then archives, then the tombstone: each step may be repeated after a crash. */
+  private async finishDeletion(topicId: string): Promise<void> {
+    const { metadata, partitions, registry, store } = this.parts;
+    await partitions.drop(topicId);
+    await partitions.emptyTrash();
+    const segments = await registry.retireTopic(topicId);
+    for (const segment of segments) {
+      if (!(await this.unpinned(segment))) return;
+      await store.delete(segment.key);
+    }
+    await registry.objectsDeleted(topicId);
+    await metadata.topicDeletionFinished(topicId);
+  }
+
+  /** Waits for the readers of an object, up to the grace time. False when stopping. */
+  private async unpinned(segment: SegmentEntry): Promise<boolean> {
+    const { clock, registry } = this.parts;
+    const deadline = clock.monotonicMs() + pinGraceMs;
+    while (registry.isPinned(segment) && clock.monotonicMs() < deadline) {
+      if (this.stopping) return false;
+      await new Promise<void>((resolve) => {
+        clock.schedule(pinPollMs, resolve);
+      });
+    }
+    return !this.stopping;
+  }
+}
+
+/** What the log needs of a topic's resolved configuration. */
+export function partitionConfig(metadata: Metadata, topic: string): PartitionLogConfig {
+  const config = metadata.topicConfig(topic);
+  return {
+    maxMessageBytes: config.messageBytesMax,
+    timestampType: config.logAppendTime ? "LogAppendTime" : "CreateTime",
+    timestampBeforeMaxMs: config.timestampBeforeMsMax,
+    timestampAfterMaxMs: config.timestampAfterMsMax,
+    compact: config.compact,
+    delete: config.deletes,
+    minInsyncReplicas: config.insyncReplicasMin,
+    searchIndex: config.searchIndex,
+    segmentBytesMax: config.segmentBytes,
+  };
+}

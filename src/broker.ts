@@ -1,0 +1,171 @@
+import { type AdminServer, serveAdmin } from "../admin/server.ts";
+import { apiHandlers } from "./api/handlers.ts";
+import { Router } from "./api/router.ts";
+import { listenerName } from "./broker-identity.ts";
+import { buildRooms, type Rooms } from "./broker-rooms.ts";
+import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
+import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
+import { adminView } from "./broker-view.ts";
+import type { LoadedConfig } from "./config.ts";
+import type { Clock } from "./lib/clock.ts";
+import { errorText } from "./lib/errors.ts";
+import { ProducerIds } from "./metadata/producer-ids.ts";
+import { Listener } from "./net/listener.ts";
+import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+
+export interface BrokerOptions {
+  readonly loaded: LoadedConfig;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+type State = "starting" | "ready" | "draining" | "stopped";
+
+/** Every room, built bottom-up and plugged together; the only file that sees them all. */
+export class Broker {
+  private readonly options: BrokerOptions;
+  private readonly storage: Storage;
+  private readonly rooms: Rooms;
+  private listener: Listener | null = null;
+  private admin: AdminServer | null = null;
+  private state: State = "starting";
+
+  private constructor(options: BrokerOptions, storage: Storage, rooms: Rooms) {
+    this.options = options;
+    this.storage = storage;
+    this.rooms = rooms;
+  }
+
+  /** Resolves when clients may connect. Rejects with a BrokerError that says what to do. */
+  static async start(options: BrokerOptions): Promise<Broker> {
+    const { config } = options.loaded;
+    const storage = await openStorage(config, options.clock);
+    try {
+      const kafkaPort = options.loaded.config.bind[0]?.port ?? 0;
+      const rooms = await buildRooms({ ...options, kafkaPort }, storage);
+      const broker = new Broker(options, storage, rooms);
+      await broker.open();
+      return broker;
+    } catch (error) {
+      await storage.engine.close();
+      throw error;
+    }
+  }
+
+  /** Where Kafka clients really connect. */
+  get kafkaPort(): number {
+    return this.listener?.addresses[0]?.port ?? -1;
+  }
+
+  get adminPort(): number {
+    return this.admin?.port ?? -1;
+  }
+
+  /** Stops accepting, answers what is in flight, makes everything durable. Safe to call once. */
+  async stop(): Promise<void> {
+    const { logger, loaded } = this.options;
+    this.state = "draining";
+    logger.info("stopping: draining connections");
+    this.rooms.groups.close();
+    await this.listener?.drain(loaded.config.shutdown.timeoutMs);
+    this.rooms.rolling.stop();
+    await this.rooms.indexer.stop();
+    await this.rooms.topics.stop();
+    await this.rooms.metadata.settled();
+    await this.rooms.partitions.close();
+    await this.storage.metadataJournal.close();
+    await this.storage.registryJournal.close();
+    await setCleanStopMark(this.storage);
+    await this.admin?.stop();
+    await this.storage.engine.close();
+    this.state = "stopped";
+    logger.info("stopped");
+  }
+
+  private async open(): Promise<void> {
+    const { logger, metrics } = this.options;
+    const { config } = this.options.loaded;
+    await this.rooms.topics.start();
+    brokerMetrics(metrics, {
+      partitions: this.rooms.partitions,
+      indexer: this.rooms.indexer,
+      groups: this.rooms.groups,
+      partitionSeriesMax: config.limits.metricPartitionsMax,
+    });
+    await this.rooms.groups.start();
+    this.listener = this.listen();
+    this.admin = serveAdmin(this.view(), config.adminBind, (error, path) =>
+      logger.child("admin").error("admin request failed", { path, error: errorText(error) }),
+    );
+    this.rooms.indexer.start();
+    this.rooms.rolling.start();
+    this.state = "ready";
+    this.logReady();
+  }
+
+  private listen(): Listener {
+    const { clock, logger, metrics, loaded } = this.options;
+    const { config } = loaded;
+    const services = {
+      config,
+      clock,
+      logger,
+      metrics,
+      metadata: this.rooms.metadata,
+      partitions: this.rooms.partitions,
+      groups: this.rooms.groups,
+      producerIds: new ProducerIds(this.rooms.metadata),
+    };
+    const dispatcher = new Router(apiHandlers(volumeSpace(this.storage)), services, {
+      clock,
+      ...requestReporter(metrics, logger.child("api")),
+    });
+    return Listener.start({
+      name: listenerName,
+      addresses: config.bind.map((address, index) => ({ ...address, optional: index > 0 })),
+      dispatcher,
+      limits: {
+        frameBytesMax: config.limits.frameBytesMax,
+        frameMsMax: config.limits.frameMsMax,
+        idleMsMax: config.limits.connectionIdleMsMax,
+        inFlightBytesMax: config.limits.inFlightBytesPerConnectionMax,
+        inFlightCountMax: config.limits.inFlightRequestsPerConnectionMax,
+        connectionsMax: config.limits.connectionsMax,
+      },
+      clock,
+      logger: logger.child("net"),
+      metrics,
+    });
+  }
+
+  private view() {
+    return adminView({
+      metrics: this.options.metrics,
+      metadata: this.rooms.metadata,
+      partitions: this.rooms.partitions,
+      registry: this.rooms.registry,
+      indexer: this.rooms.indexer,
+      indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
+      isLive: () => this.state !== "stopped",
+      notReadyReason: () => (this.state === "ready" ? null : this.state),
+    });
+  }
+
+  private logReady(): void {
+    const { logger, loaded } = this.options;
+    const { config } = loaded;
+    logger.info("broker ready", {
+      node_id: config.node.id,
+      cluster_id: this.rooms.metadata.image.clusterId,
+      listening: this.listener?.addresses.map((a) => `${a.host}:${a.port}`).join(","),
+      advertised: `${config.advertised.host}:${config.advertised.port ?? this.kafkaPort}`,
+      admin: `${config.adminBind.host}:${this.adminPort}`,
+      data_dir: this.storage.dataDir,
+      auto_create_topics: config.topic.autoCreate,
+      compression: config.topic.compressionType,
+      wal_indexing: config.indexer.enableWalIndexing,
+    });
+  }
+}

@@ -1,0 +1,240 @@
+import { expect, test } from "bun:test";
+import { fetchHandler } from "../../src/api/01-fetch.ts";
+import { ErrorCode } from "../../src/protocol/error-code.ts";
+import type { FetchRequest } from "../../src/protocol/messages/01-fetch.ts";
+import { batchesIn } from "../../src/protocol/record-batch.ts";
+import { ApiLab } from "../support/api-lab.ts";
+import { batch, topicA } from "../support/log-lab.ts";
+
+const client = { origin: "client" } as const;
+
+interface Ask {
+  index?: number;
+  offset?: number;
+  bytesMax?: number;
+  epoch?: number;
+  lastFetchedEpoch?: number;
+  topicId?: string;
+}
+
+function request(asks: Ask[], version: number, rest: Partial<FetchRequest> = {}): FetchRequest {
+  return {
+    maxWaitMs: 0,
+    minBytes: 1,
+    ...rest,
+    topics: [
+      {
+        ...(version >= 13 ? { topicId: asks[0]?.topicId ?? topicA.id } : { topic: topicA.name }),
+        partitions: asks.map((ask) => ({
+          partition: ask.index ?? 0,
+          fetchOffset: ask.offset ?? 0,
+          partitionMaxBytes: ask.bytesMax ?? 1 << 20,
+          ...(version >= 9 ? { currentLeaderEpoch: ask.epoch ?? -1 } : {}),
+          ...(version >= 12 ? { lastFetchedEpoch: ask.lastFetchedEpoch ?? -1 } : {}),
+        })),
+      },
+    ],
+  };
+}
+
+async function fetch(lab: ApiLab, asks: Ask[], version = 12, rest: Partial<FetchRequest> = {}) {
+  const response = await lab.call(fetchHandler, request(asks, version, rest), version);
+  return response!.responses.flatMap((topic) => topic.partitions);
+}
+
+function bases(records: Uint8Array | null): number[] {
+  return [...batchesIn(records ?? new Uint8Array(0))].map(({ header }) => header.baseOffset);
+}
+
+test("every version reads, in its own layout", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open();
+  await partition.append(batch(), client);
+  for (let version = fetchHandler.minVersion; version <= fetchHandler.maxVersion; version++) {
+    const [answer] = await fetch(lab, [{}], version);
+    expect([answer!.errorCode, answer!.highWatermark, bases(answer!.records)]).toEqual([0, 1, [0]]);
+    if (version >= 11) expect(answer!.preferredReadReplica).toBe(-1);
+  }
+});
+
+test("errors per partition, exact", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open({}, 5);
+  await partition.append(batch(), client);
+  const answers = await fetch(lab, [
+    { offset: 2 },
+    { offset: -1 },
+    { index: 2 },
+    { index: 7 },
+    { epoch: 4 },
+    { epoch: 6 },
+    { epoch: 5 },
+  ]);
+  expect(answers.map((answer) => answer.errorCode)).toEqual([
+    ErrorCode.OFFSET_OUT_OF_RANGE,
+    ErrorCode.OFFSET_OUT_OF_RANGE,
+    ErrorCode.NOT_LEADER_OR_FOLLOWER,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    ErrorCode.FENCED_LEADER_EPOCH,
+    ErrorCode.UNKNOWN_LEADER_EPOCH,
+    ErrorCode.NONE,
+  ]);
+  expect(answers[0]!.highWatermark).toBe(-1);
+  const stranger = { topicId: "AAAAAAAAAAAAAAAAAAAAAw" };
+  expect((await fetch(lab, [stranger], 13))[0]!.errorCode).toBe(ErrorCode.UNKNOWN_TOPIC_ID);
+});
+
+test("the first batch comes whole though larger than every limit, later ones do not", async () => {
+  const lab = new ApiLab();
+  const [one, two] = await lab.open();
+  for (const partition of [one, two]) {
+    for (let n = 0; n < 3; n++) await partition.append(batch(), client);
+  }
+  const size = batch().length;
+  const tiny = await fetch(lab, [{ bytesMax: 1 }, { index: 1, bytesMax: 1 }], 12, { maxBytes: 1 });
+  expect(tiny.map((answer) => bases(answer.records))).toEqual([[0], []]);
+  const some = await fetch(lab, [{}, { index: 1 }], 12, { maxBytes: size * 4 });
+  expect(some.map((answer) => bases(answer.records))).toEqual([[0, 1, 2], [0]]);
+  const each = await fetch(lab, [{ bytesMax: size * 2 }, { index: 1, bytesMax: size }], 12);
+  expect(each.map((answer) => bases(answer.records))).toEqual([[0, 1], [0]]);
+});
+
+test("a fetch at the end waits and wakes at once when the high watermark moves", async () => {
+  const lab = new ApiLab({ auto: false });
+  const [, two] = await lab.open();
+  const done = fetch(lab, [{}, { index: 1 }], 12, { maxWaitMs: 500 });
+  await Bun.sleep(0);
+  expect(lab.log.partitions.waiters.parked).toBe(1);
+  void two.append(batch(), client);
+  await Bun.sleep(0);
+  // Appended but not durable: nobody may see it.
+  expect(lab.log.partitions.waiters.parked).toBe(1);
+  lab.log.wal.complete();
+  const answers = await done;
+  expect(answers.map((answer) => bases(answer.records))).toEqual([[], [0]]);
+  expect(lab.log.partitions.waiters.parked).toBe(0);
+});
+
+test("min_bytes waits for enough in all; the deadline is one for the request", async () => {
+  const lab = new ApiLab();
+  const [one, two] = await lab.open();
+  const size = batch().length;
+  const rest = { maxWaitMs: 500, minBytes: size * 3 };
+  const enough = fetch(lab, [{}, { index: 1 }], 12, rest);
+  await one.append(batch(), client);
+  await two.append(batch(), client);
+  await Bun.sleep(0);
+  expect(lab.log.partitions.waiters.parked).toBe(1);
+  await one.append(batch(), client);
+  expect((await enough).map((answer) => bases(answer.records))).toEqual([[0, 1], [0]]);
+  const late = fetch(lab, [{ offset: 2 }, { index: 1, offset: 1 }], 12, rest);
+  await Bun.sleep(0);
+  lab.log.clock.advance(499);
+  await Bun.sleep(0);
+  expect(lab.log.partitions.waiters.parked).toBe(1);
+  lab.log.clock.advance(1);
+  expect((await late).map((answer) => bases(answer.records))).toEqual([[], []]);
+});
+
+test("a parked fetch gives up when its connection is gone, and hears of a dropped topic", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const gone = fetch(lab, [{}], 12, { maxWaitMs: 60_000 });
+  const dropped = fetch(lab, [{}], 12, { maxWaitMs: 60_000 });
+  await Bun.sleep(0);
+  await lab.log.partitions.drop(topicA.id);
+  expect((await dropped)[0]!.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  await gone;
+  const other = new ApiLab();
+  await other.open();
+  const aborted = fetch(other, [{}], 12, { maxWaitMs: 60_000 });
+  await Bun.sleep(0);
+  other.abort.abort();
+  expect(bases((await aborted)[0]!.records)).toEqual([]);
+  expect(other.log.partitions.waiters.parked).toBe(0);
+});
+
+test("the parking place is bounded: beyond it fetches are answered at once", async () => {
+  const lab = new ApiLab({ limits: { fetchWaitersMax: 1 } });
+  await lab.open();
+  void fetch(lab, [{}], 12, { maxWaitMs: 60_000 });
+  await Bun.sleep(0);
+  expect(bases((await fetch(lab, [{}], 12, { maxWaitMs: 60_000 }))[0]!.records)).toEqual([]);
+  lab.abort.abort();
+});
+
+test("an error is answered at once however long the wait", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const answers = await fetch(lab, [{}, { index: 7 }], 12, { maxWaitMs: 60_000 });
+  expect(answers.map((answer) => answer.errorCode)).toEqual([0, 3]);
+});
+
+test("sessions: full requests are served without one, incremental ones refused", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const error = async (sessionId: number, sessionEpoch: number) => {
+    const response = await lab.call(
+      fetchHandler,
+      request([{}], 12, { sessionId, sessionEpoch }),
+      12,
+    );
+    return [response!.errorCode, response!.sessionId];
+  };
+  expect(await error(0, -1)).toEqual([0, 0]);
+  expect(await error(0, 0)).toEqual([0, 0]);
+  expect(await error(7, -1)).toEqual([0, 0]);
+  expect(await error(7, 3)).toEqual([ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0]);
+  expect(await error(0, 3)).toEqual([ErrorCode.INVALID_FETCH_SESSION_EPOCH, 0]);
+});
+
+test("no partitions, no wait", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const response = await lab.call(fetchHandler, { maxWaitMs: 60_000, minBytes: 1, topics: [] }, 12);
+  expect(response!.responses).toEqual([]);
+});
+
+test("a client ahead of the log's epochs is told where they diverge", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open({}, 1);
+  await partition.append(batch(), client);
+  partition.becomeLeader(4);
+  await partition.append(batch(), client);
+  const [answer] = await fetch(lab, [{ offset: 2, lastFetchedEpoch: 3 }]);
+  expect(answer!.divergingEpoch).toEqual({ epoch: 1, endOffset: 1 });
+  expect(bases(answer!.records)).toEqual([]);
+  const [fine] = await fetch(lab, [{ offset: 1, lastFetchedEpoch: 1 }]);
+  expect(bases(fine!.records)).toEqual([1]);
+  const [unknown] = await fetch(lab, [{ offset: 1, lastFetchedEpoch: 9 }]);
+  expect(unknown!.errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
+});
+
+test("read_committed gets an empty list of aborted transactions, others none", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open();
+  await partition.append(batch(), client);
+  const [committed] = await fetch(lab, [{}], 12, { isolationLevel: 1 });
+  expect(committed!.abortedTransactions).toEqual([]);
+  expect(committed!.lastStableOffset).toBe(1);
+  const [uncommitted] = await fetch(lab, [{}], 12);
+  expect(uncommitted!.abortedTransactions).toBeNull();
+});
+
+test("replicas are not served", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const old = await fetch(lab, [{}], 12, { replicaId: 3 });
+  expect(old[0]!.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  const rest = { replicaState: { replicaId: 3, replicaEpoch: 1 } };
+  expect((await fetch(lab, [{}], 16, rest))[0]!.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+});
+
+test("what fetches may read at a time is bounded in all, and given back", async () => {
+  const lab = new ApiLab({ limits: { readBytesMax: 100 } });
+  const [partition] = await lab.open();
+  for (let n = 0; n < 2_000; n++) await partition.append(batch(), client);
+  const [answer] = await fetch(lab, [{ bytesMax: 1 << 30 }], 12);
+  expect(answer!.records!.length).toBeLessThanOrEqual(64 << 10);
+  expect(lab.log.partitions.readBudget.bytes).toBe(0);
+});

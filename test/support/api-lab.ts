@@ -1,0 +1,88 @@
+import type { ApiHandler, RequestContext, Services } from "../../src/api/context.ts";
+import type { Partition } from "../../src/log/partition.ts";
+import { emptyImage, type MetadataImage, type TopicImage } from "../../src/metadata/image.ts";
+import type { Decoded } from "../../src/protocol/api-codec.ts";
+import { Reader } from "../../src/protocol/reader.ts";
+import { Writer } from "../../src/protocol/writer.ts";
+import { type LabOptions, LogLab, topicA, topicB } from "./log-lab.ts";
+
+function topicImage(ref: typeof topicA, partitions: number, internal = false): TopicImage {
+  return {
+    name: ref.name,
+    id: ref.id,
+    internal,
+    configs: new Map(),
+    partitions: Array.from({ length: partitions }, (_, index) => ({
+      index,
+      leader: 1,
+      leaderEpoch: 0,
+      replicas: [1],
+      isr: [1],
+    })),
+  };
+}
+
+/** Handlers over partitions in memory: topic "a" has three partitions of which two are open; topic
+ * "b" is known to metadata only. */
+export class ApiLab {
+  readonly log: LogLab;
+  readonly abort = new AbortController();
+  readonly services: Services;
+  clientId: string | null = "test";
+  producerIds: () => Promise<{ producerId: number; producerEpoch: 0 }> = () =>
+    Promise.resolve({ producerId: 77, producerEpoch: 0 });
+
+  constructor(options: LabOptions = {}) {
+    this.log = new LogLab(options);
+    const topics = [topicImage(topicA, 3), topicImage(topicB, 1)];
+    const image: MetadataImage = {
+      ...emptyImage,
+      topicsByName: new Map(topics.map((topic) => [topic.name, topic])),
+      topicsById: new Map(topics.map((topic) => [topic.id, topic])),
+    };
+    // The rooms these handlers use, and nothing else.
+    this.services = {
+      config: { limits: { fetchBytesMax: 55 << 20 } },
+      clock: this.log.clock,
+      logger: { warn: () => undefined },
+      metadata: { image },
+      partitions: this.log.partitions,
+      producerIds: { next: () => this.producerIds() },
+    } as unknown as Services;
+  }
+
+  async open(
+    config: Parameters<LogLab["open"]>[0] = {},
+    leaderEpoch = 0,
+  ): Promise<[Partition, Partition]> {
+    return [
+      await this.log.open(config, leaderEpoch, topicA, 0),
+      await this.log.open(config, leaderEpoch, topicA, 1),
+    ];
+  }
+
+  /** Through the codec in both directions, as a client of that version. */
+  async call<Req, Res>(
+    handler: ApiHandler<Req, Res>,
+    request: Req,
+    version: number,
+  ): Promise<Decoded<Res> | null> {
+    const { codec } = handler;
+    const sent = new Writer();
+    codec.encodeRequest(sent, request, version);
+    const decoded = codec.decodeRequest(new Reader(sent.take()), version);
+    const context = {
+      header: { apiKey: codec.key, apiVersion: version, correlationId: 1, clientId: this.clientId },
+      services: this.services,
+      signal: this.abort.signal,
+    } as unknown as RequestContext;
+    const response = await handler.handle(context, decoded, version);
+    if (response === null) return null;
+    const answered = new Writer();
+    codec.encodeResponse(answered, response, version);
+    const reader = new Reader(answered.take());
+    const result = codec.decodeResponse(reader, version);
+    if (reader.remaining > 0) throw new Error(`${reader.remaining} bytes behind the response`);
+    return result;
+  }
+}

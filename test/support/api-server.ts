@@ -1,0 +1,68 @@
+import { adminHandlers } from "../../src/api/admin-handlers.ts";
+import type { ApiHandler, Services } from "../../src/api/context.ts";
+import { Router, type RouterOptions } from "../../src/api/router.ts";
+import { WireClient } from "../../src/client/wire-client.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import type { Metadata, MetadataOptions } from "../../src/metadata/controller.ts";
+import { openMetadata } from "./metadata.ts";
+import { serve, type TestServer } from "./network.ts";
+
+export interface ApiServer extends AsyncDisposable {
+  readonly server: TestServer;
+  readonly metadata: Metadata;
+  readonly router: Router;
+  readonly client: WireClient;
+  readonly reports: { readonly apiName: string; readonly failed: boolean }[];
+  readonly complaints: string[];
+}
+
+export interface ApiServerOptions {
+  readonly metadata?: Partial<MetadataOptions>;
+  readonly handlers?: ApiHandler<unknown, unknown>[];
+  readonly topic?: { readonly autoCreate?: boolean; readonly deleteEnabled?: boolean };
+  readonly partitions?: readonly { topic: string; index: number; bytes: number }[];
+}
+
+/** The admin handlers behind a real socket, and a client. */
+export async function apiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
+  const metadata = await openMetadata(options.metadata);
+  const reports: ApiServer["reports"] = [];
+  const complaints: string[] = [];
+  // Only what these handlers use; the rest of the broker is not there.
+  const services = {
+    config: {
+      dataDir: "/data",
+      topic: { autoCreate: true, deleteEnabled: true, ...options.topic },
+    },
+    clock: systemClock,
+    metadata,
+    partitions: { all: () => options.partitions ?? [] },
+  } as unknown as Services;
+  const routerOptions: RouterOptions = {
+    clock: systemClock,
+    onRequest: (report) => reports.push(report),
+    onBug: (apiName, error) => complaints.push(`${apiName}: ${error}`),
+    onRefused: (message) => complaints.push(message),
+  };
+  const space = async () => ({ totalBytes: 1000, usableBytes: 400 });
+  const handlers = options.handlers ?? adminHandlers(space);
+  const router = new Router(handlers, services, routerOptions);
+  const server = serve(router);
+  const client = await WireClient.connect({
+    host: "127.0.0.1",
+    port: server.port,
+    clientId: "test",
+  });
+  return {
+    server,
+    metadata,
+    router,
+    client,
+    reports,
+    complaints,
+    async [Symbol.asyncDispose]() {
+      client.close();
+      await server.listener.drain(1000);
+    },
+  };
+}

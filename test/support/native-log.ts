@@ -1,0 +1,61 @@
+import type { Clock } from "../../src/lib/clock.ts";
+import {
+  defaultLogLimits,
+  defaultPartitionLogConfig,
+  type LogLimits,
+  type PartitionLogConfig,
+} from "../../src/log/config.ts";
+import type { LogEvents, Partition } from "../../src/log/partition.ts";
+import { Partitions } from "../../src/log/partitions.ts";
+import { type ColdReader, noColdReader } from "../../src/log/ports.ts";
+import type { NativeEngine } from "../../src/native/engine.ts";
+import { NativeFiles } from "../../src/native/files.ts";
+import { NativeWal } from "../../src/native/wal.ts";
+import { topicA } from "./log-lab.ts";
+import { openEngine } from "./native.ts";
+
+const silent: LogEvents = {
+  damaged: () => undefined,
+  rolledBack: () => undefined,
+  unreadable: () => undefined,
+  checkpointFailed: () => undefined,
+  quarantined: () => undefined,
+};
+
+export interface NativeLog {
+  readonly engine: NativeEngine;
+  readonly partitions: Partitions;
+  readonly partition: Partition;
+  close(): Promise<void>;
+}
+
+/** One partition over the real engine. */
+export async function openNative(
+  dataDir: string,
+  clock: Clock,
+  options: {
+    cold?: ColdReader;
+    limits?: Partial<LogLimits>;
+    config?: Partial<PartitionLogConfig>;
+    leaderEpoch?: number;
+  } = {},
+): Promise<NativeLog> {
+  const engine = await openEngine(dataDir);
+  const partitions = new Partitions({
+    dataDir,
+    // Compiles only while the native faces satisfy the log's ports.
+    wal: new NativeWal(engine),
+    files: new NativeFiles(engine),
+    cold: options.cold ?? noColdReader,
+    clock,
+    limits: { ...defaultLogLimits, ...options.limits },
+    events: silent,
+  });
+  const config = { ...defaultPartitionLogConfig, ...options.config };
+  const partition = await partitions.open(topicA, 0, options.leaderEpoch ?? 0, config);
+  const close = async () => {
+    await partitions.close();
+    await engine.close();
+  };
+  return { engine, partitions, partition, close };
+}
