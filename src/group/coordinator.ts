@@ -43,6 +43,9 @@ export interface GroupCoordinatorOptions {
 
 const offsetsTopic = "__consumer_offsets";
 
+/** Partitions read at once at start: each holds a few megabytes while it is read. */
+const loadsAtOnceMax = 8;
+
 /**
  * The classic group coordinator: consumer groups and their offsets, kept in `__consumer_offsets`.
  * Every answer that reports a change is given after the change is durable. A request that finds its
@@ -57,6 +60,7 @@ export class GroupCoordinator {
   private readonly context: ShardContext;
   private readonly shards: readonly GroupShard[];
   private expiryTimer: Timer | null = null;
+  private isStarting = false;
   private isClosed = false;
 
   constructor(options: GroupCoordinatorOptions) {
@@ -87,7 +91,9 @@ export class GroupCoordinator {
   async start(): Promise<void> {
     this.scheduleExpiry();
     if (!this.topics.topicExists(offsetsTopic)) return;
-    await Promise.all(this.shards.map((shard) => shard.becomeReady()));
+    this.isStarting = true;
+    await inBatches(this.shards, loadsAtOnceMax, (shard) => shard.becomeReady());
+    this.isStarting = false;
   }
 
   /** Answers every parked request with NOT_COORDINATOR and stops all timers. */
@@ -334,8 +340,17 @@ export class GroupCoordinator {
   }
 
   /** All groups, those of partitions that were never needed excepted: they hold none. */
-  listGroups(): { readonly errorCode: number; readonly groups: readonly ListedGroup[] } {
+  async listGroups(): Promise<{
+    readonly errorCode: number;
+    readonly groups: readonly ListedGroup[];
+  }> {
     if (this.isClosed) return { errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE, groups: [] };
+    if (this.isStarting) return { errorCode: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, groups: [] };
+    // A list that silently lacks a partition's groups would pass for the whole truth.
+    for (const shard of this.shards) {
+      const errorCode = shard.hasFailed ? await shard.becomeReady() : ErrorCode.NONE;
+      if (errorCode !== ErrorCode.NONE) return { errorCode, groups: [] };
+    }
     const groups: ListedGroup[] = [];
     for (const shard of this.shards) {
       if (shard.isLoading) return { errorCode: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, groups: [] };

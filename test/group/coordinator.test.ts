@@ -182,6 +182,24 @@ test("while a partition loads, its groups answer 14, but heartbeats are fine", a
   expect((await world.call(listGroupsHandler, 5, {})).groups.length).toBe(1);
 });
 
+test("no list before all partitions are read; requests do not wait for that", async () => {
+  const world = new Harness();
+  expect(world.groups.partitionFor("g1")).toBeGreaterThan(8);
+  await stableGroup(world, "g1");
+  const gate = deferred<void>();
+  world.topics.log(0).replayGate = gate.promise;
+  const started = world.restart();
+  await settle();
+  const list = await world.call(listGroupsHandler, 5, {});
+  expect([list.errorCode, list.groups]).toEqual([ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, []]);
+  expect(
+    (await world.call(describeGroupsHandler, 6, { groups: ["g1"] })).groups[0]!.errorCode,
+  ).toBe(0);
+  gate.resolve();
+  await started;
+  expect((await world.call(listGroupsHandler, 5, {})).groups.length).toBe(1);
+});
+
 test("a partition that cannot be read is reported, refused, and tried again", async () => {
   const world = new Harness();
   const memberId = await stableGroup(world, "g");
@@ -189,10 +207,13 @@ test("a partition that cannot be read is reported, refused, and tried again", as
   await world.restart();
   expect(world.problems.map((one) => one.code)).toEqual(["CHRONIK_GROUP_LOAD_FAILED"]);
   expect(await heartbeat(world, "g", memberId, 1)).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const unavailable = ErrorCode.COORDINATOR_NOT_AVAILABLE;
+  expect((await world.call(listGroupsHandler, 5, {})).errorCode).toBe(unavailable);
   // Not on every request: the next attempt comes after a pause.
   expect(world.problems.length).toBe(1);
   world.logOf("g").replayFailure = null;
   world.clock.advance(1_000);
+  expect((await world.call(listGroupsHandler, 5, {})).groups.length).toBe(1);
   expect(await heartbeat(world, "g", memberId, 1)).toBe(0);
 });
 
