@@ -225,7 +225,7 @@ export class NativeEngine {
     const options = {
       fd,
       socket: {
-        data: () => this.reap(),
+        data: () => this.ring(),
         close: () => this.bellLost(),
         error: () => this.bellLost(),
       },
@@ -237,6 +237,17 @@ export class NativeEngine {
       this.heartbeat = this.clock.schedule(heartbeatMs, beat);
     };
     beat();
+  }
+
+  /** Bun hands what a socket callback throws to `error`: a bug must not end there. */
+  private ring(): void {
+    try {
+      this.reap();
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 
   /** The heartbeat goes on reaping without the bell: slow, but nothing is lost. */
