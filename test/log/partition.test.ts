@@ -290,6 +290,14 @@ test("bytes in flight are bounded; what waits goes in when there is room, in ord
   await Bun.sleep(0);
   expect(offsets).toEqual([-1, -1, 0, 1, 2, 3]);
   expect(lab.partitions.appendBytesInFlight).toBe(0);
+  // The second bound is free again as well.
+  const again = Array.from({ length: 4 }, () => partition.append(batch(), client));
+  await Bun.sleep(0);
+  while (lab.wal.submitted > 0) {
+    lab.wal.complete();
+    await Bun.sleep(0);
+  }
+  expect((await Promise.all(again)).map((result) => result.errorCode)).toEqual([0, 0, 0, 0]);
 });
 
 test("DeleteRecords moves the log start durably and frees whole segments", async () => {
