@@ -22,10 +22,10 @@ function place(waitersMax = 10) {
   const abort = new AbortController();
   const sources = [new Source(), new Source()];
   const woken: string[] = [];
-  const park = (bytesMin: number, waitMs = 100) => {
+  const park = (bytesMin: number, waitMs = 100): boolean => {
     const parked = waiters.park(sources, bytesMin, waitMs, abort.signal);
     void parked?.then((reason) => woken.push(reason));
-    return parked;
+    return parked !== null;
   };
   return { clock, waiters, abort, sources, woken, park };
 }
@@ -67,8 +67,8 @@ test("wakes at the deadline, by an abort, and when a source is closed", async ()
 
 test("does not wait for a closed source, nor beyond its size", async () => {
   const { waiters, sources, woken, park } = place(1);
-  expect(park(1)).not.toBeNull();
-  expect(park(1)).toBeNull();
+  expect(park(1)).toBe(true);
+  expect(park(1)).toBe(false);
   expect(waiters.parked).toBe(1);
   sources[0]!.advance(1);
   sources[0]!.isOpen = false;
