@@ -260,7 +260,9 @@ export class NativeEngine {
   private take(payloadBytes: number, sink: CompletionSink): number {
     if (this.state !== "open") throw new NativeError(status.CLOSED, "");
     const length = this.current.length;
-    if (length + this.backlogBytes + payloadBytes > this.backlogBytesMax && length > 0) {
+    const waiting = length + this.backlogBytes;
+    // Something always fits: a single command may be larger than the bound.
+    if (waiting > 0 && waiting + payloadBytes > this.backlogBytesMax) {
       throw new NativeError(status.BUSY, "");
     }
     const full = length > 0 && length + payloadBytes > submitBytesMax;
@@ -378,6 +380,6 @@ function lastError(symbols: NativeSymbols, handle: bigint): string {
 }
 
 /** Values the engine sends stay within ±2^53: offsets, positions, counts, timestamps. */
-function int64(view: DataView, at: number): number {
+export function int64(view: DataView, at: number): number {
   return view.getInt32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
 }

@@ -150,6 +150,25 @@ describe.skipIf(!hasLibrary)("the native engine", () => {
     await engine.close();
   });
 
+  test("beyond the bound of what waits, commands are refused with BUSY", async () => {
+    using dir = tempDir();
+    const engine = await openEngine(dir.path, { queueBytesMax: 1 << 20 });
+    const wal = new NativeWal(engine);
+    const { log } = await wal.openLog(openOptions(`${dir.path}/wal/t/0`));
+    const big = (n: number) => stored(n, batch({ values: ["x".repeat(200_000)] }));
+    const answers: Promise<unknown>[] = [];
+    for (let n = 0; n < 100; n++) answers.push(engine.append(log, n, n, 1, 0, big(n)));
+    const settled = await Promise.allSettled(answers);
+    const taken = settled.filter((answer) => answer.status === "fulfilled").length;
+    const refused = settled.flatMap((a) => (a.status === "rejected" ? [a.reason.code] : []));
+    expect(taken).toBeGreaterThan(4);
+    expect(new Set(refused)).toEqual(new Set(["CHRONIK_BUSY"]));
+    // What was refused came last: the log has no gap.
+    const read = await wal.read(log, 0, taken, 1 << 30);
+    expect(read.nextOffset).toBe(taken);
+    await engine.close();
+  });
+
   test("what a completion breaks ends the process and is not lost in the doorbell", async () => {
     using dir = tempDir();
     const code = `
