@@ -166,8 +166,11 @@ test("the parking place is bounded: beyond it fetches are answered at once", asy
 test("an error is answered at once however long the wait", async () => {
   const lab = new ApiLab();
   await lab.open();
-  const answers = await fetch(lab, [{}, { index: 7 }], 12, { maxWaitMs: 60_000 });
-  expect(answers.map((answer) => answer.errorCode)).toEqual([0, 3]);
+  const rest = { maxWaitMs: 60_000 };
+  const unknown = await fetch(lab, [{}, { index: 7 }], 12, rest);
+  expect(unknown.map((answer) => answer.errorCode)).toEqual([0, 3]);
+  const outside = await fetch(lab, [{}, { index: 1, offset: 9 }], 12, rest);
+  expect(outside.map((answer) => answer.errorCode)).toEqual([0, 1]);
 });
 
 test("sessions: full requests are served without one, incremental ones refused", async () => {

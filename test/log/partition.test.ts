@@ -290,6 +290,14 @@ test("bytes in flight are bounded; what waits goes in when there is room, in ord
   await Bun.sleep(0);
   expect(offsets).toEqual([-1, -1, 0, 1, 2, 3]);
   expect(lab.partitions.appendBytesInFlight).toBe(0);
+  // The second bound is free again as well.
+  const again = Array.from({ length: 4 }, () => partition.append(batch(), client));
+  await Bun.sleep(0);
+  while (lab.wal.submitted > 0) {
+    lab.wal.complete();
+    await Bun.sleep(0);
+  }
+  expect((await Promise.all(again)).map((result) => result.errorCode)).toEqual([0, 0, 0, 0]);
 });
 
 test("DeleteRecords moves the log start durably and frees whole segments", async () => {
@@ -340,6 +348,65 @@ test("offsets by time, isolation and epoch", async () => {
   expect(partition.endOffsetForEpoch(2)).toEqual({ leaderEpoch: 2, endOffset: 3 });
   expect(partition.endOffsetForEpoch(3)).toEqual({ leaderEpoch: 2, endOffset: 3 });
   expect(partition.endOffsetForEpoch(6)).toEqual({ leaderEpoch: -1, endOffset: -1 });
+});
+
+test("a header that lies about the largest timestamp is corrected, checksum included", async () => {
+  const lab = new LogLab();
+  const partition = await lab.open();
+  const lying = Buffer.from(batch({ timestamps: [500] }));
+  lying.writeBigInt64BE(7n, 35);
+  lying.writeUInt32BE(crc32c(lying.subarray(21)), 17);
+  expect((await partition.append(lying, client)).errorCode).toBe(0);
+  const read = await partition.read({ offset: 0, bytesMax: 1e6, offsetLimit: 1 });
+  const [only] = [...batchesIn(read.chunks[0]!)];
+  expect(only!.header.maxTimestamp).toBe(500);
+  expect(lab.wal.checkBatch(read.chunks[0]!).fault).toBeNull();
+});
+
+test("ten times the bound goes through, and nothing stays booked", async () => {
+  const size = batch().length;
+  const lab = new LogLab({ limits: { appendBytesInFlightMax: size * 20 } });
+  const partition = await lab.open();
+  for (let n = 0; n < 20; n++) {
+    if (n % 5 === 4) lab.wal.failWhen = () => noSpace();
+    await Promise.all(Array.from({ length: 10 }, () => partition.append(batch(), client)));
+    lab.wal.failWhen = () => null;
+  }
+  expect(lab.partitions.appendBytesInFlight).toBe(0);
+  expect(partition.highWatermark).toBe(160);
+});
+
+test("a partition nothing was appended to writes nothing when it closes", async () => {
+  const lab = new LogLab();
+  await lab.open();
+  await lab.partitions.close();
+  expect([...lab.disk.files.keys()]).toEqual(["/data/wal/a/topic-id"]);
+});
+
+test("a dropped partition's checkpoint cannot land in the folder of its successor", async () => {
+  const lab = new LogLab();
+  const partition = await lab.open();
+  await partition.append(batch(), client);
+  const write = lab.files.writeFile.bind(lab.files);
+  let release: () => void = () => undefined;
+  lab.files.writeFile = async (path, bytes) => {
+    await new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    return write(path, bytes);
+  };
+  const late = partition.checkpoint();
+  const dropped = lab.partitions.drop(partition.topicId);
+  await Bun.sleep(0);
+  lab.files.writeFile = write;
+  expect(lab.disk.logs.has("/data/wal/a/0")).toBe(true);
+  release();
+  await Promise.all([late, dropped]);
+  const again = { name: "a", id: "AAAAAAAAAAAAAAAAAAAAAw", internal: false };
+  await lab.open({}, 0, again);
+  expect(partition.checkpoint(1)).rejects.toThrow("closed");
+  expect(partition.seal()).rejects.toThrow("closed");
+  expect(lab.disk.files.has("/data/wal/a/0/checkpoint")).toBe(false);
 });
 
 test("closing waits for what is in flight and refuses what comes after", async () => {
