@@ -160,7 +160,7 @@ int32_t chronik_close(uint64_t engine);
  * read_manifest {path} → {manifest}
  * inflate_chunk {raw_len, crc32c} + raw → raw batches
  * read_toc    {} + raw (the TOC member) → {toc}
- * find_time   {target} + raw batches → {offset, timestamp, epoch} (as read_time)
+ * find_time   {target, from_offset} + raw batches → {offset, timestamp, epoch} (as read_time)
  * validate    {} + raw batch → {max_timestamp, keyless: bool, record_count} | status CHRONIK_BATCH_*
  * decompress  {codec, bytes_max} + raw → raw */
 #endif
