@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.ts";
+import { type Deferred, deferred } from "../lib/deferred.ts";
 import { BrokerError, ProtocolError } from "../lib/errors.ts";
 import type { ApiCodec, Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
@@ -47,6 +48,7 @@ export class WireClient {
   private waitingBytes = 0;
   private flushScheduled = false;
   private correlationId = 0;
+  private onFlushed: Deferred<void> | null = null;
   private ended: BrokerError | null = null;
 
   private constructor(options: WireClientOptions) {
@@ -121,6 +123,15 @@ export class WireClient {
   ): void {
     this.encode(codec.key, version, encodeBody);
     this.scheduleFlush();
+  }
+
+  /** Resolves when the socket took everything; at once if it has. Rejects when the connection ends. */
+  async flushed(): Promise<void> {
+    if (this.flushScheduled) this.flush();
+    if (this.ended !== null) throw this.ended;
+    if (this.waiting.length === 0) return;
+    this.onFlushed ??= deferred<void>();
+    await this.onFlushed.promise;
   }
 
   /** Closes the connection; requests in flight reject. */
@@ -249,6 +260,7 @@ export class WireClient {
   private flush(): void {
     if (this.ended !== null || this.socket === null) return;
     const bytes = this.writer.bytesWritten();
+    if (bytes.length === 0) return;
     const taken = this.waiting.length > 0 ? 0 : Math.max(0, this.socket.write(bytes));
     if (taken < bytes.length) {
       this.waiting.push(bytes.slice(taken));
@@ -269,6 +281,8 @@ export class WireClient {
       }
       this.waiting.shift();
     }
+    this.onFlushed?.resolve();
+    this.onFlushed = null;
   }
 
   private onData(chunk: Uint8Array): void {
@@ -310,6 +324,7 @@ export class WireClient {
     this.ended = reason;
     this.socket?.end();
     this.waiting = [];
+    this.onFlushed?.reject(reason);
     for (const { reject } of this.pending.splice(0)) reject(reason);
   }
 }

@@ -1,9 +1,9 @@
-import { adminHandlers } from "../../src/api/admin-handlers.ts";
 import type { ApiHandler, Services } from "../../src/api/context.ts";
 import { Router, type RouterOptions } from "../../src/api/router.ts";
 import { WireClient } from "../../src/client/wire-client.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Metadata, MetadataOptions } from "../../src/metadata/controller.ts";
+import { adminHandlers } from "./admin-handlers.ts";
 import { openMetadata } from "./metadata.ts";
 import { serve, type TestServer } from "./network.ts";
 

@@ -156,7 +156,7 @@ suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})
       );
       expect({ exit, stdout }).toEqual({
         exit: 1,
-        stdout: expect.stringContaining("currently has 5 partition(s); 1 would not be an increase"),
+        stdout: expect.stringContaining("5 partition(s); 1 would not be an increase"),
       });
     });
 
