@@ -18,6 +18,10 @@ const listOffsetsVersionMax = 7;
 const leaderWaitMs = 100;
 const leaderTriesMax = 100;
 const clientId = "chronik-bench";
+/** Kafka's default of `max.message.bytes`. */
+const messageBytesMaxDefault = 1_048_588;
+/** Header, lengths and deltas around one message. */
+const batchOverheadBytes = 128;
 
 export const latest = -1;
 export const earliest = -2;
@@ -39,13 +43,13 @@ export class Cluster {
   static async open(
     bootstrap: readonly BenchAddress[],
     topic: string,
-    partitions: number,
+    wanted: { readonly partitions: number; readonly messageBytes: number },
     clock: Clock,
   ): Promise<Cluster> {
     const client = await connectAny(bootstrap);
     try {
       if ((await findLeaders(client, topic)) === null) {
-        await createTopic(client, topic, partitions);
+        await createTopic(client, topic, wanted);
       }
       for (let attempt = 0; attempt < leaderTriesMax; attempt++) {
         const leaders = await findLeaders(client, topic);
@@ -152,16 +156,26 @@ async function findLeaders(client: WireClient, topic: string): Promise<BenchAddr
   return leaders;
 }
 
-async function createTopic(client: WireClient, topic: string, partitions: number): Promise<void> {
+/** `max.message.bytes` grows with messages that its default would refuse. */
+async function createTopic(
+  client: WireClient,
+  topic: string,
+  wanted: { readonly partitions: number; readonly messageBytes: number },
+): Promise<void> {
+  const batchBytesMax = wanted.messageBytes + batchOverheadBytes;
+  const configs =
+    batchBytesMax > messageBytesMaxDefault
+      ? [{ name: "max.message.bytes", value: String(batchBytesMax) }]
+      : [];
   const version = client.versionOf(createTopicsApi);
   const answer = await client.request(createTopicsApi, version, {
     topics: [
       {
         name: topic,
-        numPartitions: partitions,
+        numPartitions: wanted.partitions,
         replicationFactor: version >= 4 ? -1 : 1,
         assignments: [],
-        configs: [],
+        configs,
       },
     ],
   });
