@@ -125,7 +125,7 @@ export class WireClient {
     this.scheduleFlush();
   }
 
-  /** Resolves when the socket took everything; at once if it has. Rejects when the connection ends. */
+  /** Resolves when the socket took everything. Rejects when the connection ends before. */
   async flushed(): Promise<void> {
     if (this.flushScheduled) this.flush();
     if (this.ended !== null) throw this.ended;

@@ -350,7 +350,7 @@ export class Connection {
       this.giveBack(budget);
       return taken >= 0;
     }
-    // The scratch is used again at once, so what stays is copied out of it (Buffer.slice is a view).
+    // The scratch is used again at once, so what stays is copied (Buffer.slice would be a view).
     const rest = bytes.subarray(taken, length);
     this.backlog = oversized ? rest : new Uint8Array(rest);
     this.backlogBudget += budget;
