@@ -49,6 +49,15 @@ export interface BrokerProcess extends AsyncDisposable {
   log(): string;
 }
 
+/**
+ * For suites that start many groups of one member: no wait for further members. Suites about
+ * groups themselves run with the default.
+ */
+export const withoutRebalanceDelay: readonly string[] = [
+  "-X",
+  "group.initial.rebalance.delay.ms=0",
+];
+
 const pollMs = 10;
 const stopMsMax = 30_000;
 const children = new Set<Subprocess>();
