@@ -54,7 +54,6 @@ export interface BrokerProcess extends AsyncDisposable {
   log(): string;
 }
 
-<<<<<<< HEAD
 /**
  * For suites that start many groups of one member: no wait for further members. Suites about
  * groups themselves run with the default.
@@ -63,7 +62,6 @@ export const withoutRebalanceDelay: readonly string[] = [
   "-X",
   "group.initial.rebalance.delay.ms=0",
 ];
-=======
 /** This process's environment without what only tests know: the broker warns of unknown names. */
 function brokerEnvironment(): Record<string, string | undefined> {
   const entries = Object.entries(process.env);
@@ -71,7 +69,6 @@ function brokerEnvironment(): Record<string, string | undefined> {
     entries.filter(([name]) => !/^CHRONIK_(BIN$|TEST_BIN$|CRASH_)/.test(name)),
   );
 }
->>>>>>> crash
 
 const pollMs = 10;
 const stopMsMax = 30_000;
