@@ -199,7 +199,7 @@ int32_t chronik_close(uint64_t engine);
  * inflate_chunk {raw_len, crc32c} + raw (the chunk's member) → {bytes} raw batches
  * read_toc    {archive_bytes} + raw (the archive's last bytes, from the TOC's position or before it)
  *             → {toc, toc_position, toc_length}; OUT_OF_RANGE with the position when raw is too short
- * find_time   {target} + raw batches → {offset, timestamp, epoch} | {offset: -1} (as read_time)
+ * find_time   {target, from_offset?} + raw batches → {offset, timestamp, epoch} | {offset: -1} (as read_time)
  * validate    {} + raw batch → {max_timestamp, keyless: bool, record_count, records_bytes} | status
  *             CHRONIK_BATCH_*
  * decompress  {codec: 0..4 or name, bytes_max} + raw → {bytes} raw

@@ -55,11 +55,11 @@ fn java_batches_of_every_codec() {
             }
         }
         assert_eq!(
-            find_timestamp(&bytes, TIME, 1 << 20).unwrap(),
+            find_timestamp(&bytes, 0, TIME, 1 << 20).unwrap(),
             Some((1002, TIME))
         );
         assert_eq!(
-            max_timestamp(&bytes, 1 << 20).unwrap(),
+            max_timestamp(&bytes, 0, 1 << 20).unwrap(),
             Some((1004, TIME + 20))
         );
     }

@@ -286,23 +286,29 @@ fn offsets_by_time() {
         times(6, &[12, 40], false),
     ]
     .concat();
-    let find = |target| find_timestamp(&log, target, 1 << 20).unwrap();
+    let find = |target| find_timestamp(&log, 0, target, 1 << 20).unwrap();
     assert_eq!(find(0), Some((0, 10)));
     assert_eq!(find(11), Some((1, 30)));
     assert_eq!(find(30), Some((1, 30)));
     assert_eq!(find(31), Some((4, 40)));
     assert_eq!(find(41), None);
-    assert_eq!(max_timestamp(&log, 1 << 20).unwrap(), Some((4, 40)));
+    assert_eq!(max_timestamp(&log, 0, 1 << 20).unwrap(), Some((4, 40)));
+    for from in 0..6 {
+        let hit = find_timestamp(&log, from, 0, 1 << 20).unwrap();
+        assert!(hit.is_none_or(|(offset, _)| offset >= from), "{hit:?} from {from}");
+        let newest = max_timestamp(&log, from, 1 << 20).unwrap();
+        assert!(newest.is_none_or(|(offset, _)| offset >= from), "{newest:?} from {from}");
+    }
 
     let appended = [times(0, &[1, 5, 2], true), times(3, &[4, 9, 7], true)].concat();
-    assert_eq!(find_timestamp(&appended, 3, 1 << 20).unwrap(), Some((0, 5)));
-    assert_eq!(find_timestamp(&appended, 6, 1 << 20).unwrap(), Some((3, 9)));
-    assert_eq!(max_timestamp(&appended, 1 << 20).unwrap(), Some((5, 9)));
+    assert_eq!(find_timestamp(&appended, 0, 3, 1 << 20).unwrap(), Some((0, 5)));
+    assert_eq!(find_timestamp(&appended, 0, 6, 1 << 20).unwrap(), Some((3, 9)));
+    assert_eq!(max_timestamp(&appended, 0, 1 << 20).unwrap(), Some((5, 9)));
 
     let timeless = times(0, &[-1, -1], false);
-    assert_eq!(max_timestamp(&timeless, 1 << 20).unwrap(), None);
-    assert_eq!(find_timestamp(&timeless, 0, 1 << 20).unwrap(), None);
-    assert!(find_timestamp(&log[..log.len() - 1], 41, 1 << 20).is_err());
+    assert_eq!(max_timestamp(&timeless, 0, 1 << 20).unwrap(), None);
+    assert_eq!(find_timestamp(&timeless, 0, 0, 1 << 20).unwrap(), None);
+    assert!(find_timestamp(&log[..log.len() - 1], 0, 41, 1 << 20).is_err());
 }
 
 proptest! {
@@ -321,8 +327,8 @@ proptest! {
         }
         let _ = validate_batch(&bytes, &Limits::CLIENT);
         let _ = validate_batch(&bytes, &LOG);
-        let _ = find_timestamp(&bytes, 5, 10_000);
-        let _ = max_timestamp(&bytes, 10_000);
+        let _ = find_timestamp(&bytes, 0, 5, 10_000);
+        let _ = max_timestamp(&bytes, 0, 10_000);
     }
 
     #[test]

@@ -45,14 +45,15 @@ export class Archiver {
   }
 
   async archive(task: ArchiveTask, indexMode: IndexMode): Promise<ArchiveOutcome> {
-    const { engine, registry } = this.deps;
+    const { engine } = this.deps;
     const request = archiveRequest(task, indexMode);
     const path = `${this.deps.scratchDir}/archive-${this.scratchCount++}.tar.gz`;
     try {
       const built = await engine.build(request, path);
       const stored = await this.put(request, path, built);
       await this.deps.faultPoint("register");
-      await registry.add(registryEntry(request, stored.key, stored.summary, this.deps.nowMs()));
+      const entry = registryEntry(request, stored.key, stored.summary, this.deps.nowMs());
+      await this.register(entry, task);
       await this.deps.faultPoint("registered");
       await this.release(task, request.last);
       return {
@@ -84,23 +85,37 @@ export class Archiver {
     });
   }
 
+  /** A topic deleted meanwhile is not registered, and its object goes as its others do. */
+  private async register(entry: SegmentEntry, { partition }: ArchiveTask): Promise<void> {
+    try {
+      await this.deps.registry.add(entry, () => partition.isOpen);
+    } catch (error) {
+      const isGone = error instanceof BrokerError && error.code === "CHRONIK_TOPIC_GONE";
+      if (isGone) await this.deps.store.delete(entry.key);
+      throw error;
+    }
+  }
+
   private async put(
     request: ArchiveRequest,
     path: string,
     built: ArchiveSummary,
   ): Promise<{ key: string; summary: ArchiveSummary; adopted: boolean }> {
     const first = archiveKey(request);
-    if ((await this.deps.store.putFile(first, path)) === "stored") {
-      this.logUpload(first, built.bytes);
-      return { key: first, summary: await this.verify(first, request, built), adopted: false };
-    }
-    const adopted = await this.adopt(first, request, built);
-    if (adopted) return { key: first, summary: adopted, adopted: true };
     const suffixed = archiveKey(request, built.sha256);
-    this.deps.logger.warn("object key is taken by other bytes; using a suffixed key", {
-      key: first,
-      suffixed,
-    });
+    // A deletion that a crash cut short is repeated: it would take a new object with the old key.
+    if (!this.deps.registry.isRetiredKey(first)) {
+      if ((await this.deps.store.putFile(first, path)) === "stored") {
+        this.logUpload(first, built.bytes);
+        return { key: first, summary: await this.verify(first, request, built), adopted: false };
+      }
+      const adopted = await this.adopt(first, request, built);
+      if (adopted) return { key: first, summary: adopted, adopted: true };
+      this.deps.logger.warn("object key is taken by other bytes; using a suffixed key", {
+        key: first,
+        suffixed,
+      });
+    }
     if ((await this.deps.store.putFile(suffixed, path)) === "exists") {
       const same = await this.adopt(suffixed, request, built);
       if (same) return { key: suffixed, summary: same, adopted: true };

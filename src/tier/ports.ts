@@ -19,6 +19,8 @@ export interface TierPartition {
   readonly topicId: string;
   readonly index: number;
   readonly internal: boolean;
+  /** False once its topic is deleted or the broker stops. */
+  readonly isOpen: boolean;
   readonly damage: unknown;
   /** The engine's handle of this partition's log. */
   readonly walHandle: number;

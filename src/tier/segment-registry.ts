@@ -68,9 +68,16 @@ export class SegmentRegistry {
     return registry;
   }
 
-  /** Adds an entry, durable when resolved. Refuses overlaps and holes. */
-  async add(segment: SegmentEntry): Promise<void> {
+  /** Adds an entry, durable when resolved. Refuses overlaps and holes, and what `isWanted` denies
+   * when its turn comes: a topic deleted meanwhile is retired behind this entry or before it. */
+  async add(segment: SegmentEntry, isWanted: () => boolean = () => true): Promise<void> {
     await this.commit(() => {
+      if (!isWanted()) {
+        throw new BrokerError(
+          "CHRONIK_TOPIC_GONE",
+          `topic ${segment.topic} was deleted or is closing; its archive was not registered`,
+        );
+      }
       this.checkFits(segment);
       return { v: 1, type: "add", segment };
     });
@@ -92,6 +99,14 @@ export class SegmentRegistry {
   /** Topics retired in an earlier life whose objects may still exist. */
   retiredTopics(): string[] {
     return [...this.retired.keys()];
+  }
+
+  /** Whether the object of a deleted topic under this key is still on its way out. */
+  isRetiredKey(key: string): boolean {
+    for (const segments of this.retired.values()) {
+      if (segments.some((segment) => segment.key === key)) return true;
+    }
+    return false;
   }
 
   /** Entries of one partition in offset order. */

@@ -1,17 +1,10 @@
 /** Reading: waking on data, timestamps, stored bytes, ListOffsets over WAL and archive. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { gzipSync, zstdCompressSync } from "node:zlib";
-import lz4 from "lz4js";
-import snappy from "snappyjs";
 import { crc32c } from "../../src/protocol/crc32c.ts";
-import {
-  batchHeaderBytes,
-  crcHolds,
-  sealBatch,
-  timestampTypeOf,
-} from "../../src/protocol/record-batch.ts";
+import { crcHolds, timestampTypeOf } from "../../src/protocol/record-batch.ts";
 import { busyTierArgs, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker } from "../support/broker-process.ts";
+import { codecs, compressed } from "./compress.ts";
 import { batchOf, Kafka } from "./kafka.ts";
 
 let broker: BrokerProcess;
@@ -91,31 +84,10 @@ test("LogAppendTime: the broker's time in batch, answer and ListOffsets", async 
   await check();
 }, 60_000);
 
-/** Codec ids 0–4 as clients write them: snappy in raw form, lz4 in its frame format. */
-const codecs: readonly ((payload: Uint8Array) => Uint8Array)[] = [
-  (payload) => payload,
-  (payload) => gzipSync(payload),
-  (payload) => snappy.compress(payload),
-  (payload) => Uint8Array.from(lz4.compress(payload)),
-  (payload) => zstdCompressSync(payload),
-];
-
-function compressed(codec: number, values: readonly string[]): Uint8Array {
-  const plain = batchOf(values);
-  const compress = codecs[codec];
-  if (!compress) throw new Error(`no codec ${codec}`);
-  const payload = compress(plain.subarray(batchHeaderBytes));
-  const batch = Buffer.concat([plain.subarray(0, batchHeaderBytes), payload]);
-  batch.writeInt32BE(batch.length - 12, 8);
-  batch.writeInt16BE(codec, 21);
-  sealBatch(batch, 0, crc32c);
-  return batch;
-}
-
 test("batches of every codec come back byte for byte: hot, from the archive, after a restart", async () => {
   await kafka.createTopic("codecs");
   const sent = codecs.map((_, codec) =>
-    compressed(codec, [`codec ${codec} `.repeat(100), "second", "third"]),
+    compressed(batchOf([`codec ${codec} `.repeat(100), "second", "third"]), codec),
   );
   for (const batch of sent) {
     expect((await kafka.produce("codecs", 0, batch)).errorCode).toBe(0);

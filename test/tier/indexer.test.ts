@@ -6,6 +6,7 @@ import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { FakeArchives, FakePartition, FakeStore } from "../support/fake-tier.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
+import { segmentEntry } from "../support/segment-entry.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 
 const logger: Logger = silentLogger();
@@ -147,6 +148,33 @@ test("a key taken by other bytes leads to a key with generation and hash", async
   await indexer.run();
   const keys = registry.segments("id-t", 0).map((entry) => entry.key);
   expect(keys).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.g1-sha10000.tar.gz"]);
+});
+
+test("a key whose deleted object may be deleted once more is not used again", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, registry, files } = await world(partition);
+  const key = "tantivy_indexes/t/partition-0/segment-0-9.tar.gz";
+  await registry.add({ ...segmentEntry(0, 9), topicId: "id-old", key });
+  await registry.retireTopic("id-old");
+  await indexer.run();
+  expect(registry.segments("id-t", 0).map((entry) => entry.key)).not.toContain(key);
+  expect(files.has(key)).toBe(false);
+  await registry.objectsDeleted("id-old");
+  expect(registry.isRetiredKey(key)).toBe(false);
+});
+
+test("the archive of a topic deleted while it was made is not registered and not left", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, engine, registry, files } = await world(partition);
+  const verify = engine.verify.bind(engine);
+  engine.verify = (path, expected) => {
+    partition.isOpen = false;
+    return verify(path, expected);
+  };
+  const run = await indexer.run();
+  expect(run.errors).toBe(1);
+  expect(registry.all()).toEqual([]);
+  expect([...files.keys()]).toEqual([]);
 });
 
 test("with delete_after_index off the WAL stays and nothing is archived twice", async () => {

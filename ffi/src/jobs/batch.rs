@@ -115,14 +115,14 @@ pub fn decompress(codec: &str, bytes_max: u64, raw: &[u8]) -> Result<Output, Job
     })
 }
 
-/// The first record at or after `target`, or with -1 the one with the largest timestamp, as
-/// (offset, timestamp, leader epoch of its batch).
-pub fn locate_time(raw: &[u8], target: i64) -> Result<Option<(i64, i64, i32)>, JobError> {
+/// Of the records from offset `from` on the first at or after `target`, or with -1 the one with the
+/// largest timestamp, as (offset, timestamp, leader epoch of its batch).
+pub fn locate_time(raw: &[u8], from: i64, target: i64) -> Result<Option<(i64, i64, i32)>, JobError> {
     let corrupt = |error: BatchError| JobError::new(Status::Corrupt, error.to_string());
     let found = if target < 0 {
-        max_timestamp(raw, RECORDS_BYTES_MAX)
+        max_timestamp(raw, from, RECORDS_BYTES_MAX)
     } else {
-        find_timestamp(raw, target, RECORDS_BYTES_MAX)
+        find_timestamp(raw, from, target, RECORDS_BYTES_MAX)
     };
     let Some((offset, timestamp)) = found.map_err(corrupt)? else {
         return Ok(None);

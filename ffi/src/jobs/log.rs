@@ -192,7 +192,7 @@ pub fn read_time(
         let Some(hit) = hit else {
             return Ok(time_answer(None));
         };
-        if let Some(found) = locate_time(&hit.batch, target)? {
+        if let Some(found) = locate_time(&hit.batch, from, target)? {
             return Ok(time_answer(Some(found)));
         }
         // The header promised a timestamp that no record has: look on behind this batch.

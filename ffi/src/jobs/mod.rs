@@ -77,6 +77,8 @@ pub enum Job {
     },
     FindTime {
         target: i64,
+        #[serde(default)]
+        from_offset: i64,
     },
     Validate,
     Decompress {
@@ -260,7 +262,13 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
         Job::ReadManifest { path: None } => archive::parse_manifest(raw),
         Job::InflateChunk { raw_len, crc32c } => archive::inflate_chunk(raw_len, crc32c, raw),
         Job::ReadToc { archive_bytes } => archive::read_toc(archive_bytes, raw),
-        Job::FindTime { target } => Ok(batch::time_answer(batch::locate_time(raw, target)?)),
+        Job::FindTime {
+            target,
+            from_offset,
+        } => {
+            let found = batch::locate_time(raw, from_offset, target)?;
+            Ok(batch::time_answer(found))
+        }
         Job::Validate => batch::validate(raw),
         Job::Decompress { codec, bytes_max } => {
             let codec = codec

@@ -11,17 +11,18 @@ use super::{Batch, BatchError, NO_TIMESTAMP};
 /// `records_bytes_max`).
 pub fn find_timestamp(
     bytes: &[u8],
+    from_offset: i64,
     target: i64,
     records_bytes_max: usize,
 ) -> Result<Option<(i64, i64)>, BatchError> {
     for batch in batches(bytes) {
         let batch = batch?;
-        if batch.header.max_timestamp < target {
+        if batch.header.last_offset() < from_offset || batch.header.max_timestamp < target {
             continue;
         }
         for record in decode_records(&batch, records_bytes_max)?.iter() {
             let record = record?;
-            if record.timestamp >= target {
+            if record.offset >= from_offset && record.timestamp >= target {
                 return Ok(Some((record.offset, record.timestamp)));
             }
         }
@@ -29,33 +30,62 @@ pub fn find_timestamp(
     Ok(None)
 }
 
-/// The record with the largest timestamp: (offset, timestamp in ms); the first of equals.
+/// The record at or after `from_offset` with the largest timestamp: (offset, timestamp in ms); the
+/// first of equals.
 ///
 /// With LogAppendTime every record of the batch has it, and Kafka answers the last offset. None
 /// when no record has a timestamp.
 pub fn max_timestamp(
     bytes: &[u8],
+    from_offset: i64,
     records_bytes_max: usize,
 ) -> Result<Option<(i64, i64)>, BatchError> {
     let mut newest: Option<Batch<'_>> = None;
+    let mut cut: Option<(i64, i64)> = None;
     for batch in batches(bytes) {
         let batch = batch?;
+        if batch.header.last_offset() < from_offset {
+            continue;
+        }
+        if batch.header.base_offset < from_offset {
+            // What its header says may be of a record below.
+            cut = max_in_batch(&batch, from_offset, records_bytes_max)?;
+            continue;
+        }
         let found = newest.map_or(NO_TIMESTAMP, |newest| newest.header.max_timestamp);
         if batch.header.max_timestamp > found {
             newest = Some(batch);
         }
     }
-    let Some(batch) = newest else {
-        return Ok(None);
+    let whole = match newest {
+        Some(batch) => max_in_batch(&batch, from_offset, records_bytes_max)?,
+        None => None,
     };
-    let header = batch.header;
+    Ok(match (cut, whole) {
+        (Some(cut), Some(whole)) => Some(if whole.1 > cut.1 { whole } else { cut }),
+        (cut, whole) => cut.or(whole),
+    })
+}
+
+fn max_in_batch(
+    batch: &Batch<'_>,
+    from_offset: i64,
+    records_bytes_max: usize,
+) -> Result<Option<(i64, i64)>, BatchError> {
+    let header = &batch.header;
+    if header.max_timestamp == NO_TIMESTAMP {
+        return Ok(None);
+    }
     if header.timestamp_type() == TimestampType::LogAppendTime {
         return Ok(Some((header.last_offset(), header.max_timestamp)));
     }
     // The header is the producer's word: take the largest timestamp really there.
     let mut found: Option<(i64, i64)> = None;
-    for record in decode_records(&batch, records_bytes_max)?.iter() {
+    for record in decode_records(batch, records_bytes_max)?.iter() {
         let record = record?;
+        if record.offset < from_offset {
+            continue;
+        }
         if found.is_none_or(|(_, timestamp)| record.timestamp > timestamp) {
             found = Some((record.offset, record.timestamp));
         }
