@@ -2,14 +2,12 @@ import type { Clock } from "./lib/clock.ts";
 import type { NativeArchives } from "./native/archives.ts";
 import type { ArchiveEngine, ArchiveSummary, TimeHit } from "./tier/ports.ts";
 
-/** The archive builder's and verifier's JSON, as ffi/src/archive says it. */
+/** The answers of the archive jobs, as ffi/src/jobs/archive.rs makes them. */
 interface SummaryJson {
   readonly size: number;
   readonly sha256: string;
   readonly batches_sha256: string;
   readonly toc_position: number;
-  readonly toc_length: number;
-  readonly toc_crc32c: number;
   readonly base_offset: number;
   readonly last_offset: number;
   readonly records: number;
@@ -20,12 +18,29 @@ interface SummaryJson {
   readonly index_bytes: number;
 }
 
+interface ReportJson {
+  readonly size: number;
+  readonly sha256: string;
+  readonly toc_position: number;
+  readonly manifest: ManifestJson;
+}
+
 interface ManifestJson {
   readonly topic_id: string;
   readonly partition: number;
   readonly base_offset: number;
   readonly last_offset: number;
-  readonly members: readonly { readonly name: string; readonly sha256: string }[];
+  readonly min_timestamp: number;
+  readonly max_timestamp: number;
+  readonly records: number;
+  /** Of the batches. */
+  readonly bytes: number;
+  readonly documents: number;
+  readonly members: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly sha256: string;
+  }[];
 }
 
 interface TocJson {
@@ -69,13 +84,13 @@ export function archiveEngine(
           })),
           aborted: [],
           producer_snapshot: request.producerSnapshot,
-          index_mode: request.indexMode,
+          index: request.indexMode,
         },
       });
       return summaryOf(summary);
     },
     async verify(path, expected) {
-      const summary = await archives.verifyArchive<SummaryJson>(path, {
+      const report = await archives.verifyArchive<ReportJson>(path, {
         topic_id: expected.topicId,
         partition: expected.partition,
         base_offset: expected.base,
@@ -84,7 +99,7 @@ export function archiveEngine(
         batches_sha256: expected.batchesSha256,
         ...(expected.sha256 === null ? {} : { sha256: expected.sha256 }),
       });
-      return summaryOf(summary);
+      return summaryOfReport(report);
     },
     async manifest(path) {
       const manifest = await archives.readManifest<ManifestJson>(path);
@@ -93,11 +108,11 @@ export function archiveEngine(
         partition: manifest.partition,
         base: manifest.base_offset,
         last: manifest.last_offset,
-        batchesSha256: manifest.members.find((m) => m.name === "batches")?.sha256 ?? "",
+        batchesSha256: batchesSha256(manifest),
       };
     },
-    async readToc(member, location) {
-      const toc = await archives.readToc<TocJson>(member, location);
+    async readToc(tail, archiveBytes) {
+      const toc = await archives.readToc<TocJson>(tail, archiveBytes);
       return {
         chunks: toc.batches.chunks.map((chunk) => ({
           position: chunk.position,
@@ -123,8 +138,6 @@ function summaryOf(json: SummaryJson): ArchiveSummary {
     sha256: json.sha256,
     batchesSha256: json.batches_sha256,
     tocPosition: json.toc_position,
-    tocLength: json.toc_length,
-    tocCrc32c: json.toc_crc32c,
     base: json.base_offset,
     last: json.last_offset,
     records: json.records,
@@ -134,4 +147,28 @@ function summaryOf(json: SummaryJson): ArchiveSummary {
     documents: json.documents,
     indexBytes: json.index_bytes,
   };
+}
+
+function summaryOfReport({ size, sha256, toc_position, manifest }: ReportJson): ArchiveSummary {
+  const indexFiles = manifest.members.filter(({ name }) => name !== batchesMember);
+  return {
+    bytes: size,
+    sha256,
+    batchesSha256: batchesSha256(manifest),
+    tocPosition: toc_position,
+    base: manifest.base_offset,
+    last: manifest.last_offset,
+    records: manifest.records,
+    rawBytes: manifest.bytes,
+    minTimestamp: manifest.min_timestamp,
+    maxTimestamp: manifest.max_timestamp,
+    documents: manifest.documents,
+    indexBytes: indexFiles.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}
+
+const batchesMember = "batches";
+
+function batchesSha256(manifest: ManifestJson): string {
+  return manifest.members.find(({ name }) => name === batchesMember)?.sha256 ?? "";
 }

@@ -12,11 +12,12 @@ import {
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
-import { groupConfigDefaults } from "./group/config.ts";
+import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Partitions } from "./log/partitions.ts";
+import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
 import { newUuid } from "./protocol/uuid.ts";
 import { LocalStore } from "./store/local-store.ts";
@@ -34,6 +35,7 @@ export interface Rooms {
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
   readonly indexer: Indexer;
+  readonly rolling: Rolling;
 }
 
 export interface RoomOptions {
@@ -108,7 +110,14 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
-  return { metadata, registry, partitions, topics, groups, indexer };
+  const events = logEvents(logger.child("log"));
+  const rolling = new Rolling(
+    clock,
+    config.wal.segmentAgeMsMax,
+    () => partitions.all(),
+    events.checkpointFailed,
+  );
+  return { metadata, registry, partitions, topics, groups, indexer, rolling };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
@@ -145,6 +154,10 @@ function indexerConfig(config: Config) {
     segmentsPerRunMax: config.indexer.maxSegmentsPerRun,
     parallel: config.indexer.parallelIndexing,
     concurrentTasksMax: config.indexer.maxConcurrentTasks,
+    archiveBytesMax: config.indexer.archiveBytesMax,
+    archivesPerSecMax: config.indexer.archivesPerSecMax,
+    pendingBytesMax: config.indexer.pendingBytesMax,
+    pendingAgeSecsMax: config.indexer.pendingAgeSecsMax,
   };
 }
 
@@ -155,16 +168,7 @@ function openGroups(
 ): GroupCoordinator {
   const { group } = loaded.config;
   return new GroupCoordinator({
-    config: {
-      ...groupConfigDefaults,
-      sessionTimeoutMsMin: group.minSessionTimeoutMs,
-      sessionTimeoutMsMax: group.maxSessionTimeoutMs,
-      initialRebalanceDelayMs: group.initialRebalanceDelayMs,
-      groupSizeMax: group.maxSize,
-      offsetMetadataBytesMax: group.offsetMetadataBytesMax,
-      offsetsRetentionMs: group.offsetsRetentionMinutes * 60_000,
-      offsetsRetentionCheckIntervalMs: group.offsetsRetentionCheckIntervalMs,
-    },
+    config: groupConfigFrom(group),
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

@@ -70,6 +70,7 @@ export class Broker {
     logger.info("stopping: draining connections");
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
+    this.rooms.rolling.stop();
     await this.rooms.indexer.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
@@ -94,11 +95,19 @@ export class Broker {
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
+    this.rooms.metadata.subscribe(async ({ previous, commands }) => {
+      for (const command of commands) {
+        if (command.type !== "topic-deleted") continue;
+        const name = previous.topicsById.get(command.id)?.name;
+        if (name !== undefined) await this.rooms.groups.topicDeleted(name, command.id);
+      }
+    });
     this.listener = this.listen();
     this.admin = serveAdmin(this.view(), config.adminBind, (error, path) =>
       logger.child("admin").error("admin request failed", { path, error: errorText(error) }),
     );
     this.rooms.indexer.start();
+    this.rooms.rolling.start();
     this.state = "ready";
     this.logReady();
   }

@@ -3,7 +3,8 @@
  * existing `server.properties` can be tried as it is. A name in neither list is a mistake.
  */
 const ignored = new Set(
-  `alter.config.policy.class.name alter.log.dirs.replication.quota.window.num
+  `log.retention.check.interval.ms alter.config.policy.class.name
+  alter.log.dirs.replication.quota.window.num
   alter.log.dirs.replication.quota.window.size.seconds authorizer.class.name
   auto.include.jmx.reporter auto.leader.rebalance.enable background.threads
   broker.heartbeat.interval.ms broker.rack broker.session.timeout.ms

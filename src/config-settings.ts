@@ -157,9 +157,9 @@ export const settings = {
   }),
   "wal.segmentAgeMsMax": integer({
     kafka: ["log.roll.ms", { name: "log.roll.hours", scale: hourMs }],
-    default: 30 * 60_000,
+    default: 7 * dayMs,
     min: 1_000,
-    doc: "Age in milliseconds at which a WAL segment is sealed even where indexing is off",
+    doc: "Age in milliseconds at which a WAL segment is sealed where the indexer does not do it",
   }),
   "wal.committerThreads": integer({
     default: 8,
@@ -234,11 +234,6 @@ export const settings = {
     default: 64 * MiB,
     min: 0,
     doc: "Memory that holds chunks read from archives",
-  }),
-  "limits.segmentCacheBytesMax": bytes({
-    default: GiB,
-    min: 0,
-    doc: "Disk space for local copies of archives that lie in a remote store",
   }),
   "limits.decompressedBytesMax": bytes({
     default: 128 * MiB,
@@ -341,12 +336,6 @@ export const settings = {
     default: -1,
     min: -1,
     doc: "Bytes of one partition kept over all tiers; -1 sets no limit",
-  }),
-  "topic.retentionCheckIntervalMs": integer({
-    kafka: ["log.retention.check.interval.ms"],
-    default: 300_000,
-    min: 1_000,
-    doc: "Milliseconds between two checks for records to drop",
   }),
   "topic.cleanupPolicy": choice({
     kafka: ["log.cleanup.policy"],

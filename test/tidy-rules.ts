@@ -174,7 +174,9 @@ export const keepsSizes: Rule = ({ path, text }) => {
   const breaches = lines.length > 500 ? [`${path}:501 has ${lines.length} lines`] : [];
   lines.forEach((line, index) => {
     const columns = [...line].length;
-    if (columns > 100) breaches.push(`${path}:${index + 1} has ${columns} columns`);
+    // What is imported from one file cannot be broken into lines shorter than its path.
+    if (columns > 100 && !/^import .* from "[^"]+";$/.test(line))
+      breaches.push(`${path}:${index + 1} has ${columns} columns`);
   });
   return breaches;
 };
@@ -207,7 +209,7 @@ export const namesPlainly: Rule = (source) =>
 
 /** Nothing knows the machine it was written on. */
 export const namesNoMachine: Rule = (source) =>
-  matches(source, /(?:^|["'`\s(=:])\/(?:home|root|Users|work|tmp|mnt)\/\w/m);
+  matches(source, /(?:^|["'`\s(=:])\/(?:home|root|Users|work|mnt)\/\w/m);
 
 /** Rust's unchecked code stands in one file. */
 export const keepsUnsafeInOnePlace: Rule = ({ path, text }) =>
@@ -215,13 +217,16 @@ export const keepsUnsafeInOnePlace: Rule = ({ path, text }) =>
     ? matches({ path, text: codeOnly(text) }, /\bunsafe\b/)
     : [];
 
-/** Every test runs, and none waits for time to pass where it could wait for a condition. */
+/**
+ * Every test runs, and none waits for time to pass where it could wait for a condition; `sleep(0)`
+ * is a turn of the loop. Programs that tests start may pace themselves.
+ */
 export const testsHonestly: Rule = ({ path, text }) => {
   if (!path.startsWith("test/") || !path.endsWith(".ts")) return [];
   const code = { path, text: codeOnly(text) };
-  const waits = path.startsWith("test/support/")
+  const waits = !path.endsWith(".test.ts")
     ? []
-    : matches(code, /\bsleep(?:Sync)?\(|\bsetTimeout\(\s*(?:resolve|done|r)\b/);
+    : matches(code, /\bsleep(?:Sync)?\((?!0\))|\bsetTimeout\(\s*(?:resolve|done|r)\b/);
   return [...matches(code, /\b(?:test|it|describe)\.(?:only|skip|todo)\b/), ...waits];
 };
 

@@ -15,13 +15,17 @@
 pub mod fault;
 
 pub mod abi;
+pub mod archive;
 pub mod bytes;
+pub mod codec;
 pub mod completion;
 pub mod config;
 pub mod disk;
 pub mod engine;
+pub mod index;
 pub mod jobs;
 pub mod pool;
+pub mod record;
 pub mod status;
 pub mod submit;
 pub mod wal;

@@ -68,6 +68,14 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
     }
     return { topics };
   },
+  failure(request, _version, errorCode) {
+    const topics = request.topics.map(({ name, topicId, partitions }) => ({
+      name,
+      topicId,
+      partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
+    }));
+    return { topics };
+  },
 };
 
 interface FoundTopic {

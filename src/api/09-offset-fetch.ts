@@ -6,6 +6,7 @@
  * which are not served yet.
  */
 import type { FetchResult, TopicPartitions } from "../group/api-types.ts";
+import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
@@ -29,10 +30,10 @@ export const offsetFetchHandler: ApiHandler<OffsetFetchRequest, OffsetFetchRespo
   async handle(context, request, version) {
     const { requireStable } = request;
     if (version >= 8) {
-      const fetched = request.groups.map((group) =>
+      const fetched = await inBatches(request.groups, batchSizeMax, (group) =>
         fetchGroup(context, group, requireStable, version),
       );
-      return { groups: await Promise.all(fetched) };
+      return { groups: fetched };
     }
     const wanted =
       request.topics?.map(({ name, partitionIndexes }) => ({
@@ -45,6 +46,17 @@ export const offsetFetchHandler: ApiHandler<OffsetFetchRequest, OffsetFetchRespo
       requireStable,
     );
     return singleGroup(fetched, wanted, version);
+  },
+  failure(request, version, errorCode) {
+    const { groups, topics } = request;
+    if (version >= 8) {
+      return { groups: groups.map(({ groupId }) => ({ groupId, errorCode, topics: [] })) };
+    }
+    const wanted = (topics ?? []).map(({ name, partitionIndexes }) => ({
+      topic: name,
+      partitions: partitionIndexes,
+    }));
+    return singleGroup({ errorCode, topics: [] }, wanted, version);
   },
 };
 

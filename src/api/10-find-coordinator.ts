@@ -5,6 +5,7 @@
  * Not served: transactional ids (key type 1) and share groups (key type 2). Both are refused with
  * INVALID_REQUEST, which no client retries.
  */
+import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
 import {
   type FindCoordinatorRequest,
@@ -24,12 +25,19 @@ export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoor
     const keyType = request.keyType ?? groupKeyType;
     if (version >= 4) {
       const keys = request.coordinatorKeys ?? [];
-      const coordinators = await Promise.all(keys.map((key) => find(context, keyType, key)));
+      const coordinators = await inBatches(keys, batchSizeMax, (key) =>
+        find(context, keyType, key),
+      );
       return { coordinators };
     }
     const { key: _key, ...found } = await find(context, keyType, request.key ?? "");
     // The text Kafka sends in these versions where nothing is wrong.
     return found.errorCode === ErrorCode.NONE ? { ...found, errorMessage: "NONE" } : found;
+  },
+  failure(request, version, errorCode, errorMessage) {
+    const nowhere = { nodeId: -1, host: "", port: -1, errorCode, errorMessage };
+    if (version < 4) return nowhere;
+    return { coordinators: request.coordinatorKeys.map((key) => ({ key, ...nowhere })) };
   },
 };
 

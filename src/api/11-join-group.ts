@@ -43,4 +43,8 @@ export const joinGroupHandler: ApiHandler<JoinGroupRequest, JoinGroupResponse> =
       members: joined.members.map((member) => ({ ...member })),
     };
   },
+  failure(request, version, errorCode) {
+    const protocolName = version < 7 ? "" : null;
+    return { errorCode, protocolName, leader: "", memberId: request.memberId, members: [] };
+  },
 };

@@ -18,4 +18,5 @@ export const heartbeatHandler: ApiHandler<HeartbeatRequest, HeartbeatResponse> =
     const member = { groupId, memberId, groupInstanceId, generationId };
     return { errorCode: await context.services.groups.heartbeat(member) };
   },
+  failure: (_request, _version, errorCode) => ({ errorCode }),
 };

@@ -31,4 +31,5 @@ export const leaveGroupHandler: ApiHandler<LeaveGroupRequest, LeaveGroupResponse
     const left = await groups.leaveGroup({ groupId, members });
     return { errorCode: left.errorCode, members: left.members.map((member) => ({ ...member })) };
   },
+  failure: (_request, _version, errorCode) => ({ errorCode }),
 };

@@ -26,4 +26,5 @@ export const syncGroupHandler: ApiHandler<SyncGroupRequest, SyncGroupResponse> =
     const protocol = { protocolType, protocolName };
     return await context.services.groups.syncGroup({ ...member, ...protocol, assignments });
   },
+  failure: (_request, _version, errorCode) => ({ errorCode, assignment: noAssignment }),
 };

@@ -4,6 +4,7 @@
  * call a group in state Dead. Without an authorizer every operation is allowed.
  */
 import type { DescribedGroup } from "../group/api-types.ts";
+import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type DescribeGroupsRequest,
@@ -22,9 +23,15 @@ export const describeGroupsHandler: ApiHandler<DescribeGroupsRequest, DescribeGr
   maxVersion: 6,
   async handle(context, request, version) {
     const { groups } = context.services;
-    const described = await Promise.all(request.groups.map((id) => groups.describeGroup(id)));
+    const described = await inBatches(request.groups, batchSizeMax, (id) =>
+      groups.describeGroup(id),
+    );
     const withOperations = request.includeAuthorizedOperations;
     return { groups: described.map((group) => wireGroup(group, withOperations, version)) };
+  },
+  failure(request, _version, errorCode) {
+    const nothing = { groupState: "", protocolType: "", protocolData: "", members: [] };
+    return { groups: request.groups.map((groupId) => ({ errorCode, groupId, ...nothing })) };
   },
 };
 

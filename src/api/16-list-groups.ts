@@ -14,8 +14,8 @@ export const listGroupsHandler: ApiHandler<ListGroupsRequest, ListGroupsResponse
   codec: listGroupsApi,
   minVersion: 0,
   maxVersion: 5,
-  handle(context, request) {
-    const { errorCode, groups } = context.services.groups.listGroups();
+  async handle(context, request) {
+    const { errorCode, groups } = await context.services.groups.listGroups();
     const states = filterOf(request.statesFilter);
     const types = filterOf(request.typesFilter);
     const listed = groups.filter((group) => states(group.state) && types(group.type));
@@ -29,6 +29,7 @@ export const listGroupsHandler: ApiHandler<ListGroupsRequest, ListGroupsResponse
       })),
     };
   },
+  failure: (_request, _version, errorCode) => ({ errorCode, groups: [] }),
 };
 
 function filterOf(wanted: readonly string[]): (name: string) => boolean {

@@ -51,4 +51,5 @@ export const offsetDeleteHandler: ApiHandler<OffsetDeleteRequest, OffsetDeleteRe
     }
     return { errorCode: ErrorCode.NONE, throttleTimeMs: 0, topics: [...topics.values()] };
   },
+  failure: (_request, _version, errorCode) => ({ errorCode, throttleTimeMs: 0, topics: [] }),
 };

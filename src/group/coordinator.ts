@@ -22,6 +22,7 @@ import { describedGroup, fetchedPartition, listedGroup, undescribedGroup } from 
 import { expireShard } from "./expiry.ts";
 import { consumerProtocolType, joinFailure } from "./group-state.ts";
 import type { JoinResponse, LeaveResponse, SyncResponse } from "./group-types.ts";
+import { batchSizeMax, inBatches } from "./in-batches.ts";
 import { emptyBytes, protocolBytes } from "./member.ts";
 import { deleteEntry, type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import { isForTopic } from "./offsets.ts";
@@ -42,6 +43,9 @@ export interface GroupCoordinatorOptions {
 
 const offsetsTopic = "__consumer_offsets";
 
+/** Partitions read at once at start: each holds a few megabytes while it is read. */
+const loadsAtOnceMax = 8;
+
 /**
  * The classic group coordinator: consumer groups and their offsets, kept in `__consumer_offsets`.
  * Every answer that reports a change is given after the change is durable. A request that finds its
@@ -56,6 +60,7 @@ export class GroupCoordinator {
   private readonly context: ShardContext;
   private readonly shards: readonly GroupShard[];
   private expiryTimer: Timer | null = null;
+  private isStarting = false;
   private isClosed = false;
 
   constructor(options: GroupCoordinatorOptions) {
@@ -86,7 +91,9 @@ export class GroupCoordinator {
   async start(): Promise<void> {
     this.scheduleExpiry();
     if (!this.topics.topicExists(offsetsTopic)) return;
-    await Promise.all(this.shards.map((shard) => shard.becomeReady()));
+    this.isStarting = true;
+    await inBatches(this.shards, loadsAtOnceMax, (shard) => shard.becomeReady());
+    this.isStarting = false;
   }
 
   /** Answers every parked request with NOT_COORDINATOR and stops all timers. */
@@ -123,7 +130,7 @@ export class GroupCoordinator {
     // The request's bytes are borrowed until the first await; what the group keeps is its own.
     const protocols = request.protocols.map((protocol) => ({
       name: protocol.name,
-      metadata: protocol.metadata.slice(),
+      metadata: new Uint8Array(protocol.metadata),
     }));
     const shard = this.shardOf(groupId);
     const refused = this.refusal(groupId);
@@ -159,7 +166,7 @@ export class GroupCoordinator {
   async syncGroup(request: SyncRequest): Promise<SyncResponse> {
     const assignments = request.assignments.map((one) => ({
       memberId: one.memberId,
-      assignment: one.assignment.slice(),
+      assignment: new Uint8Array(one.assignment),
     }));
     const shard = this.shardOf(request.groupId);
     const refused = this.refusal(request.groupId);
@@ -333,8 +340,17 @@ export class GroupCoordinator {
   }
 
   /** All groups, those of partitions that were never needed excepted: they hold none. */
-  listGroups(): { readonly errorCode: number; readonly groups: readonly ListedGroup[] } {
+  async listGroups(): Promise<{
+    readonly errorCode: number;
+    readonly groups: readonly ListedGroup[];
+  }> {
     if (this.isClosed) return { errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE, groups: [] };
+    if (this.isStarting) return { errorCode: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, groups: [] };
+    // A list that silently lacks a partition's groups would pass for the whole truth.
+    for (const shard of this.shards) {
+      const errorCode = shard.hasFailed ? await shard.becomeReady() : ErrorCode.NONE;
+      if (errorCode !== ErrorCode.NONE) return { errorCode, groups: [] };
+    }
     const groups: ListedGroup[] = [];
     for (const shard of this.shards) {
       if (shard.isLoading) return { errorCode: ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, groups: [] };
@@ -356,19 +372,17 @@ export class GroupCoordinator {
   /** A topic is gone: its offsets go too, in every group. Resolves when that is durable. */
   async topicDeleted(topic: string, topicId: string): Promise<void> {
     const nowMs = this.clock.nowMs();
-    const work: Promise<unknown>[] = [];
     for (const shard of this.shards) {
       if (!shard.isReady) continue;
-      for (const entry of shard.all()) {
+      await inBatches([...shard.all()], batchSizeMax, async (entry) => {
         const changes: OffsetChange[] = [];
         for (const [partition, committed] of entry.offsets.all().get(topic) ?? []) {
           if (isForTopic(committed, topicId)) changes.push({ topic, partition, committed: null });
         }
-        if (changes.length === 0) continue;
-        work.push(writeOffsets(shard, entry, changes, nowMs, this.config.batchBytesMax));
-      }
+        await writeOffsets(shard, entry, changes, nowMs, this.config.batchBytesMax);
+        shard.dropIfVacant(entry);
+      });
     }
-    await Promise.all(work);
   }
 
   private shardOf(groupId: string): GroupShard {

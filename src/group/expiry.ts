@@ -1,5 +1,6 @@
 import type { GroupConfig } from "./config.ts";
 import { consumerProtocolType } from "./group-state.ts";
+import { batchSizeMax, inBatches } from "./in-batches.ts";
 import { deleteEntry, type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import type { ExpiryRule } from "./offsets.ts";
 import type { Entry, GroupShard } from "./shard.ts";
@@ -11,11 +12,10 @@ export async function expireShard(
   nowMs: number,
 ): Promise<void> {
   if (!shard.isReady) return;
-  const work: Promise<unknown>[] = [];
-  for (const entry of [...shard.all()]) {
-    if (!entry.isDeleting) work.push(expireEntry(shard, entry, config, nowMs));
-  }
-  await Promise.all(work);
+  await inBatches([...shard.all()], batchSizeMax, async (entry) => {
+    const isThere = shard.find(entry.groupId) === entry;
+    if (isThere && !entry.isDeleting) await expireEntry(shard, entry, config, nowMs);
+  });
 }
 
 async function expireEntry(

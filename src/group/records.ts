@@ -141,8 +141,8 @@ function decodeGroupValue(bytes: Uint8Array): GroupSnapshot {
       rebalanceTimeoutMs:
         member.rebalanceTimeout === -1 ? member.sessionTimeout : member.rebalanceTimeout,
       sessionTimeoutMs: member.sessionTimeout,
-      subscription: member.subscription.slice(),
-      assignment: member.assignment.slice(),
+      subscription: new Uint8Array(member.subscription),
+      assignment: new Uint8Array(member.assignment),
     }),
   );
   return {

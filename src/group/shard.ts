@@ -45,7 +45,8 @@ export class GroupShard {
   private readonly context: ShardContext;
   private readonly openLog: () => Promise<OffsetsLog>;
   private status: "unloaded" | "loading" | "ready" | "closed" = "unloaded";
-  private retryLoadAtMs = 0;
+  /** When the last attempt to load failed: before this moment there is no other. */
+  private retryLoadAtMs: number | null = null;
   private log: OffsetsLog | null = null;
   private readonly entries = new Map<string, Entry>();
   private readonly waiting = new Map<RequestToken, (answer: Answer) => void>();
@@ -67,11 +68,17 @@ export class GroupShard {
     return this.status === "loading";
   }
 
+  /** Its groups exist and cannot be read. */
+  get hasFailed(): boolean {
+    return this.status === "unloaded" && this.retryLoadAtMs !== null;
+  }
+
   /** Loads the partition if that has not been done; the ErrorCode to answer with otherwise. */
   async becomeReady(): Promise<number> {
     if (this.status === "ready") return ErrorCode.NONE;
     if (this.status === "loading") return ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
-    const isTooSoon = this.context.clock.monotonicMs() < this.retryLoadAtMs;
+    const retryAtMs = this.retryLoadAtMs ?? Number.NEGATIVE_INFINITY;
+    const isTooSoon = this.context.clock.monotonicMs() < retryAtMs;
     if (this.status === "closed" || isTooSoon) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
     await this.load();
     return this.isReady ? ErrorCode.NONE : ErrorCode.COORDINATOR_NOT_AVAILABLE;
@@ -261,6 +268,7 @@ export class GroupShard {
       return;
     }
     if (!this.setLoaded("ready")) return;
+    this.retryLoadAtMs = null;
     for (const [groupId, { snapshot, offsets }] of found) {
       if (snapshot === null && offsets.isEmpty) continue;
       this.restore(groupId, snapshot, offsets);

@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { errorText } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import { type BatchHeader, compressionOf, recordsPayload } from "../protocol/record-batch.ts";
+import { type BatchHeader, recordsPayload } from "../protocol/record-batch.ts";
 import { parseRecords } from "../protocol/records.ts";
 import type { AppendBudget } from "./append-budget.ts";
 import type { Appender, AppendResult } from "./appender.ts";
@@ -15,7 +15,7 @@ import {
   rejection,
 } from "./batch-rules.ts";
 import type { LogLimits, PartitionLogConfig } from "./config.ts";
-import type { Wal } from "./ports.ts";
+import type { BatchFacts, Wal } from "./ports.ts";
 
 /** Above this a batch is checked on a worker, not on the event loop. */
 const inlineBytesMax = 256 << 10;
@@ -25,6 +25,8 @@ interface Waiting {
   readonly batch: Uint8Array;
   readonly header: BatchHeader;
   readonly resolve: (result: AppendResult) => void;
+  /** Largest timestamp of its records, once known. */
+  maxTimestamp: number;
   checked: boolean;
   rejection: Rejection | null;
 }
@@ -59,17 +61,20 @@ export class AppendGate {
     const config = configOf();
     const header = checkHeader(batch, config, origin);
     if ("errorCode" in header) return Promise.resolve(appender.rejected(header));
-    let inWorker = (header.attributes & compressionMask) !== 0 || batch.length > inlineBytesMax;
+    const compressed = (header.attributes & compressionMask) !== 0;
+    const inWorker = compressed || batch.length > inlineBytesMax;
+    let { maxTimestamp } = header;
     if (!inWorker) {
       const facts = wal.checkBatch(batch);
-      const why = checkFacts(facts);
+      const why = checkFacts(facts) ?? this.checkEach(facts, header, batch, origin);
       if (why !== null) return Promise.resolve(appender.rejected(why));
-      inWorker = needsRecords(facts, config, this.parts.clock.nowMs()) && origin === "client";
+      maxTimestamp = facts.maxTimestamp;
     }
     return new Promise((resolve) => {
       const direct = !inWorker && this.waiting.length === 0;
-      if (direct && this.submit(batch, header, resolve)) return;
-      this.park({ batch, header, resolve, checked: !inWorker, rejection: null });
+      if (direct && this.submit(batch, header, maxTimestamp, resolve)) return;
+      const checked = !inWorker;
+      this.park({ batch, header, resolve, maxTimestamp, checked, rejection: null }, origin);
     });
   }
 
@@ -81,17 +86,32 @@ export class AppendGate {
     }
   }
 
+  /** Keys and timestamps of an uncompressed batch, where the topic asks for more than the facts. */
+  private checkEach(
+    facts: BatchFacts,
+    header: BatchHeader,
+    batch: Uint8Array,
+    origin: AppendOrigin,
+  ): Rejection | null {
+    const config = this.parts.config();
+    const nowMs = this.parts.clock.nowMs();
+    if (origin === "coordinator" || !needsRecords(facts, config, nowMs)) return null;
+    return checkRecords(parseRecords(recordsPayload(batch, 0, header), header), config, nowMs);
+  }
+
   private submit(
     batch: Uint8Array,
     header: BatchHeader,
+    maxTimestamp: number,
     resolve: (result: AppendResult) => void,
   ): boolean {
     const { appender, config, leaderEpoch } = this.parts;
     const stampTime = config().timestampType === "LogAppendTime";
-    return appender.submit(batch, header, leaderEpoch(), stampTime, resolve);
+    const timestamp = stampTime ? null : maxTimestamp;
+    return appender.submit(batch, header, leaderEpoch(), timestamp, resolve);
   }
 
-  private park(item: Waiting): void {
+  private park(item: Waiting, origin: AppendOrigin): void {
     const { limits, budget, appender } = this.parts;
     const { length } = item.batch;
     if (this.waiting.length >= limits.appendsWaitingMax || !budget.tryQueue(length)) {
@@ -101,14 +121,14 @@ export class AppendGate {
     }
     const owned: Waiting = { ...item, batch: new Uint8Array(item.batch) };
     this.waiting.push(owned);
-    if (!owned.checked) void this.validate(owned);
+    if (!owned.checked) void this.validate(owned, origin);
     else this.drain();
   }
 
   /** Never rejects: a worker's failure is an answer too. */
-  private async validate(item: Waiting): Promise<void> {
+  private async validate(item: Waiting, origin: AppendOrigin): Promise<void> {
     try {
-      item.rejection = await this.look(item.batch, item.header);
+      item.rejection = await this.look(item, origin);
     } catch (error) {
       item.rejection = rejection(ErrorCode.KAFKA_STORAGE_ERROR, errorText(error));
     }
@@ -116,27 +136,28 @@ export class AppendGate {
     this.drain();
   }
 
-  private async look(batch: Uint8Array, header: BatchHeader): Promise<Rejection | null> {
+  private async look(item: Waiting, origin: AppendOrigin): Promise<Rejection | null> {
     const { wal, clock, limits } = this.parts;
+    const { batch, header } = item;
     const facts = await wal.validateBatch(batch);
     const why = checkFacts(facts);
+    if (why !== null) return why;
+    item.maxTimestamp = facts.maxTimestamp;
+    const codec = header.attributes & compressionMask;
+    if (codec === 0) return this.checkEach(facts, header, batch, origin);
     const config = this.parts.config();
     const nowMs = clock.nowMs();
-    if (why !== null || !needsRecords(facts, config, nowMs)) return why;
-    const codec = header.attributes & compressionMask;
+    if (origin === "coordinator" || !needsRecords(facts, config, nowMs)) return null;
     const payload = recordsPayload(batch, 0, header);
-    const records =
-      compressionOf(header.attributes) === "none"
-        ? payload
-        : await wal.decompress(codec, payload, limits.decompressedBytesMax);
+    const records = await wal.decompress(codec, payload, limits.decompressedBytesMax);
     return checkRecords(parseRecords(records, header), config, nowMs);
   }
 
   private drain(): void {
     for (let head = this.waiting[0]; head?.checked === true; head = this.waiting[0]) {
-      const { batch, header, resolve } = head;
+      const { batch, header, maxTimestamp, resolve } = head;
       if (head.rejection !== null) resolve(this.parts.appender.rejected(head.rejection));
-      else if (!this.submit(batch, header, resolve)) {
+      else if (!this.submit(batch, header, maxTimestamp, resolve)) {
         this.waitForMemory();
         return;
       }

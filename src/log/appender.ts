@@ -4,12 +4,14 @@ import type { BrokerError } from "../lib/errors.ts";
 import { errorText } from "../lib/errors.ts";
 import { crc32c } from "../protocol/crc32c.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
+import { writeInt64 } from "../protocol/int64.ts";
 import {
   type BatchHeader,
   lastSequence,
   noTimestamp,
   patchBaseOffset,
   patchLeaderEpoch,
+  sealBatch,
   stampLogAppendTime,
 } from "../protocol/record-batch.ts";
 import type { AppendBudget } from "./append-budget.ts";
@@ -49,6 +51,9 @@ export interface AppenderEvents {
   /** The engine's order was broken: nothing more may be appended. */
   broken(reason: string): void;
 }
+
+/** Of the field in a batch's header. */
+const maxTimestampAt = 35;
 
 interface Pending extends DurableBatch {
   readonly logAppendTimeMs: number;
@@ -103,13 +108,14 @@ export class Appender implements AppendSink {
 
   /**
    * Appends a validated batch, or answers a retry; resolves when durable. false: no memory for it
-   * now, nothing was done. `batch` is copied.
+   * now, nothing was done. `batch` is copied. `maxTimestamp` is that of its records; null: the
+   * broker stamps the batch with its own time.
    */
   submit(
     batch: Uint8Array,
     header: BatchHeader,
     leaderEpoch: number,
-    stampTime: boolean,
+    maxTimestamp: number | null,
     resolve: (result: AppendResult) => void,
   ): boolean {
     if (this.failure !== null) {
@@ -123,11 +129,12 @@ export class Appender implements AppendSink {
     if (!this.parts.budget.tryReserve(batch.length)) return false;
     const base = this.end;
     const last = base + header.lastOffsetDelta;
-    const logAppendTimeMs = stampTime ? this.parts.clock.nowMs() : noTimestamp;
+    const stampMs = maxTimestamp === null ? this.parts.clock.nowMs() : null;
     const stored = this.parts.tail.push(batch, base, last);
     patchBaseOffset(stored, 0, base);
     patchLeaderEpoch(stored, 0, leaderEpoch);
-    if (stampTime) stampLogAppendTime(stored, 0, logAppendTimeMs, crc32c);
+    if (maxTimestamp !== null) correctTimestamp(stored, header, maxTimestamp);
+    else if (stampMs !== null) stampLogAppendTime(stored, 0, stampMs, crc32c);
     const { wal, log } = this.parts;
     try {
       wal.append(log, base, last, header.recordsCount, leaderEpoch, stored, this);
@@ -137,15 +144,15 @@ export class Appender implements AppendSink {
       resolve(this.rejected(rejection(ErrorCode.KAFKA_STORAGE_ERROR, errorText(error))));
       return true;
     }
-    const maxTimestamp = stampTime ? logAppendTimeMs : header.maxTimestamp;
-    this.record(header, base, last, maxTimestamp);
+    const timestamp = stampMs ?? maxTimestamp ?? noTimestamp;
+    this.record(header, base, last, timestamp);
     this.pending.push({
       base,
       last,
       records: header.recordsCount,
       bytes: batch.length,
-      maxTimestamp,
-      logAppendTimeMs,
+      maxTimestamp: timestamp,
+      logAppendTimeMs: stampMs ?? noTimestamp,
       resolve,
       retries: null,
     });
@@ -206,7 +213,8 @@ export class Appender implements AppendSink {
         this.answerRetry(verdict.of, resolve);
         return true;
       case "stale-epoch": {
-        const text = `producer ${producerId} has epoch ${verdict.currentEpoch}, not ${producerEpoch}`;
+        const { currentEpoch } = verdict;
+        const text = `producer ${producerId} has epoch ${currentEpoch}, not ${producerEpoch}`;
         resolve(this.rejected(rejection(ErrorCode.INVALID_PRODUCER_EPOCH, text)));
         return true;
       }
@@ -302,6 +310,15 @@ export class Appender implements AppendSink {
     }
     return done;
   }
+}
+
+/** As Kafka does where a producer's header does not say what its records say: searches by time
+ * would miss them. An honest batch stays as it came. */
+function correctTimestamp(batch: Uint8Array, header: BatchHeader, maxTimestamp: number): void {
+  if (maxTimestamp === header.maxTimestamp) return;
+  const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
+  writeInt64(view, maxTimestampAt, maxTimestamp);
+  sealBatch(batch, 0, crc32c);
 }
 
 function storageRejection(error: BrokerError | null): Rejection {

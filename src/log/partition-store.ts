@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.ts";
+import { BrokerError } from "../lib/errors.ts";
 import { encodeCheckpoint } from "./checkpoint.ts";
 import type { EpochStart } from "./leader-epochs.ts";
 import type { Files, SegmentInfo, Wal } from "./ports.ts";
@@ -44,6 +45,9 @@ export class PartitionStore {
   private written: StoredMarks;
   private running: Promise<void> | null = null;
   private queued: Promise<void> | null = null;
+  /** Work under way that touches the partition's files. */
+  private readonly busy = new Set<Promise<unknown>>();
+  private closed = false;
 
   /** `stored` is what the last checkpoint says. */
   constructor(parts: StoreParts, logStart: number, stored: StoredMarks) {
@@ -70,6 +74,50 @@ export class PartitionStore {
 
   /** Durable when resolved. Neither mark ever goes back. */
   checkpoint(marks: { archivedTo?: number; logStart?: number } = {}): Promise<void> {
+    if (this.closed) return Promise.reject(closedError());
+    return this.track(this.checkpointNow(marks));
+  }
+
+  /** Rotates a non-empty active segment and checkpoints. */
+  seal(): Promise<void> {
+    return this.closed ? Promise.reject(closedError()) : this.track(this.sealNow());
+  }
+
+  /** The engine rotated by size: takes its exact figures, then checkpoints. */
+  rotated(): Promise<void> {
+    return this.closed ? Promise.reject(closedError()) : this.track(this.rotatedNow());
+  }
+
+  /** Unlinks sealed segments; bytes freed. Ids already gone are passed over. */
+  release(ids: readonly number[]): Promise<number> {
+    return this.closed ? Promise.reject(closedError()) : this.track(this.releaseNow(ids));
+  }
+
+  /** Waits for what is under way and refuses the rest: the folder may be another topic's soon. */
+  async close(): Promise<void> {
+    this.closed = true;
+    while (this.busy.size > 0) await Promise.allSettled(this.busy);
+  }
+
+  /** Sealed segments that lie below the log start as a whole. */
+  releaseBelowStart(): Promise<number> {
+    const ids = this.parts.segments
+      .list()
+      .filter((segment) => segment.sealed && segment.last < this.start)
+      .map((segment) => segment.id);
+    return this.release(ids);
+  }
+
+  private track<T>(work: Promise<T>): Promise<T> {
+    this.busy.add(work);
+    const done = () => {
+      this.busy.delete(work);
+    };
+    work.then(done, done);
+    return work;
+  }
+
+  private checkpointNow(marks: { archivedTo?: number; logStart?: number }): Promise<void> {
     this.archivedWanted = Math.max(this.archivedWanted, marks.archivedTo ?? 0);
     this.startWanted = Math.max(this.startWanted, marks.logStart ?? 0);
     if (this.running === null) {
@@ -81,29 +129,26 @@ export class PartitionStore {
     if (this.queued === null) {
       const after = () => {
         this.queued = null;
-        return this.checkpoint();
+        return this.checkpointNow({});
       };
       this.queued = this.running.then(after, after);
     }
     return this.queued;
   }
 
-  /** Rotates a non-empty active segment and checkpoints. */
-  async seal(): Promise<void> {
+  private async sealNow(): Promise<void> {
     const sealed = await this.parts.wal.seal(this.parts.log);
     if (sealed === null) return;
     this.parts.segments.sealed([sealed]);
-    await this.checkpoint();
+    await this.checkpointNow({});
   }
 
-  /** The engine rotated by size: takes its exact figures, then checkpoints. */
-  async rotated(): Promise<void> {
+  private async rotatedNow(): Promise<void> {
     this.parts.segments.sealed(await this.parts.wal.segments(this.parts.log));
-    await this.checkpoint();
+    await this.checkpointNow({});
   }
 
-  /** Unlinks sealed segments; bytes freed. Ids already gone are passed over. */
-  async release(ids: readonly number[]): Promise<number> {
+  private async releaseNow(ids: readonly number[]): Promise<number> {
     const wanted = new Set(ids);
     const gone = this.parts.segments.list().filter((segment) => wanted.has(segment.id));
     for (const segment of gone) this.assertReleasable(segment);
@@ -112,15 +157,6 @@ export class PartitionStore {
     const bytes = await this.parts.wal.release(this.parts.log, goneIds);
     this.parts.segments.released(goneIds);
     return bytes;
-  }
-
-  /** Sealed segments that lie below the log start as a whole. */
-  releaseBelowStart(): Promise<number> {
-    const ids = this.parts.segments
-      .list()
-      .filter((segment) => segment.sealed && segment.last < this.start)
-      .map((segment) => segment.id);
-    return this.release(ids);
   }
 
   private assertReleasable({ id, last, sealed }: SegmentInfo): void {
@@ -157,4 +193,8 @@ export class PartitionStore {
     this.written = { logStart, logEnd, archivedTo, segmentIdNext };
     this.start = logStart;
   }
+}
+
+function closedError(): BrokerError {
+  return new BrokerError("CHRONIK_CLOSED", "the partition is closed");
 }

@@ -87,9 +87,8 @@ export class Partition {
   private readonly gate: AppendGate;
   private readonly reader: PartitionReader;
   private readonly store: PartitionStore;
-  private readonly listeners = new Set<() => void>();
+  private readonly listeners = new Set<(bytes: number) => void>();
   private epoch: number;
-  private bytesDurable = 0;
   private broken: Damage | null;
   private closing = false;
   private quiet: (() => void) | null = null;
@@ -149,11 +148,6 @@ export class Partition {
     return this.state.segments.bytes;
   }
 
-  /** Bytes that became durable since the opening; grows with the high watermark. */
-  get bytesAppended(): number {
-    return this.bytesDurable;
-  }
-
   get damage(): Damage | null {
     return this.broken;
   }
@@ -185,6 +179,9 @@ export class Partition {
 
   /** Whole batches from the one that holds `offset` on; see ReadOptions. */
   read(options: ReadOptions): ReadResult | Promise<ReadResult> {
+    if (this.closing) {
+      return { errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, chunks: [], bytes: 0 };
+    }
     if (this.broken !== null && options.offset >= this.highWatermark) {
       // Not OFFSET_OUT_OF_RANGE: a consumer would reset its position for ever.
       return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, chunks: [], bytes: 0 };
@@ -258,8 +255,8 @@ export class Partition {
     this.state.epochs.assign(epoch, this.logEndOffset);
   }
 
-  /** Told when the high watermark moved, or the partition was closed. */
-  onAdvance(listener: () => void): () => void {
+  /** Told of the bytes that the high watermark moved over; of 0 when the partition was closed. */
+  onAdvance(listener: (bytes: number) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -313,7 +310,10 @@ export class Partition {
   async close(): Promise<void> {
     if (this.closing) return;
     await this.stop();
-    if (this.broken === null) await this.store.checkpoint();
+    // A partition that nothing was appended to has nothing new to say.
+    const changed = this.appender.durableEnd !== this.store.checkpointedEnd;
+    if (this.broken === null && changed) await this.store.checkpoint();
+    await this.store.close();
     await this.parts.wal.closeLog(this.walHandle);
   }
 
@@ -321,6 +321,7 @@ export class Partition {
   async abandon(): Promise<void> {
     if (this.closing) return;
     await this.stop();
+    await this.store.close();
     await this.parts.wal.closeLog(this.walHandle);
   }
 
@@ -333,17 +334,16 @@ export class Partition {
       });
     }
     this.state.tail.clear();
-    this.notify();
+    this.notify(0);
     this.listeners.clear();
   }
 
-  private notify(): void {
-    for (const listener of this.listeners) listener();
+  private notify(bytes: number): void {
+    for (const listener of this.listeners) listener(bytes);
   }
 
   private durable(batch: DurableBatch, segmentId: number, position: number): void {
     const { clock } = this.parts;
-    this.bytesDurable += batch.bytes;
     const rotated = this.state.segments.appended(
       segmentId,
       position,
@@ -352,7 +352,7 @@ export class Partition {
       clock.monotonicMs(),
     );
     if (rotated) void this.afterRotation();
-    if (this.mark.localDurable(batch.last + 1)) this.notify();
+    if (this.mark.localDurable(batch.last + 1)) this.notify(batch.bytes);
     this.wakeStop();
   }
 

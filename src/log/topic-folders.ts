@@ -50,14 +50,12 @@ export class TopicFolders {
 
   /** Moves the folder of a deleted topic away; true when there was one. */
   async discard(id: string): Promise<boolean> {
-    for (const { name, dir } of await this.entries(this.walDir)) {
-      if (!dir || (await this.idOf(name)) !== id) continue;
-      this.claims.delete(name);
-      await this.files.makeDir(this.trashDir);
-      await this.files.rename(`${this.walDir}/${name}`, `${this.trashDir}/${id}`);
-      return true;
-    }
-    return false;
+    const name = await this.folderOf(id);
+    if (name === null) return false;
+    this.claims.delete(name);
+    await this.files.makeDir(this.trashDir);
+    await this.files.rename(`${this.walDir}/${name}`, `${this.trashDir}/${id}`);
+    return true;
   }
 
   /** Removes what `discard` moved, from this run or one before. */
@@ -65,6 +63,19 @@ export class TopicFolders {
     for (const { name } of await this.entries(this.trashDir)) {
       await this.files.removeDir(`${this.trashDir}/${name}`);
     }
+  }
+
+  /** The name of the folder that holds `id`; claimed ones are known without a look at the disk. */
+  private async folderOf(id: string): Promise<string | null> {
+    for (const [topic, claim] of this.claims) {
+      if (claim.id !== id) continue;
+      await Promise.allSettled([claim.done]);
+      if ((await this.idOf(topic)) === id) return topic;
+    }
+    for (const { name, dir } of await this.entries(this.walDir)) {
+      if (dir && !this.claims.has(name) && (await this.idOf(name)) === id) return name;
+    }
+    return null;
   }
 
   private async claimNow(topic: string, id: string): Promise<string> {

@@ -3,10 +3,9 @@ import type { Clock } from "../lib/clock.ts";
 
 /** What a parked request waits on; a Partition is one. */
 export interface Advancing {
-  /** Grows with the high watermark. */
-  readonly bytesAppended: number;
   readonly isOpen: boolean;
-  onAdvance(listener: () => void): () => void;
+  /** `bytes`: what the high watermark passed over; 0 when the source was closed. */
+  onAdvance(listener: (bytes: number) => void): () => void;
 }
 
 export type WakeReason = "bytes" | "deadline" | "aborted" | "closed";
@@ -40,22 +39,20 @@ export class Waiters {
     assert(bytesMin > 0, "who needs no bytes does not wait");
     if (this.count >= this.waitersMax) return null;
     if (signal.aborted) return Promise.resolve("aborted");
+    if (sources.some((source) => !source.isOpen)) return Promise.resolve("closed");
     this.count++;
     return new Promise((resolve) => {
-      const before = sources.reduce((sum, source) => sum + source.bytesAppended, 0);
+      let missing = bytesMin;
       const leave: (() => void)[] = [];
       const wake = (reason: WakeReason) => {
         this.count--;
         for (const undo of leave) undo();
         resolve(reason);
       };
-      const advanced = () => {
-        if (sources.some((source) => !source.isOpen)) {
-          wake("closed");
-          return;
-        }
-        const now = sources.reduce((sum, source) => sum + source.bytesAppended, 0);
-        if (now - before >= bytesMin) wake("bytes");
+      const advanced = (bytes: number) => {
+        missing -= bytes;
+        if (bytes === 0) wake("closed");
+        else if (missing <= 0) wake("bytes");
       };
       const aborted = () => wake("aborted");
       const timer = this.clock.schedule(waitMs, () => wake("deadline"));

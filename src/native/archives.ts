@@ -56,12 +56,11 @@ export class NativeArchives {
     return (await this.engine.job(job, member)).raw;
   }
 
-  /** The table of contents out of its gzip member; `location` is what the registry knows of it. */
-  async readToc<Toc>(
-    member: Uint8Array,
-    location: { position: number; length: number; crc32c: number },
-  ): Promise<Toc> {
-    return (await this.engine.job<{ toc: Toc }>({ op: "read_toc", ...location }, member)).json.toc;
+  /** The table of contents out of the last bytes of an object of `archiveBytes`; `tail` begins at
+   * the TOC or before it. */
+  async readToc<Toc>(tail: Uint8Array, archiveBytes: number): Promise<Toc> {
+    const job = { op: "read_toc", archive_bytes: archiveBytes };
+    return (await this.engine.job<{ toc: Toc }>(job, tail)).json.toc;
   }
 
   /** First record at or past `fromOffset` with timestamp ≥ `target` (−1: the largest) in whole

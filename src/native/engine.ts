@@ -225,7 +225,7 @@ export class NativeEngine {
     const options = {
       fd,
       socket: {
-        data: () => this.reap(),
+        data: () => this.ring(),
         close: () => this.bellLost(),
         error: () => this.bellLost(),
       },
@@ -239,6 +239,17 @@ export class NativeEngine {
     beat();
   }
 
+  /** Bun hands what a socket callback throws to `error`: a bug must not end there. */
+  private ring(): void {
+    try {
+      this.reap();
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+
   /** The heartbeat goes on reaping without the bell: slow, but nothing is lost. */
   private bellLost(): void {
     if (this.state === "closed") return;
@@ -249,7 +260,9 @@ export class NativeEngine {
   private take(payloadBytes: number, sink: CompletionSink): number {
     if (this.state !== "open") throw new NativeError(status.CLOSED, "");
     const length = this.current.length;
-    if (length + this.backlogBytes + payloadBytes > this.backlogBytesMax && length > 0) {
+    const waiting = length + this.backlogBytes;
+    // Something always fits: a single command may be larger than the bound.
+    if (waiting > 0 && waiting + payloadBytes > this.backlogBytesMax) {
       throw new NativeError(status.BUSY, "");
     }
     const full = length > 0 && length + payloadBytes > submitBytesMax;
@@ -367,6 +380,6 @@ function lastError(symbols: NativeSymbols, handle: bigint): string {
 }
 
 /** Values the engine sends stay within ±2^53: offsets, positions, counts, timestamps. */
-function int64(view: DataView, at: number): number {
+export function int64(view: DataView, at: number): number {
   return view.getInt32(at + 4, true) * 0x1_0000_0000 + view.getUint32(at, true);
 }

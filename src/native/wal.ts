@@ -1,6 +1,12 @@
 import { BrokerError } from "../lib/errors.ts";
 import { batchCompressed, batchKeyless, status } from "./abi.ts";
-import type { BatchCheck, CompletionSink, NativeEngine, ReadDone } from "./engine.ts";
+import {
+  type BatchCheck,
+  type CompletionSink,
+  int64,
+  type NativeEngine,
+  type ReadDone,
+} from "./engine.ts";
 import { isBatchStatus, NativeError } from "./native-error.ts";
 
 /** A segment as the engine's jobs print it. */
@@ -233,14 +239,14 @@ function decodeProducers(raw: Uint8Array, count: number) {
   return Array.from({ length: count }, (_, index) => {
     const at = index * producerEntryBytes;
     return {
-      producerId: Number(view.getBigInt64(at, true)),
+      producerId: int64(view, at),
       producerEpoch: view.getInt16(at + 8, true),
       attributes: view.getUint16(at + 10, true),
       baseSequence: view.getInt32(at + 12, true),
       lastSequence: view.getInt32(at + 16, true),
-      baseOffset: Number(view.getBigInt64(at + 24, true)),
-      lastOffset: Number(view.getBigInt64(at + 32, true)),
-      maxTimestamp: Number(view.getBigInt64(at + 40, true)),
+      baseOffset: int64(view, at + 24),
+      lastOffset: int64(view, at + 32),
+      maxTimestamp: int64(view, at + 40),
     };
   });
 }

@@ -44,9 +44,6 @@ export const secondsBuckets: readonly number[] = [
   5, 10,
 ];
 
-/** Bounds for counts, in powers of four. */
-export const countBuckets: readonly number[] = [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536];
-
 type Kind = "counter" | "gauge" | "histogram";
 const seriesMaxDefault = 2_000;
 

@@ -235,8 +235,6 @@ function registryEntry(
     rawBytes: summary.rawBytes,
     sha256: summary.sha256,
     tocPosition: summary.tocPosition,
-    tocLength: summary.tocLength,
-    tocCrc32c: summary.tocCrc32c,
     documents: summary.documents,
     index: request.indexMode,
     createdMs: nowMs,

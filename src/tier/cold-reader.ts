@@ -134,10 +134,9 @@ export class ArchiveReader {
 
   private toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
     return this.tocs.get(entry.key, async () => {
-      const member = await this.range(entry, entry.tocPosition, entry.tocLength);
+      const tail = await this.range(entry, entry.tocPosition, entry.bytes - entry.tocPosition);
       try {
-        const { tocPosition: position, tocLength: length, tocCrc32c: crc32c } = entry;
-        return (await this.engine.readToc(member, { position, length, crc32c })).chunks;
+        return (await this.engine.readToc(tail, entry.bytes)).chunks;
       } catch (error) {
         throw damaged(entry, errorText(error), error);
       }

@@ -14,17 +14,20 @@ export interface IndexerConfig {
   readonly segmentsPerRunMax: number;
   readonly parallel: boolean;
   readonly concurrentTasksMax: number;
+  /** Raw bytes of consecutive segments joined into one archive. */
+  readonly archiveBytesMax: number;
+  /** Archives a second above which sealing by age is stretched (D4). */
+  readonly archivesPerSecMax: number;
+  /** Sealed data beyond which archives are made without an index, so that upload speed and not
+   * indexing bounds the WAL (D18). */
+  readonly pendingBytesMax: number;
+  readonly pendingAgeSecsMax: number;
 }
 
 export interface IndexerDeps extends ArchiverDeps {
   readonly clock: Clock;
   readonly partitions: () => Iterable<TierPartition>;
 }
-
-/** Sealed data beyond which archives are made without an index, so that upload speed and not
- * indexing bounds the WAL (D18). */
-const backlogBytesMax = 4 * 1024 ** 3;
-const backlogAgeMsMax = 5 * 60_000;
 
 /** The WalIndexer: on an interval, seals what is old enough and carries sealed segments into the
  * object store. Owns the figures of `GET /admin/indexer/stats`. */
@@ -120,6 +123,7 @@ export class Indexer {
         this.eligible(),
         (partition) => this.archivedEnd(partition),
         this.config.segmentsPerRunMax,
+        this.config.archiveBytesMax,
       );
       const errorsBefore = run.errors;
       await this.runTasks(plan.tasks, run);
@@ -140,6 +144,7 @@ export class Indexer {
       this.eligible(),
       this.config.minSegmentAgeSecs * 1000,
       this.config.intervalSecs * 1000,
+      this.config.archivesPerSecMax,
     );
     for (const partition of due) {
       if (this.stopping) return;
@@ -241,7 +246,8 @@ export class Indexer {
       if (seen?.base === oldest.base) waitedMs = Math.max(waitedMs, nowMs - seen.sinceMs);
       else this.pendingSince.set(partition, { base: oldest.base, sinceMs: nowMs });
     }
-    return bytes > backlogBytesMax || waitedMs > backlogAgeMsMax;
+    const { pendingBytesMax, pendingAgeSecsMax } = this.config;
+    return bytes > pendingBytesMax || waitedMs > pendingAgeSecsMax * 1000;
   }
 
   private *eligible(): Generator<TierPartition> {

@@ -47,8 +47,6 @@ export interface ArchiveSummary {
   readonly sha256: string;
   readonly batchesSha256: string;
   readonly tocPosition: number;
-  readonly tocLength: number;
-  readonly tocCrc32c: number;
   readonly base: number;
   readonly last: number;
   readonly records: number;
@@ -81,13 +79,6 @@ export interface ArchiveIdentity {
   readonly batchesSha256: string;
 }
 
-/** Where an archive's table of contents lies; `crc32c` is of what its member holds. */
-export interface TocLocation {
-  readonly position: number;
-  readonly length: number;
-  readonly crc32c: number;
-}
-
 /** One chunk of an archive's table of contents. */
 export interface TocChunk {
   readonly position: number;
@@ -112,8 +103,8 @@ export interface ArchiveEngine {
   ): Promise<ArchiveSummary>;
   /** Identity from an archive's manifest. */
   manifest(path: string): Promise<ArchiveIdentity>;
-  /** Parses the table of contents out of its gzip member, checked against its crc. */
-  readToc(member: Uint8Array, location: TocLocation): Promise<{ chunks: readonly TocChunk[] }>;
+  /** The table of contents out of an object's last bytes, from the TOC's position on. */
+  readToc(tail: Uint8Array, archiveBytes: number): Promise<{ chunks: readonly TocChunk[] }>;
   inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array>;
   /** First record at or past `fromOffset` with timestamp >= target; with target -1 the one with the
    * largest timestamp. */

@@ -6,18 +6,16 @@ export interface ArchiveTask {
   readonly segments: readonly WalSegment[];
 }
 
-/** Raw bytes one archive may hold (D4); a single larger segment still makes one archive. */
-export const archiveRawBytesMax = 256 * 1024 * 1024;
-
-/** Archives a second above which the age limit is stretched (D4). */
-const archivesPerSecondMax = 10;
+/** Partitions that may be due at one tick whatever its length (D4). */
+const duePartitionsMin = 300;
 
 /** Which partitions to seal at this tick (pure): those whose first unsealed record is old enough,
- * oldest first, and no more than ten archives a second would need. */
+ * oldest first, and no more than `archivesPerSecMax` would need: above it the age is stretched. */
 export function partitionsToSeal(
   partitions: Iterable<TierPartition>,
   minAgeMs: number,
   intervalMs: number,
+  archivesPerSecMax: number,
 ): TierPartition[] {
   const due: { partition: TierPartition; ageMs: number }[] = [];
   for (const partition of partitions) {
@@ -25,19 +23,20 @@ export function partitionsToSeal(
     if (ageMs !== null && ageMs >= minAgeMs) due.push({ partition, ageMs });
   }
   due.sort((a, b) => b.ageMs - a.ageMs);
-  const most = Math.max(300, Math.floor((archivesPerSecondMax * intervalMs) / 1000));
+  const most = Math.max(duePartitionsMin, Math.floor((archivesPerSecMax * intervalMs) / 1000));
   return due.slice(0, most).map((entry) => entry.partition);
 }
 
 /** Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
- * up to `archiveRawBytesMax`, at most `segmentsMax` in all, oldest data first. */
+ * up to `archiveBytesMax` (a larger segment still makes one archive), at most `segmentsMax` in all, oldest data first. */
 export function planArchives(
   partitions: Iterable<TierPartition>,
   archivedEnd: (partition: TierPartition) => number,
   segmentsMax: number,
+  archiveBytesMax: number,
 ): { tasks: ArchiveTask[]; more: boolean } {
   const groups = [...partitions].flatMap((partition) =>
-    archiveGroups(partition, archivedEnd(partition)),
+    archiveGroups(partition, archivedEnd(partition), archiveBytesMax),
   );
   groups.sort((a, b) => firstAppend(a) - firstAppend(b));
   const tasks: ArchiveTask[] = [];
@@ -60,12 +59,16 @@ export function pendingSegments(partition: TierPartition, archivedEnd: number): 
     .filter((s) => s.sealed && s.base >= archivedEnd && s.last < partition.archivableEnd);
 }
 
-function archiveGroups(partition: TierPartition, archivedEnd: number): ArchiveTask[] {
+function archiveGroups(
+  partition: TierPartition,
+  archivedEnd: number,
+  bytesMax: number,
+): ArchiveTask[] {
   const groups: ArchiveTask[] = [];
   let group: WalSegment[] = [];
   let bytes = 0;
   for (const segment of pendingSegments(partition, archivedEnd)) {
-    if (group.length > 0 && bytes + segment.bytes > archiveRawBytesMax) {
+    if (group.length > 0 && bytes + segment.bytes > bytesMax) {
       groups.push({ partition, segments: group });
       group = [];
       bytes = 0;

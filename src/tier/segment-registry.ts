@@ -18,8 +18,6 @@ export interface SegmentEntry {
   readonly rawBytes: number;
   readonly sha256: string;
   readonly tocPosition: number;
-  readonly tocLength: number;
-  readonly tocCrc32c: number;
   readonly documents: number;
   readonly index: string;
   readonly createdMs: number;

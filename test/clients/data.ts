@@ -147,10 +147,3 @@ export function inputFile(cacheDir: string, count: number): string {
   renameSync(draft, path);
   return path;
 }
-
-/** How many records each partition holds in the first `count` records. */
-export function recordsPerPartition(count: number): number[] {
-  const counts = Array.from({ length: partitionCount }, () => 0);
-  for (const { partition } of inputRecords(count)) counts[partition]! += 1;
-  return counts;
-}

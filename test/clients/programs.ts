@@ -118,8 +118,8 @@ export async function runProgram(
     cells.set(cell.codec, cell);
   }
   if (exitCode === 0) return { cells, failure: null };
-  const failure = `${client.name} ${action} exited with ${exitCode}: ${stderr.slice(-stderrShownMax)}`;
-  return { cells, failure };
+  const failure = `${client.name} ${action} exited with ${exitCode}`;
+  return { cells, failure: `${failure}: ${stderr.slice(-stderrShownMax)}` };
 }
 
 /** The setup of every toolchain the given clients need, by toolchain. */

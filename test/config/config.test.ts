@@ -333,7 +333,7 @@ log.retention.check.interval.ms=300000
     expect(config.topic.numPartitions).toBe(4);
     expect(config.topic.retentionMs).toBe(604_800_000);
     expect(config.wal.segmentBytesMax).toBe(1_073_741_824);
-    expect(warnings).toHaveLength(14);
+    expect(warnings).toHaveLength(15);
     expect(warnings[0]).toStartWith("process.roles in ");
   });
   test("milliseconds win over minutes over hours, in any order", () => {

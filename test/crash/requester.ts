@@ -1,9 +1,8 @@
-import type { ApiCodec, Decoded } from "../../src/protocol/api-codec.ts";
+import { WireClient } from "../../src/client/wire-client.ts";
 
-/** A connection that answers typed requests; rejects what is in flight when it is lost. */
-export interface Requester {
-  request<Req, Res>(codec: ApiCodec<Req, Res>, version: number, request: Req): Promise<Decoded<Res>>;
-  close(): void;
+/** Opens connections to one broker; rejects while it is down. */
+export type Connect = () => Promise<WireClient>;
+
+export function connectTo(port: number, clientId: string): Connect {
+  return () => WireClient.open({ host: "127.0.0.1", port, clientId });
 }
-
-export type Connect = () => Promise<Requester>;

@@ -1,77 +1,118 @@
-import { fetchApi } from "../../src/protocol/messages/01-fetch.ts";
+import type { WireClient } from "../../src/client/wire-client.ts";
 import { crc32c } from "../../src/protocol/crc32c.ts";
-import { batchesIn, crcHolds, lastSequence, sizeInBytes } from "../../src/protocol/record-batch.ts";
-import { type AckedLog, keptHash } from "./acked-log.ts";
-import type { Requester } from "./requester.ts";
+import { errorName } from "../../src/protocol/error-code.ts";
+import { fetchApi } from "../../src/protocol/messages/01-fetch.ts";
+import { batchesIn, crcHolds, lastOffset, lastSequence } from "../../src/protocol/record-batch.ts";
+import { type AckedLog, keptHash, partitionName } from "./acked-log.ts";
 
-/** Everything of one partition, read once from offset 0: what was checked and how far it got. */
-export interface PartitionReport {
-  readonly nextOffset: number;
-  readonly batches: number;
-  readonly acknowledgedFound: number;
-}
+const fetchBytes = 8 << 20;
 
-/** Reads a partition whole and checks: offsets dense, CRCs right, every producer's sequences
- * contiguous (nothing lost in between, nothing twice), every acknowledged batch at its offset with
- * its bytes. Throws at the first violation. */
-export async function verifyPartition(
-  client: Requester,
-  topic: string,
-  partition: number,
-  acked: AckedLog,
-): Promise<PartitionReport> {
-  const expected = acked.byPartition.get(partition) ?? new Map();
-  const sequences = new Map<number, number>();
-  let next = 0;
-  let batches = 0;
-  let found = 0;
-  for (;;) {
-    const bytes = await fetchFrom(client, topic, partition, next);
-    if (bytes.length === 0) break;
-    for (const { position, header } of batchesIn(bytes)) {
-      if (header.baseOffset !== next) {
-        throw new Error(`partition ${partition}: offset ${next} expected, ${header.baseOffset} found`);
+/** Reads one partition on and on and checks: offsets dense, CRCs right, leader epochs never
+ * falling, every producer's sequences contiguous (nothing lost in between, nothing twice), every acknowledged batch at its offset with
+ * its bytes, and nothing that was read once ever different or gone. */
+export class PartitionChecker {
+  /** Where reading goes on: everything below was checked. */
+  next = 0;
+  private sequences = new Map<number, number>();
+  private leaderEpoch = -1;
+  private readonly seen = new Map<number, bigint>();
+  private readonly topic: string;
+  private readonly partition: number;
+  private readonly acked: AckedLog;
+
+  constructor(topic: string, partition: number, acked: AckedLog) {
+    this.topic = topic;
+    this.partition = partition;
+    this.acked = acked;
+  }
+
+  /** Reads from where it stopped to the end. Throws at the first violation. */
+  async readOn(client: WireClient): Promise<void> {
+    // Told before reading began, so it must be there at the end of it.
+    const told = [...this.acks().keys()].reduce((most, offset) => Math.max(most, offset), -1);
+    while (await this.step(client)) {
+      // One fetch after the other up to the end.
+    }
+    if (told >= this.next) throw this.wrong(`acknowledged offset ${told} is missing`);
+    for (const [offset, { hash }] of this.acks()) {
+      const found = this.seen.get(offset);
+      if (offset < this.next && found !== hash) {
+        const how = found === undefined ? "is not the base of a batch" : "holds another batch";
+        throw this.wrong(`acknowledged offset ${offset} ${how}`);
       }
-      if (!crcHolds(bytes, position, header, crc32c)) {
-        throw new Error(`partition ${partition}: batch at ${next} fails its CRC`);
-      }
-      const wanted = sequences.get(header.producerId) ?? 0;
-      if (header.baseSequence !== wanted) {
-        const what = `producer ${header.producerId} at offset ${next}`;
-        throw new Error(`${what}: sequence ${wanted} expected, ${header.baseSequence} found`);
-      }
-      sequences.set(header.producerId, lastSequence(header) + 1);
-      const ack = expected.get(header.baseOffset);
-      if (ack) {
-        const whole = bytes.subarray(position, position + sizeInBytes(header));
-        if (keptHash(whole) !== ack.hash) {
-          throw new Error(`partition ${partition}: batch at ${next} differs from the acknowledged one`);
-        }
-        found++;
-      }
-      next = header.baseOffset + header.lastOffsetDelta + 1;
-      batches++;
     }
   }
-  if (found !== expected.size) {
-    throw new Error(
-      `partition ${partition}: ${expected.size - found} of ${expected.size} acknowledged batches are missing (log ends at ${next})`,
-    );
+
+  /** Reads from offset 0 again; what was seen before must still be there, byte for byte. */
+  async readAll(client: WireClient): Promise<void> {
+    const before = this.next;
+    this.next = 0;
+    this.leaderEpoch = -1;
+    this.sequences = new Map();
+    await this.readOn(client);
+    if (this.next < before) throw this.wrong(`the log ended at ${before} before`);
   }
-  return { nextOffset: next, batches, acknowledgedFound: found };
+
+  private async step(client: WireClient): Promise<boolean> {
+    const bytes = await fetchRecords(client, this.topic, this.partition, this.next);
+    for (const { position, header } of batchesIn(bytes)) {
+      if (header.baseOffset !== this.next) throw this.wrong(`offset ${header.baseOffset} found`);
+      if (!crcHolds(bytes, position, header, crc32c)) throw this.wrong("the batch fails its CRC");
+      if (header.partitionLeaderEpoch < this.leaderEpoch) {
+        throw this.wrong(`epoch ${header.partitionLeaderEpoch} after ${this.leaderEpoch}`);
+      }
+      this.leaderEpoch = header.partitionLeaderEpoch;
+      const wanted = this.sequences.get(header.producerId) ?? 0;
+      if (header.baseSequence !== wanted) {
+        const what = `sequence ${wanted} of producer ${header.producerId} expected`;
+        throw this.wrong(`${what}, ${header.baseSequence} found`);
+      }
+      this.sequences.set(header.producerId, lastSequence(header) + 1);
+      const hash = keptHash(bytes, position, header);
+      const known = this.seen.get(header.baseOffset);
+      if (known !== undefined && known !== hash) throw this.wrong("the batch was another before");
+      this.seen.set(header.baseOffset, hash);
+      this.next = lastOffset(header) + 1;
+    }
+    return bytes.length > 0;
+  }
+
+  private acks() {
+    return this.acked.of(partitionName(this.topic, this.partition));
+  }
+
+  private wrong(what: string): Error {
+    return new Error(`${partitionName(this.topic, this.partition)} at ${this.next}: ${what}`);
+  }
 }
 
-async function fetchFrom(
-  client: Requester,
+/** Whole batches from `offset` on, as many as one fetch gives; empty at the end of the log. */
+export async function fetchRecords(
+  client: WireClient,
   topic: string,
   partition: number,
   offset: number,
 ): Promise<Uint8Array> {
+  const answer = await fetchPartition(client, topic, partition, offset);
+  if (answer.errorCode !== 0) {
+    const name = errorName(answer.errorCode);
+    throw new Error(`fetch of ${topic}-${partition} at ${offset}: ${name}`);
+  }
+  return answer.records ?? new Uint8Array();
+}
+
+/** The partition's part of one fetch response, errors included. */
+export async function fetchPartition(
+  client: WireClient,
+  topic: string,
+  partition: number,
+  offset: number,
+) {
   const response = await client.request(fetchApi, 12, {
     replicaId: -1,
     maxWaitMs: 0,
     minBytes: 0,
-    maxBytes: 8 << 20,
+    maxBytes: fetchBytes,
     isolationLevel: 0,
     sessionId: 0,
     sessionEpoch: -1,
@@ -85,7 +126,7 @@ async function fetchFrom(
             fetchOffset: offset,
             lastFetchedEpoch: -1,
             logStartOffset: -1,
-            partitionMaxBytes: 8 << 20,
+            partitionMaxBytes: fetchBytes,
           },
         ],
       },
@@ -94,8 +135,6 @@ async function fetchFrom(
     rackId: "",
   });
   const answer = response.responses[0]?.partitions[0];
-  if (!answer || answer.errorCode !== 0) {
-    throw new Error(`fetch of ${topic}-${partition} at ${offset}: error ${answer?.errorCode}`);
-  }
-  return answer.records ?? new Uint8Array();
+  if (!answer) throw new Error(`fetch of ${topic}-${partition}: error ${response.errorCode}`);
+  return answer;
 }

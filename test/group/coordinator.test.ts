@@ -133,6 +133,21 @@ test("a restart brings groups, members and offsets back exactly", async () => {
   expect(await heartbeat(world, "h", fixedId, 1)).toBe(0);
 });
 
+test("writes take effect in the order made, not the order answered", async () => {
+  const world = new Harness();
+  await commit(world, "g", 1);
+  const log = world.logOf("g");
+  log.isHeld = true;
+  const second = commit(world, "g", 2);
+  const third = commit(world, "g", 3);
+  log.releaseNewest();
+  await settle();
+  expect(await fetchOne(world, "g")).toBe(1);
+  log.releaseNewest();
+  expect(await Promise.all([second, third])).toEqual([0, 0]);
+  expect(await fetchOne(world, "g")).toBe(3);
+});
+
 test("what was not durable at a crash was not there", async () => {
   const world = new Harness();
   const memberId = await stableGroup(world, "g");
@@ -167,6 +182,24 @@ test("while a partition loads, its groups answer 14, but heartbeats are fine", a
   expect((await world.call(listGroupsHandler, 5, {})).groups.length).toBe(1);
 });
 
+test("no list before all partitions are read; requests do not wait for that", async () => {
+  const world = new Harness();
+  expect(world.groups.partitionFor("g1")).toBeGreaterThan(8);
+  await stableGroup(world, "g1");
+  const gate = deferred<void>();
+  world.topics.log(0).replayGate = gate.promise;
+  const started = world.restart();
+  await settle();
+  const list = await world.call(listGroupsHandler, 5, {});
+  expect([list.errorCode, list.groups]).toEqual([ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, []]);
+  expect(
+    (await world.call(describeGroupsHandler, 6, { groups: ["g1"] })).groups[0]!.errorCode,
+  ).toBe(0);
+  gate.resolve();
+  await started;
+  expect((await world.call(listGroupsHandler, 5, {})).groups.length).toBe(1);
+});
+
 test("a partition that cannot be read is reported, refused, and tried again", async () => {
   const world = new Harness();
   const memberId = await stableGroup(world, "g");
@@ -174,10 +207,13 @@ test("a partition that cannot be read is reported, refused, and tried again", as
   await world.restart();
   expect(world.problems.map((one) => one.code)).toEqual(["CHRONIK_GROUP_LOAD_FAILED"]);
   expect(await heartbeat(world, "g", memberId, 1)).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const unavailable = ErrorCode.COORDINATOR_NOT_AVAILABLE;
+  expect((await world.call(listGroupsHandler, 5, {})).errorCode).toBe(unavailable);
   // Not on every request: the next attempt comes after a pause.
   expect(world.problems.length).toBe(1);
   world.logOf("g").replayFailure = null;
   world.clock.advance(1_000);
+  expect((await world.call(listGroupsHandler, 5, {})).groups.length).toBe(1);
   expect(await heartbeat(world, "g", memberId, 1)).toBe(0);
 });
 
@@ -285,4 +321,40 @@ test("heartbeats of a thousand members arm no new timers", async () => {
   expect(await heartbeat(world, "g", memberId, 1)).toBe(0);
   world.clock.advance(10_000);
   expect(await heartbeat(world, "g", memberId, 1)).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
+});
+
+test("what a group keeps is its own, whatever the request's bytes become", async () => {
+  const world = new Harness();
+  await world.groups.start();
+  const metadata = Buffer.from("some metadata");
+  const request = {
+    groupId: "g",
+    memberId: "",
+    groupInstanceId: null,
+    clientId: "c",
+    clientHost: "h",
+    sessionTimeoutMs: 10_000,
+    rebalanceTimeoutMs: 10_000,
+    protocolType: "consumer",
+    requiresMemberId: false,
+    canSkipAssignment: false,
+  };
+  const joined = world.groups.joinGroup({ ...request, protocols: [{ name: "range", metadata }] });
+  metadata.fill(0);
+  await settle();
+  world.clock.advance(0);
+  const { memberId, members } = await joined;
+  expect(plain(members[0]!.metadata)).toBe("some metadata");
+  const assignment = Buffer.from("mine");
+  const synced = world.groups.syncGroup({
+    groupId: "g",
+    memberId,
+    groupInstanceId: null,
+    generationId: 1,
+    protocolType: null,
+    protocolName: null,
+    assignments: [{ memberId, assignment }],
+  });
+  assignment.fill(0);
+  expect(plain((await synced).assignment)).toBe("mine");
 });

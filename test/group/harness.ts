@@ -44,8 +44,8 @@ export class MemoryOffsetsLog implements OffsetsLog {
     if (this.replayFailure !== null) throw this.replayFailure;
     for (const [offset, record] of this.durable.entries()) {
       // The log's buffer is reused after the call, so what is kept must be a copy.
-      const key = record.key.slice();
-      const value = record.value?.slice() ?? null;
+      const key = new Uint8Array(record.key);
+      const value = record.value === null ? null : new Uint8Array(record.value);
       onRecord(key, value, offset, record.timestamp);
       key.fill(255);
       value?.fill(255);
@@ -54,6 +54,11 @@ export class MemoryOffsetsLog implements OffsetsLog {
 
   release(): void {
     for (const finish of this.held.splice(0)) finish();
+  }
+
+  /** Lets go of one held write, the newest first: a log that answers out of turn. */
+  releaseNewest(): void {
+    this.held.pop()?.();
   }
 }
 

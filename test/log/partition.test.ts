@@ -4,7 +4,7 @@ import { crc32c } from "../../src/protocol/crc32c.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { batchesIn, lastOffset, recordsPayload } from "../../src/protocol/record-batch.ts";
 import { parseRecords } from "../../src/protocol/records.ts";
-import { batch, idempotent, LogLab } from "../support/log-lab.ts";
+import { batch, idempotent, LogLab, turn } from "../support/log-lab.ts";
 import { noSpace } from "../support/memory-wal.ts";
 
 const client = { origin: "client" } as const;
@@ -64,7 +64,7 @@ test("a read inside a batch returns the batch from its base", async () => {
   expect(valuesOf(read.chunks)).toEqual(["0=a", "1=b", "2=c"]);
 });
 
-test("offsets outside the log are out of range; between high watermark and end nothing is", async () => {
+test("offsets outside the log are out of range; at its high watermark it is empty", async () => {
   const lab = new LogLab({ auto: false });
   const partition = await lab.open();
   void partition.append(batch(), client);
@@ -79,7 +79,7 @@ test("offsets outside the log are out of range; between high watermark and end n
   expect(await at(3)).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
 });
 
-test("no space: everything in flight fails, the log is rolled back, the next append goes on", async () => {
+test("no space: all in flight fail, the log is rolled back, the next append goes on", async () => {
   const lab = new LogLab({ auto: false });
   const partition = await lab.open();
   const results: [number, number][] = [];
@@ -257,10 +257,10 @@ test("later batches wait behind a validation, in order", async () => {
     send("plain", batch()),
     send("gzip2", gzipped(["c"])),
   ];
-  await Bun.sleep(0);
+  await turn();
   expect(partition.logEndOffset).toBe(0);
   lab.wal.validations[1]!();
-  await Bun.sleep(0);
+  await turn();
   expect(order).toEqual([]);
   lab.wal.validations[0]!();
   await Promise.all(all);
@@ -280,16 +280,24 @@ test("bytes in flight are bounded; what waits goes in when there is room, in ord
     });
   }
   expect(lab.wal.submitted).toBe(2);
-  await Bun.sleep(0);
+  await turn();
   // Two in flight, two waiting, two beyond both bounds.
   expect(codes).toEqual([ErrorCode.REQUEST_TIMED_OUT, ErrorCode.REQUEST_TIMED_OUT]);
   lab.wal.complete(1);
-  await Bun.sleep(0);
+  await turn();
   expect(lab.wal.submitted).toBe(2);
   while (lab.wal.submitted > 0) lab.wal.complete();
-  await Bun.sleep(0);
+  await turn();
   expect(offsets).toEqual([-1, -1, 0, 1, 2, 3]);
   expect(lab.partitions.appendBytesInFlight).toBe(0);
+  // The second bound is free again as well.
+  const again = Array.from({ length: 4 }, () => partition.append(batch(), client));
+  await turn();
+  while (lab.wal.submitted > 0) {
+    lab.wal.complete();
+    await turn();
+  }
+  expect((await Promise.all(again)).map((result) => result.errorCode)).toEqual([0, 0, 0, 0]);
 });
 
 test("DeleteRecords moves the log start durably and frees whole segments", async () => {
@@ -342,6 +350,65 @@ test("offsets by time, isolation and epoch", async () => {
   expect(partition.endOffsetForEpoch(6)).toEqual({ leaderEpoch: -1, endOffset: -1 });
 });
 
+test("a header that lies about the largest timestamp is corrected, checksum included", async () => {
+  const lab = new LogLab();
+  const partition = await lab.open();
+  const lying = Buffer.from(batch({ timestamps: [500] }));
+  lying.writeBigInt64BE(7n, 35);
+  lying.writeUInt32BE(crc32c(lying.subarray(21)), 17);
+  expect((await partition.append(lying, client)).errorCode).toBe(0);
+  const read = await partition.read({ offset: 0, bytesMax: 1e6, offsetLimit: 1 });
+  const [only] = [...batchesIn(read.chunks[0]!)];
+  expect(only!.header.maxTimestamp).toBe(500);
+  expect(lab.wal.checkBatch(read.chunks[0]!).fault).toBeNull();
+});
+
+test("ten times the bound goes through, and nothing stays booked", async () => {
+  const size = batch().length;
+  const lab = new LogLab({ limits: { appendBytesInFlightMax: size * 20 } });
+  const partition = await lab.open();
+  for (let n = 0; n < 20; n++) {
+    if (n % 5 === 4) lab.wal.failWhen = () => noSpace();
+    await Promise.all(Array.from({ length: 10 }, () => partition.append(batch(), client)));
+    lab.wal.failWhen = () => null;
+  }
+  expect(lab.partitions.appendBytesInFlight).toBe(0);
+  expect(partition.highWatermark).toBe(160);
+});
+
+test("a partition nothing was appended to writes nothing when it closes", async () => {
+  const lab = new LogLab();
+  await lab.open();
+  await lab.partitions.close();
+  expect([...lab.disk.files.keys()]).toEqual(["/data/wal/a/topic-id"]);
+});
+
+test("a dropped partition's checkpoint cannot land in the folder of its successor", async () => {
+  const lab = new LogLab();
+  const partition = await lab.open();
+  await partition.append(batch(), client);
+  const write = lab.files.writeFile.bind(lab.files);
+  let release: () => void = () => undefined;
+  lab.files.writeFile = async (path, bytes) => {
+    await new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    return write(path, bytes);
+  };
+  const late = partition.checkpoint();
+  const dropped = lab.partitions.drop(partition.topicId);
+  await turn();
+  lab.files.writeFile = write;
+  expect(lab.disk.logs.has("/data/wal/a/0")).toBe(true);
+  release();
+  await Promise.all([late, dropped]);
+  const again = { name: "a", id: "AAAAAAAAAAAAAAAAAAAAAw", internal: false };
+  await lab.open({}, 0, again);
+  expect(partition.checkpoint(1)).rejects.toThrow("closed");
+  expect(partition.seal()).rejects.toThrow("closed");
+  expect(lab.disk.files.has("/data/wal/a/0/checkpoint")).toBe(false);
+});
+
 test("closing waits for what is in flight and refuses what comes after", async () => {
   const lab = new LogLab({ auto: false });
   const partition = await lab.open();
@@ -350,7 +417,7 @@ test("closing waits for what is in flight and refuses what comes after", async (
   const closing = partition.close().then(() => {
     closed = true;
   });
-  await Bun.sleep(0);
+  await turn();
   expect(closed).toBe(false);
   const after = await partition.append(batch(), client);
   expect(after.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);

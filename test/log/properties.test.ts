@@ -162,7 +162,7 @@ interface Step {
   count?: number;
 }
 
-test("offsets are dense, acks are kept, the high watermark never falls, retries never double", async () => {
+test("offsets are dense, acks kept, the high watermark never falls, no retry doubles", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps: Step[]) => {
       let lab = new LogLab({ auto: false });
@@ -257,6 +257,32 @@ test("an archive that cannot be read fails its range only", async () => {
   expect(await code(0)).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
   expect(await code(2)).toBe(ErrorCode.NONE);
   expect(next.heard).toEqual(["unreadable: 0 CHRONIK_CORRUPT"]);
+});
+
+test("a segment released between the look and the read is read from its archive", async () => {
+  const lab = new LogLab();
+  lab.wal.segmentBytesMax = 1;
+  const before = await lab.open();
+  for (let n = 0; n < 3; n++) await before.append(batch(), client);
+  const all = await before.read({ offset: 0, bytesMax: 1e6, offsetLimit: 3 });
+  const cold = new MemoryArchive();
+  for (const { position, header } of batchesIn(all.chunks[0]!)) {
+    const bytes = all.chunks[0]!.slice(position, position + sizeInBytes(header));
+    const base = header.baseOffset;
+    if (base < 2) cold.batches.push({ base, last: base, bytes });
+  }
+  const next = lab.restart({ cold });
+  const partition = await next.open();
+  const readWal = next.wal.read.bind(next.wal);
+  next.wal.read = async (...options) => {
+    await partition.checkpoint(2);
+    await partition.releaseSegments([0, 1]);
+    return readWal(...options);
+  };
+  const read = await partition.read({ offset: 0, bytesMax: 1e6, offsetLimit: 3 });
+  expect(read.errorCode).toBe(ErrorCode.NONE);
+  expect(Buffer.concat(read.chunks as Uint8Array[]).equals(Buffer.from(all.chunks[0]!))).toBe(true);
+  expect(next.heard).toEqual([]);
 });
 
 test("a hole between the tiers is an error, not an empty read", async () => {

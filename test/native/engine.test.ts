@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { status } from "../../src/native/abi.ts";
 import { NativeFiles } from "../../src/native/files.ts";
 import { NativeJournal } from "../../src/native/journal.ts";
@@ -147,6 +148,40 @@ describe.skipIf(!hasLibrary)("the native engine", () => {
     const read = await wal.read(log, 0, count, 100 << 20);
     expect(read.nextOffset).toBe(count);
     await engine.close();
+  });
+
+  test("beyond the bound of what waits, commands are refused with BUSY", async () => {
+    using dir = tempDir();
+    const engine = await openEngine(dir.path, { queueBytesMax: 1 << 20 });
+    const wal = new NativeWal(engine);
+    const { log } = await wal.openLog(openOptions(`${dir.path}/wal/t/0`));
+    const one = batch({ values: ["x".repeat(200_000)] });
+    const many = Array.from({ length: 200 }, (_, n) => stored(n, one));
+    const answers = many.map((bytes, n) => engine.append(log, n, n, 1, 0, bytes));
+    const settled = await Promise.allSettled(answers);
+    const taken = settled.filter((answer) => answer.status === "fulfilled").length;
+    const refused = settled.flatMap((a) => (a.status === "rejected" ? [a.reason.code] : []));
+    expect(taken).toBeGreaterThan(4);
+    expect(new Set(refused)).toEqual(new Set(["CHRONIK_BUSY"]));
+    // What was refused came last: the log has no gap.
+    const read = await wal.read(log, 0, taken, 1 << 30);
+    expect(read.nextOffset).toBe(taken);
+    await engine.close();
+  });
+
+  test("what a completion breaks ends the process and is not lost in the doorbell", async () => {
+    using dir = tempDir();
+    const code = `
+      import { openEngine } from ${JSON.stringify(join(import.meta.dir, "../support/native.ts"))};
+      process.on("uncaughtException", (error) => { console.log(error.message); process.exit(3); });
+      const engine = await openEngine(${JSON.stringify(dir.path)});
+      engine.submitAppend(99, 0, 0, 1, 0, new Uint8Array(61), {
+        completed() { throw new Error("a bug"); },
+      });
+    `;
+    const child = Bun.spawn([process.execPath, "-e", code], { stdout: "pipe", env: process.env });
+    expect(await new Response(child.stdout).text()).toBe("a bug\n");
+    expect(await child.exited).toBe(3);
   });
 
   test("a second process cannot use the folder", async () => {

@@ -8,7 +8,7 @@ import { hasLibrary, tempDir } from "../support/native.ts";
 import { openNative } from "../support/native-log.ts";
 
 const client = { origin: "client" } as const;
-const child = join(import.meta.dir, "../support/children/append-forever.ts");
+const child = join(import.meta.dir, "append-forever.fixture.ts");
 
 async function headersFrom(
   partition: Awaited<ReturnType<typeof openNative>>["partition"],

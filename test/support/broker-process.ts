@@ -43,10 +43,31 @@ export interface BrokerProcess extends AsyncDisposable {
   stop(): Promise<number>;
   /** SIGKILL; resolves when the process is gone. */
   kill9(): Promise<void>;
-  /** Starts again on the same folder and ports; stops first if it still runs. */
-  restart(): Promise<void>;
+  /** Starts again on the same folder and ports; stops first if it still runs. Further environment
+   * variables are for this one start. */
+  restart(env?: Readonly<Record<string, string>>): Promise<void>;
+  /** Starts without waiting for anything. */
+  spawn(env?: Readonly<Record<string, string>>): void;
+  /** The exit code (128 + signal number) of the process started last, when it ends. */
+  exited(): Promise<number>;
   /** Everything printed so far, over all starts. */
   log(): string;
+}
+
+/**
+ * For suites that start many groups of one member: no wait for further members. Suites about
+ * groups themselves run with the default.
+ */
+export const withoutRebalanceDelay: readonly string[] = [
+  "-X",
+  "group.initial.rebalance.delay.ms=0",
+];
+/** This process's environment without what only tests know: the broker warns of unknown names. */
+function brokerEnvironment(): Record<string, string | undefined> {
+  const entries = Object.entries(process.env);
+  return Object.fromEntries(
+    entries.filter(([name]) => !/^CHRONIK_(BIN$|TEST_BIN$|CRASH_)/.test(name)),
+  );
 }
 
 const pollMs = 10;
@@ -129,20 +150,42 @@ class Broker implements BrokerProcess {
     return this.#child.pid;
   }
 
-  async start(): Promise<void> {
-    const { args = [], bin = brokerBin, env = {}, readyTimeoutMs = 30_000 } = this.#options;
+  spawn(env: Readonly<Record<string, string>> = {}): void {
+    const { args = [], bin = brokerBin } = this.#options;
     const logFd = openSync(this.#logPath, "a");
-    const startedMs = performance.now();
+    // Sources run under this very Bun, so that a change can be tried without compiling it.
     const child = Bun.spawn(
-      [bin, "--data-dir", this.dataDir, "--bind", this.bootstrap]
+      (bin.endsWith(".ts") ? [process.execPath, bin] : [bin])
+        .concat(["--data-dir", this.dataDir, "--bind", this.bootstrap])
         .concat(["--advertised-addr", this.bootstrap])
         .concat(["--admin-bind", `127.0.0.1:${this.adminPort}`, ...args]),
-      { stdin: "ignore", stdout: logFd, stderr: logFd, env: { ...process.env, ...env } },
+      {
+        stdin: "ignore",
+        stdout: logFd,
+        stderr: logFd,
+        env: { ...brokerEnvironment(), ...this.#options.env, ...env },
+      },
     );
     closeSync(logFd);
     this.#child = child;
     children.add(child);
     void child.exited.then(() => children.delete(child));
+  }
+
+  async exited(): Promise<number> {
+    const child = this.#child;
+    if (child === undefined) throw new Error("the broker does not run");
+    const code = await child.exited;
+    this.#child = undefined;
+    return code;
+  }
+
+  async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    const { bin = brokerBin, readyTimeoutMs = 30_000 } = this.#options;
+    const startedMs = performance.now();
+    this.spawn(env);
+    const child = this.#child;
+    if (child === undefined) throw new Error("the broker does not run");
     await until(`${bin} answers /readyz`, readyTimeoutMs, async () => {
       if (child.exitCode !== null || child.signalCode !== null) {
         const how = child.exitCode ?? child.signalCode;
@@ -170,9 +213,9 @@ class Broker implements BrokerProcess {
     this.#child = undefined;
   }
 
-  async restart(): Promise<void> {
+  async restart(env: Readonly<Record<string, string>> = {}): Promise<void> {
     if (this.#child !== undefined) await this.stop();
-    await this.start();
+    await this.start(env);
   }
 
   log(): string {

@@ -133,8 +133,6 @@ export class FakeArchives implements ArchiveEngine {
       sha256,
       batchesSha256,
       tocPosition: 0,
-      tocLength: 1,
-      tocCrc32c: 0,
       base,
       last,
       records: last - base + 1,

@@ -21,8 +21,6 @@ export function segmentEntry(
     rawBytes: 2000,
     sha256: "0".repeat(64),
     tocPosition: 900,
-    tocLength: 50,
-    tocCrc32c: 0,
     documents: 0,
     index: "full",
     createdMs: 0,

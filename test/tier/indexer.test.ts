@@ -44,6 +44,10 @@ async function world(partition: FakePartition, over: { deleteAfterIndex?: boolea
     segmentsPerRunMax: 100,
     parallel: false,
     concurrentTasksMax: 4,
+    archiveBytesMax: 256 << 20,
+    archivesPerSecMax: 10,
+    pendingBytesMax: 4 * 1024 ** 3,
+    pendingAgeSecsMax: 300,
   };
   const indexer = new Indexer(config, {
     engine,
@@ -225,8 +229,6 @@ function registryEntry(base: number, last: number) {
     ...sizes,
     ...object,
     tocPosition: 0,
-    tocLength: 1,
-    tocCrc32c: 0,
     documents: 0,
     index: "full",
     createdMs: 0,

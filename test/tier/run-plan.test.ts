@@ -40,13 +40,13 @@ test("seals what is old enough, oldest first; never a young one or one without r
     aged(3, null),
     aged(4, 10_000),
   ];
-  const due = partitionsToSeal(partitions, 10_000, 30_000);
+  const due = partitionsToSeal(partitions, 10_000, 30_000, 10);
   expect(due.map((p) => p.index)).toEqual([2, 1, 4]);
 });
 
 test("stretches the age limit above 300 due partitions", () => {
   const many = Array.from({ length: 1000 }, (_, i) => aged(i, 1e6 - i));
-  const due = partitionsToSeal(many, 10_000, 30_000);
+  const due = partitionsToSeal(many, 10_000, 30_000, 10);
   expect(due).toHaveLength(300);
   expect(due[0]?.index).toBe(0);
 });
@@ -65,14 +65,14 @@ test("joins consecutive sealed segments up to 256 MiB and stops at the archivabl
     ],
     45,
   );
-  const plan = planArchives([p], () => 0, 100);
+  const plan = planArchives([p], () => 0, 100, 256 << 20);
   expect(plan.tasks.map((t) => t.segments.map((s) => s.id))).toEqual([[1, 2], [3], [4]]);
   expect(plan.more).toBe(false);
 });
 
 test("skips what is archived and says when the limit cut the run", () => {
   const p = partition(0, [segment(1, 0, 9), segment(2, 10, 19), segment(3, 20, 29)]);
-  const plan = planArchives([p], () => 10, 1);
+  const plan = planArchives([p], () => 10, 1, 256 << 20);
   expect(plan.tasks.map((t) => t.segments.map((s) => s.id))).toEqual([[2]]);
   expect(plan.more).toBe(true);
 });

@@ -1,42 +1,147 @@
-//! Checks of one record batch.
+//! Checks and searches of record batches.
 
-use crate::bytes::u32_be;
+use serde_json::json;
+
+use super::{JobError, Output};
+use crate::codec::{Codec, CodecError, decompress as decompress_bytes};
+use crate::record::{
+    Batch, BatchError, Limits, Origin, batches, find_timestamp, max_timestamp, validate_header,
+    validate_records,
+};
 use crate::status::Status;
-use crate::wal::batch::{BATCH_HEADER_BYTES, BatchHeader};
 
 /// Bytes of `chronik_batch_info`.
 pub const INFO_BYTES: usize = 24;
+/// Info flag: the records are compressed and were not looked at.
+const INFO_COMPRESSED: u32 = 1;
+/// Info flag: a record has no key.
+const INFO_KEYLESS: u32 = 2;
+/// Records of one batch, decompressed.
+const RECORDS_BYTES_MAX: usize = 128 << 20;
 
-/// Structure and CRC-32C of one batch; writes `chronik_batch_info`.
-pub fn check(batch: &[u8], info_out: &mut [u8]) -> Status {
+/// Structure, CRC-32C and, where not compressed, every record; writes `chronik_batch_info`.
+pub fn check(bytes: &[u8], info_out: &mut [u8]) -> Status {
     let Some(slot) = info_out.get_mut(..INFO_BYTES) else {
         return Status::InvalidArgument;
     };
-    let Some(header) = BatchHeader::parse(batch).filter(|_| batch.len() >= BATCH_HEADER_BYTES)
-    else {
-        return Status::BatchLength;
+    let compressed = Batch::parse(bytes)
+        .and_then(|batch| Ok(batch.header.codec()? != Codec::None))
+        .unwrap_or(false);
+    let checked = if compressed {
+        validate_header(bytes, Origin::Client)
+    } else {
+        validate_records(bytes, &Limits::CLIENT)
     };
-    if header.magic != 2 {
-        return Status::BatchMagic;
-    }
-    if i64::from(header.length) + 12 != batch.len() as i64 {
-        return Status::BatchLength;
-    }
-    let stored = u32_be(batch, 17);
-    if stored != batch.get(21..).map(crc32c::crc32c) {
-        return Status::BatchCrc;
-    }
-    let count = i64::from(header.record_count);
-    if count <= 0 || i64::from(header.last_offset_delta) != count - 1 {
-        return Status::BatchCount;
-    }
-    let compressed = header.attributes & 7 != 0;
-    let mut info = Vec::with_capacity(INFO_BYTES);
-    info.extend_from_slice(&(batch.len() as u32).to_le_bytes());
-    info.extend_from_slice(&u32::from(compressed).to_le_bytes());
-    info.extend_from_slice(&header.max_timestamp.to_le_bytes());
-    info.extend_from_slice(&header.record_count.to_le_bytes());
-    info.extend_from_slice(&[0; 4]);
-    slot.copy_from_slice(&info);
+    let info = match checked {
+        Ok(info) => info,
+        Err(error) => return batch_status(bytes, &error),
+    };
+    let flags = match (compressed, info.all_keyed) {
+        (true, _) => INFO_COMPRESSED,
+        (false, true) => 0,
+        (false, false) => INFO_KEYLESS,
+    };
+    let mut out = Vec::with_capacity(INFO_BYTES);
+    let batch_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&batch_bytes.to_le_bytes());
+    out.extend_from_slice(&flags.to_le_bytes());
+    out.extend_from_slice(&info.max_timestamp.to_le_bytes());
+    out.extend_from_slice(&info.header.record_count.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    slot.copy_from_slice(&out);
     Status::Ok
+}
+
+/// The status of a refused batch.
+fn batch_status(bytes: &[u8], error: &BatchError) -> Status {
+    match error {
+        BatchError::Truncated { .. } | BatchError::Length { .. } => Status::BatchLength,
+        BatchError::UnsupportedMagic { .. } => Status::BatchMagic,
+        BatchError::Crc { .. } => Status::BatchCrc,
+        BatchError::Corrupt { .. } => Status::BatchRecords,
+        BatchError::InvalidTimestamp => Status::BatchAttributes,
+        BatchError::Codec(error) => codec_status(error),
+        BatchError::Invalid { .. } => match Batch::parse(bytes) {
+            Ok(Batch { header, .. })
+                if i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1 =>
+            {
+                Status::BatchCount
+            }
+            Ok(_) if validate_header(bytes, Origin::Client).is_err() => Status::BatchAttributes,
+            _ => Status::BatchRecords,
+        },
+    }
+}
+
+fn codec_status(error: &CodecError) -> Status {
+    match error {
+        CodecError::TooLarge { .. } => Status::BatchTooLarge,
+        CodecError::UnknownCodec { .. } => Status::BatchAttributes,
+        CodecError::Corrupt { .. } => Status::BatchRecords,
+    }
+}
+
+/// The deep check of one client batch, decompressed if need be.
+pub fn validate(raw: &[u8]) -> Result<Output, JobError> {
+    let info = validate_records(raw, &Limits::CLIENT)
+        .map_err(|error| JobError::new(batch_status(raw, &error), error.to_string()))?;
+    Ok(Output::of(json!({
+        "max_timestamp": info.max_timestamp,
+        "keyless": !info.all_keyed,
+        "record_count": info.header.record_count,
+        "records_bytes": info.records_bytes,
+    })))
+}
+
+/// Decompresses bytes to at most `bytes_max`.
+pub fn decompress(codec: &str, bytes_max: u64, raw: &[u8]) -> Result<Output, JobError> {
+    let codec = match codec {
+        "none" | "0" => Codec::None,
+        "gzip" | "1" => Codec::Gzip,
+        "snappy" | "2" => Codec::Snappy,
+        "lz4" | "3" => Codec::Lz4,
+        "zstd" | "4" => Codec::Zstd,
+        other => {
+            let text = format!("codec {other:?}");
+            return Err(JobError::new(Status::InvalidArgument, text));
+        }
+    };
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let out = decompress_bytes(codec, raw, bytes_max)
+        .map_err(|error| JobError::new(codec_status(&error), error.to_string()))?;
+    Ok(Output {
+        json: json!({ "bytes": out.len() }),
+        raw: out,
+    })
+}
+
+/// The first record at or after `target`, or with -1 the one with the largest timestamp, as
+/// (offset, timestamp, leader epoch of its batch).
+pub fn locate_time(raw: &[u8], target: i64) -> Result<Option<(i64, i64, i32)>, JobError> {
+    let corrupt = |error: BatchError| JobError::new(Status::Corrupt, error.to_string());
+    let found = if target < 0 {
+        max_timestamp(raw, RECORDS_BYTES_MAX)
+    } else {
+        find_timestamp(raw, target, RECORDS_BYTES_MAX)
+    };
+    let Some((offset, timestamp)) = found.map_err(corrupt)? else {
+        return Ok(None);
+    };
+    for batch in batches(raw) {
+        let header = batch.map_err(corrupt)?.header;
+        if header.last_offset() >= offset {
+            return Ok(Some((offset, timestamp, header.leader_epoch)));
+        }
+    }
+    Ok(None)
+}
+
+/// The JSON answer of `read_time` and `find_time`.
+pub fn time_answer(found: Option<(i64, i64, i32)>) -> Output {
+    Output::of(match found {
+        Some((offset, timestamp, epoch)) => {
+            json!({ "offset": offset, "timestamp": timestamp, "epoch": epoch })
+        }
+        None => json!({ "offset": -1 }),
+    })
 }

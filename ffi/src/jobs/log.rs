@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, RwLock};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::batch::{locate_time, time_answer};
 use super::{JobError, Output, fail, file, finish};
-use crate::bytes::{lock, read, write};
+use crate::bytes::{lock, now_ms, read, write};
 use crate::engine::Core;
 use crate::status::Status;
+use crate::wal::clean::{CLEAN_MAP_ENTRIES_MAX, Rules, clean_log};
 use crate::wal::error::WalError;
 use crate::wal::group_commit::Writer;
 use crate::wal::log::{Item, Kind, Log, LogSpec};
+use crate::wal::read::find_batch_by_time;
 use crate::wal::recovery::{Report, recover};
 
 /// `open_log`
@@ -119,7 +122,8 @@ fn describe(log: &Log, report: Report) -> Output {
     }
 }
 
-fn find(core: &Core, handle: u32) -> Result<Arc<Log>, JobError> {
+/// The open log of a handle, or CLOSED.
+pub fn find(core: &Core, handle: u32) -> Result<Arc<Log>, JobError> {
     core.log(handle)
         .ok_or_else(|| JobError::new(Status::Closed, "no such log".into()))
 }
@@ -139,6 +143,64 @@ pub fn release(core: &Core, handle: u32, ids: &[u64]) -> Result<Output, JobError
     Ok(Output::of(
         json!({ "bytes": bytes, "log_start": log.bounds().0 }),
     ))
+}
+
+/// `clean`
+#[derive(Clone, Debug, Deserialize)]
+pub struct Clean {
+    #[serde(default)]
+    pub log: u32,
+    /// Segments that end below this offset may be rewritten; default: all sealed ones.
+    keep_from: Option<i64>,
+    /// A tombstone this old or older goes, once it is the last record of its key.
+    #[serde(default)]
+    tombstone_age_ms: i64,
+    /// Wall clock of the caller.
+    now_ms: Option<i64>,
+}
+
+/// Compaction of the sealed segments.
+pub fn clean(core: &Core, clean: &Clean) -> Result<Output, JobError> {
+    let log = find(core, clean.log)?;
+    let rules = Rules {
+        keep_from: clean.keep_from.unwrap_or(i64::MAX),
+        tombstones_before_ms: clean.now_ms.unwrap_or_else(now_ms) - clean.tombstone_age_ms,
+        map_entries_max: CLEAN_MAP_ENTRIES_MAX,
+    };
+    let cleaned = clean_log(&core.wal, &log, &rules)?;
+    Ok(Output::of(json!({
+        "segments": cleaned.segments,
+        "bytes_before": cleaned.bytes_before,
+        "bytes_after": cleaned.bytes_after,
+        "records_before": cleaned.records_before,
+        "records_after": cleaned.records_after,
+    })))
+}
+
+/// The first record at or after a time, or the one with the largest timestamp.
+pub fn read_time(
+    core: &Core,
+    handle: u32,
+    from: i64,
+    limit: i64,
+    target: i64,
+) -> Result<Output, JobError> {
+    let log = find(core, handle)?;
+    let mut next = from;
+    loop {
+        let hit = find_batch_by_time(&core.wal, &log, next, limit, target)?;
+        let Some(hit) = hit else {
+            return Ok(time_answer(None));
+        };
+        if let Some(found) = locate_time(&hit.batch, target)? {
+            return Ok(time_answer(Some(found)));
+        }
+        // The header promised a timestamp that no record has: look on behind this batch.
+        if target < 0 {
+            return Ok(time_answer(None));
+        }
+        next = hit.last_offset + 1;
+    }
 }
 
 /// Batch headers.

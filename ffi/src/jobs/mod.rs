@@ -1,5 +1,6 @@
 //! Jobs: JSON and raw bytes in, JSON and raw bytes out. Shapes: `ffi/chronik.h`.
 
+pub mod archive;
 pub mod batch;
 pub mod file;
 pub mod log;
@@ -49,6 +50,38 @@ pub enum Job {
         from_offset: i64,
         offset_limit: i64,
         batches_max: u64,
+    },
+    ReadTime {
+        #[serde(default)]
+        log: u32,
+        from_offset: i64,
+        offset_limit: i64,
+        target: i64,
+    },
+    Clean(log::Clean),
+    BuildArchive(archive::Build),
+    VerifyArchive {
+        path: String,
+        #[serde(default)]
+        expected: archive::ExpectedArchive,
+    },
+    ReadManifest {
+        path: Option<String>,
+    },
+    InflateChunk {
+        raw_len: u64,
+        crc32c: u32,
+    },
+    ReadToc {
+        archive_bytes: u64,
+    },
+    FindTime {
+        target: i64,
+    },
+    Validate,
+    Decompress {
+        codec: Value,
+        bytes_max: u64,
     },
     WriteFile {
         path: String,
@@ -144,7 +177,10 @@ impl Job {
             | Job::Segments { log }
             | Job::Release { log, .. }
             | Job::Truncate { log, .. }
+            | Job::ReadTime { log, .. }
             | Job::ReadHeaders { log, .. } => Some(*log),
+            Job::Clean(clean) => Some(clean.log),
+            Job::BuildArchive(build) => Some(build.log),
             _ => None,
         }
     }
@@ -156,14 +192,23 @@ impl Job {
             | Job::Segments { log }
             | Job::Release { log, .. }
             | Job::Truncate { log, .. }
+            | Job::ReadTime { log, .. }
             | Job::ReadHeaders { log, .. } => *log = handle,
+            Job::Clean(clean) => clean.log = handle,
+            Job::BuildArchive(build) => build.log = handle,
             _ => {}
         }
     }
 
     /// Heavy jobs run on threads of lower priority.
     pub fn is_heavy(&self) -> bool {
-        matches!(self, Job::RemoveDir { .. })
+        matches!(
+            self,
+            Job::RemoveDir { .. }
+                | Job::BuildArchive(_)
+                | Job::VerifyArchive { .. }
+                | Job::Clean(_)
+        )
     }
 }
 
@@ -202,6 +247,27 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
             offset_limit,
             batches_max,
         } => log::read_headers(core, log, from_offset, offset_limit, batches_max),
+        Job::ReadTime {
+            log,
+            from_offset,
+            offset_limit,
+            target,
+        } => log::read_time(core, log, from_offset, offset_limit, target),
+        Job::Clean(clean) => log::clean(core, &clean),
+        Job::BuildArchive(build) => archive::build(core, build),
+        Job::VerifyArchive { path, expected } => archive::verify(core, &path, expected),
+        Job::ReadManifest { path: Some(path) } => archive::read_manifest(core, &path),
+        Job::ReadManifest { path: None } => archive::parse_manifest(raw),
+        Job::InflateChunk { raw_len, crc32c } => archive::inflate_chunk(raw_len, crc32c, raw),
+        Job::ReadToc { archive_bytes } => archive::read_toc(archive_bytes, raw),
+        Job::FindTime { target } => Ok(batch::time_answer(batch::locate_time(raw, target)?)),
+        Job::Validate => batch::validate(raw),
+        Job::Decompress { codec, bytes_max } => {
+            let codec = codec
+                .as_str()
+                .map_or_else(|| codec.to_string(), str::to_owned);
+            batch::decompress(&codec, bytes_max, raw)
+        }
         Job::WriteFile { path } => file::write_file(core, &path, raw),
         Job::ReadFile {
             path,

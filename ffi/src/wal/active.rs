@@ -37,7 +37,13 @@ const SLOW: Duration = Duration::from_secs(30);
 const BLOCK_BYTES: u64 = 4096;
 
 impl Writer {
-    pub(super) fn create(&mut self, wal: &Wal, log: &Log, base: i64, now: i64) -> Result<(), WalError> {
+    pub(super) fn create(
+        &mut self,
+        wal: &Wal,
+        log: &Log,
+        base: i64,
+        now: i64,
+    ) -> Result<(), WalError> {
         fp!("wal_before_create");
         let id = self.next_segment_id;
         let path = segment_path(&log.spec.dir, &log.spec.prefix, id);
@@ -81,7 +87,12 @@ impl Writer {
     }
 
     /// Reserves space up to `end`, in steps that follow the log's rate.
-    pub(super) fn allocate(&mut self, file: &dyn DiskFile, end: u64, bytes_max: u64) -> io::Result<()> {
+    pub(super) fn allocate(
+        &mut self,
+        file: &dyn DiskFile,
+        end: u64,
+        bytes_max: u64,
+    ) -> io::Result<()> {
         let Some(active) = &mut self.active else {
             return Ok(());
         };
@@ -254,7 +265,7 @@ impl Writer {
     }
 }
 
-fn random_salt() -> u32 {
+pub(super) fn random_salt() -> u32 {
     use std::hash::{BuildHasher, Hasher};
     let hash = std::collections::hash_map::RandomState::new()
         .build_hasher()

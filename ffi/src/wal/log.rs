@@ -285,7 +285,8 @@ impl Log {
     pub(super) fn unlink(&self, wal: &Wal, segment: &Arc<Segment>) -> Result<(), WalError> {
         fp!("release_before_unlink");
         {
-            // Readers open files under this lock: they see the file, or that it is retired.
+            // Readers find the segment with its file, or not at all.
+            let mut view = write(&self.view);
             let mut state = write(&segment.state);
             match wal.files.disk.remove_file(&segment.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -293,15 +294,13 @@ impl Log {
                 }
                 _ => state.obsolete = true,
             }
+            view.segments.retain(|other| other.id != segment.id);
+            view.log_start = match view.segments.front() {
+                Some(first) => first.base,
+                None => view.log_end,
+            };
         }
         wal.files.forget(segment);
-        let mut view = write(&self.view);
-        view.segments.retain(|other| other.id != segment.id);
-        view.log_start = view
-            .segments
-            .front()
-            .map_or(view.log_end, |first| first.base);
-        drop(view);
         fp!("release_after_unlink");
         let synced = wal.files.disk.sync_dir(&self.spec.dir);
         synced.map_err(|error| {

@@ -3,6 +3,7 @@
 pub mod active;
 pub mod batch;
 pub mod cache;
+pub mod clean;
 pub mod error;
 pub mod frame;
 pub mod group_commit;
@@ -10,6 +11,7 @@ pub mod index;
 pub mod log;
 pub mod read;
 pub mod recovery;
+mod rewrite;
 pub mod scan;
 pub mod segment;
 pub mod truncate;

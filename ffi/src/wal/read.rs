@@ -241,6 +241,7 @@ pub struct TimeHit {
     pub batch: Vec<u8>,
     pub leader_epoch: i32,
     pub max_timestamp: i64,
+    pub last_offset: i64,
 }
 
 /// The first batch whose largest timestamp is >= `target`, or, with target -1, the first of those
@@ -273,6 +274,7 @@ pub fn find_batch_by_time(
             }
             let (batch, leader_epoch) = (frame.body.to_vec(), frame.header.leader_epoch);
             hit = Some(TimeHit {
+                last_offset: frame.header.last_offset,
                 batch,
                 leader_epoch,
                 max_timestamp: found,

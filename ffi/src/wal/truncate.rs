@@ -3,9 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
+use super::active::Active;
 use super::batch::BatchHeader;
 use super::error::WalError;
-use super::active::Active;
 use super::group_commit::Writer;
 use super::index::SparseIndex;
 use super::log::{Kind, Log, Wal};
@@ -68,9 +68,9 @@ impl Writer {
                 .poison(&format!("{verb} {}: {error}", segment.path.display()))
         };
         let fresh = wal.segment(&log.spec, kept.meta, Some(Arc::new(kept.index)));
-        segment.retire();
         {
             let mut view = write(&log.view);
+            segment.retire();
             view.segments.pop_back();
             view.segments.push_back(Arc::clone(&fresh));
             view.log_end = kept.meta.last + 1;

@@ -69,7 +69,10 @@ def verify(bootstrap, topic, inputs):
     )
     verifier = contract.Verifier(topic, inputs)
     partitions = sorted(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
-    ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1] for p in partitions}
+    ends = {
+        p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=30)[1]
+        for p in partitions
+    }
     consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
     last = time.monotonic()
     while any(verifier.next.get(p, 0) < ends[p] for p in partitions):
@@ -77,7 +80,9 @@ def verify(bootstrap, topic, inputs):
         if messages:
             last = time.monotonic()
         elif time.monotonic() - last > contract.IDLE_SECS_MAX:
-            verifier.mismatches.append(f"nothing arrived for {contract.IDLE_SECS_MAX} s before the end offsets")
+            verifier.mismatches.append(
+                f"nothing arrived for {contract.IDLE_SECS_MAX} s before the end offsets"
+            )
             break
         for message in messages:
             if message.error():
@@ -121,7 +126,9 @@ def member(flags):
         owned.difference_update(tp.partition for tp in removed)
         tell()
 
-    consumer.subscribe([flags["topic"]], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_revoke)
+    consumer.subscribe(
+        [flags["topic"]], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_revoke
+    )
     stopping = contract.stop_on_end_of_input()
     while not stopping.is_set():
         spans = {}
@@ -131,7 +138,9 @@ def member(flags):
             first, _ = spans.get(message.partition(), (message.offset(), None))
             spans[message.partition()] = (first, message.offset())
         for partition, (first, last) in spans.items():
-            contract.emit({"event": "consumed", "partition": partition, "first": first, "last": last})
+            contract.emit(
+                {"event": "consumed", "partition": partition, "first": first, "last": last}
+            )
         if not spans:
             continue
         positions = [TopicPartition(flags["topic"], p, last + 1) for p, (_, last) in spans.items()]
@@ -140,7 +149,9 @@ def member(flags):
         except KafkaException as error:
             contract.emit({"event": "commit-failed", "error": str(error)})
             continue
-        contract.emit({"event": "committed", "offsets": {str(tp.partition): tp.offset for tp in positions}})
+        contract.emit(
+            {"event": "committed", "offsets": {str(tp.partition): tp.offset for tp in positions}}
+        )
     consumer.close()
     contract.emit({"event": "closed"})
 
@@ -159,7 +170,9 @@ def main():
             count, mismatches = produce(flags["bootstrap"], topic, codec, inputs)
         else:
             count, mismatches = verify(flags["bootstrap"], topic, inputs)
-        contract.report(CLIENT, VERSION, verb, codec, count, mismatches, (time.monotonic() - started) * 1000)
+        contract.report(
+            CLIENT, VERSION, verb, codec, count, mismatches, (time.monotonic() - started) * 1000
+        )
         failed = failed or bool(mismatches) or count != len(inputs)
     return 1 if failed else 0
 

@@ -32,9 +32,17 @@ def load(flags):
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            headers = [(name, null if value is None else _decode(value)) for name, value in row["headers"]]
+            headers = [
+                (name, null if value is None else _decode(value)) for name, value in row["headers"]
+            ]
             inputs.append(
-                Input(_decode(row["key"]), _decode(row["value"]), headers, row["timestamp"], row["partition"])
+                Input(
+                    _decode(row["key"]),
+                    _decode(row["value"]),
+                    headers,
+                    row["timestamp"],
+                    row["partition"],
+                )
             )
             if len(inputs) == count:
                 return inputs
@@ -67,7 +75,9 @@ class Verifier:
         index = self.next.get(partition, 0)
         self.next[partition] = index + 1
         self.count += 1
-        found = self._difference(self.wanted.get(partition, []), index, offset, key, value, headers, timestamp)
+        found = self._difference(
+            self.wanted.get(partition, []), index, offset, key, value, headers, timestamp
+        )
         if found:
             self.mismatches.append(f"{self.topic}-{partition}@{offset}: {found}")
 
@@ -96,7 +106,9 @@ def check_offsets(inputs, offsets, topic):
         wanted = following.get(one.partition, 0)
         following[one.partition] = wanted + 1
         if offset != wanted:
-            mismatches.append(f"{topic}-{one.partition}: record {index} acknowledged at {offset}, not {wanted}")
+            mismatches.append(
+                f"{topic}-{one.partition}: record {index} acknowledged at {offset}, not {wanted}"
+            )
     return mismatches
 
 

@@ -58,11 +58,15 @@ def verify(bootstrap, topic, inputs):
         if polled:
             last = time.monotonic()
         elif time.monotonic() - last > contract.IDLE_SECS_MAX:
-            verifier.mismatches.append(f"nothing arrived for {contract.IDLE_SECS_MAX} s before the end offsets")
+            verifier.mismatches.append(
+                f"nothing arrived for {contract.IDLE_SECS_MAX} s before the end offsets"
+            )
             break
         for tp, records in polled.items():
             for one in records:
-                verifier.check(tp.partition, one.offset, one.key, one.value, one.headers, one.timestamp)
+                verifier.check(
+                    tp.partition, one.offset, one.key, one.value, one.headers, one.timestamp
+                )
     consumer.close()
     return verifier.count, verifier.mismatches
 
@@ -108,13 +112,20 @@ def member(flags):
             )
         if not polled:
             continue
-        offsets = {tp: OffsetAndMetadata(records[-1].offset + 1, "", -1) for tp, records in polled.items()}
+        offsets = {
+            tp: OffsetAndMetadata(records[-1].offset + 1, "", -1) for tp, records in polled.items()
+        }
         try:
             consumer.commit(offsets)
         except KafkaError as error:
             contract.emit({"event": "commit-failed", "error": str(error)})
             continue
-        contract.emit({"event": "committed", "offsets": {str(tp.partition): o.offset for tp, o in offsets.items()}})
+        contract.emit(
+            {
+                "event": "committed",
+                "offsets": {str(tp.partition): o.offset for tp, o in offsets.items()},
+            }
+        )
     consumer.close()
     contract.emit({"event": "closed"})
 
@@ -133,7 +144,9 @@ def main():
             count, mismatches = produce(flags["bootstrap"], topic, codec, inputs)
         else:
             count, mismatches = verify(flags["bootstrap"], topic, inputs)
-        contract.report(CLIENT, VERSION, verb, codec, count, mismatches, (time.monotonic() - started) * 1000)
+        contract.report(
+            CLIENT, VERSION, verb, codec, count, mismatches, (time.monotonic() - started) * 1000
+        )
         failed = failed or bool(mismatches) or count != len(inputs)
     return 1 if failed else 0
 

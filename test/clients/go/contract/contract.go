@@ -131,7 +131,8 @@ func (v *Verifier) Check(partition int32, offset int64, got Input) {
 	v.next[partition]++
 	v.Count++
 	if found := v.difference(partition, index, offset, got); found != "" {
-		v.Mismatches = append(v.Mismatches, fmt.Sprintf("%s-%d@%d: %s", v.topic, partition, offset, found))
+		where := fmt.Sprintf("%s-%d@%d", v.topic, partition, offset)
+		v.Mismatches = append(v.Mismatches, where+": "+found)
 	}
 }
 
@@ -139,7 +140,8 @@ func (v *Verifier) Check(partition int32, offset int64, got Input) {
 func (v *Verifier) Idle() {
 	v.mutex.Lock()
 	defer v.mutex.Unlock()
-	v.Mismatches = append(v.Mismatches, fmt.Sprintf("nothing arrived for %s before the end offsets", IdleMax))
+	v.Mismatches = append(v.Mismatches,
+		fmt.Sprintf("nothing arrived for %s before the end offsets", IdleMax))
 }
 
 func (v *Verifier) difference(partition int32, index int, offset int64, got Input) string {

@@ -47,7 +47,8 @@ func compression(codec string) kgo.CompressionCodec {
 	}
 }
 
-func produce(bootstrap []string, topic, codec string, inputs []contract.Input) (int, []string, error) {
+func produce(bootstrap []string, topic, codec string,
+	inputs []contract.Input) (int, []string, error) {
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(bootstrap...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -63,8 +64,8 @@ func produce(bootstrap []string, topic, codec string, inputs []contract.Input) (
 	var mutex sync.Mutex
 	var failures []error
 	for i, input := range inputs {
-		record := &kgo.Record{Topic: topic, Partition: input.Partition, Key: input.Key, Value: input.Value,
-			Timestamp: time.UnixMilli(input.Timestamp)}
+		record := &kgo.Record{Topic: topic, Partition: input.Partition, Key: input.Key,
+			Value: input.Value, Timestamp: time.UnixMilli(input.Timestamp)}
 		for _, header := range input.Headers {
 			record.Headers = append(record.Headers, kgo.RecordHeader{Key: header.Key, Value: header.Value})
 		}
@@ -80,7 +81,8 @@ func produce(bootstrap []string, topic, codec string, inputs []contract.Input) (
 	if err := client.Flush(context.Background()); err != nil {
 		return 0, nil, err
 	}
-	return len(inputs) - len(failures), contract.CheckOffsets(topic, inputs, offsets), errors.Join(failures...)
+	mismatches := contract.CheckOffsets(topic, inputs, offsets)
+	return len(inputs) - len(failures), mismatches, errors.Join(failures...)
 }
 
 func verify(bootstrap []string, topic string, inputs []contract.Input) (int, []string, error) {
@@ -122,7 +124,8 @@ func pollTail(client *kgo.Client, verifier *contract.Verifier) error {
 }
 
 func check(verifier *contract.Verifier, record *kgo.Record) {
-	got := contract.Input{Key: record.Key, Value: record.Value, Timestamp: record.Timestamp.UnixMilli()}
+	got := contract.Input{Key: record.Key, Value: record.Value,
+		Timestamp: record.Timestamp.UnixMilli()}
 	for _, header := range record.Headers {
 		got.Headers = append(got.Headers, contract.Header{Key: header.Key, Value: header.Value})
 	}

@@ -42,8 +42,11 @@ func newConfig() *sarama.Config {
 }
 
 func compression(codec string) sarama.CompressionCodec {
-	return map[string]sarama.CompressionCodec{"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP,
-		"snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD}[codec]
+	return map[string]sarama.CompressionCodec{
+		"none": sarama.CompressionNone, "gzip": sarama.CompressionGZIP,
+		"snappy": sarama.CompressionSnappy, "lz4": sarama.CompressionLZ4,
+		"zstd": sarama.CompressionZSTD,
+	}[codec]
 }
 
 func encoder(bytes []byte) sarama.Encoder {
@@ -53,7 +56,8 @@ func encoder(bytes []byte) sarama.Encoder {
 	return sarama.ByteEncoder(bytes)
 }
 
-func produce(bootstrap []string, topic, codec string, inputs []contract.Input) (int, []string, error) {
+func produce(bootstrap []string, topic, codec string,
+	inputs []contract.Input) (int, []string, error) {
 	config := newConfig()
 	config.Producer.RequiredAcks = sarama.WaitForAll
 	config.Producer.Idempotent = true
@@ -81,8 +85,9 @@ func produce(bootstrap []string, topic, codec string, inputs []contract.Input) (
 		}
 	})
 	for i, input := range inputs {
-		message := &sarama.ProducerMessage{Topic: topic, Partition: input.Partition, Key: encoder(input.Key),
-			Value: encoder(input.Value), Timestamp: time.UnixMilli(input.Timestamp), Metadata: i}
+		message := &sarama.ProducerMessage{Topic: topic, Partition: input.Partition,
+			Key: encoder(input.Key), Value: encoder(input.Value),
+			Timestamp: time.UnixMilli(input.Timestamp), Metadata: i}
 		for _, header := range input.Headers {
 			message.Headers = append(message.Headers,
 				sarama.RecordHeader{Key: []byte(header.Key), Value: header.Value})
@@ -91,7 +96,8 @@ func produce(bootstrap []string, topic, codec string, inputs []contract.Input) (
 	}
 	producer.AsyncClose()
 	readers.Wait()
-	return len(inputs) - len(failures), contract.CheckOffsets(topic, inputs, offsets), errors.Join(failures...)
+	mismatches := contract.CheckOffsets(topic, inputs, offsets)
+	return len(inputs) - len(failures), mismatches, errors.Join(failures...)
 }
 
 func verify(bootstrap []string, topic string, inputs []contract.Input) (int, []string, error) {
@@ -135,7 +141,8 @@ func verifyPartition(client sarama.Client, consumer sarama.Consumer, topic strin
 	for {
 		select {
 		case message := <-reader.Messages():
-			got := contract.Input{Key: message.Key, Value: message.Value, Timestamp: message.Timestamp.UnixMilli()}
+			got := contract.Input{Key: message.Key, Value: message.Value,
+				Timestamp: message.Timestamp.UnixMilli()}
 			for _, header := range message.Headers {
 				got.Headers = append(got.Headers, contract.Header{Key: string(header.Key), Value: header.Value})
 			}
@@ -164,7 +171,8 @@ func (h handler) Cleanup(sarama.ConsumerGroupSession) error {
 	return nil
 }
 
-func (h handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+func (h handler) ConsumeClaim(session sarama.ConsumerGroupSession,
+	claim sarama.ConsumerGroupClaim) error {
 	for {
 		select {
 		case message, open := <-claim.Messages():

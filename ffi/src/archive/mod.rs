@@ -1,0 +1,83 @@
+//! The archive of one range of a partition: a `.tar.gz` that can be read in ranges.
+//!
+//! `FORMAT.md` beside this file is the format as it stands on disk.
+
+mod builder;
+mod format;
+mod gzip;
+mod indexing;
+mod reader;
+mod scratch;
+mod tar;
+mod verify;
+mod writer;
+
+pub use self::builder::{ArchiveBuilder, ArchiveSpec, ArchiveSummary};
+pub use self::format::{
+    AbortedRange, BatchesEntry, CHUNK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MIN, ChunkEntry,
+    FORMAT_VERSION, IndexEntry, IndexFileEntry, LOCATOR_BYTES, LeaderEpoch, MANIFEST_BYTES_MAX,
+    Manifest, ManifestEntry, Member, TOC_BYTES_MAX, Toc, TocLocation,
+};
+pub use self::reader::{
+    copy_member, inflate_chunk, locate_toc, read_manifest, read_manifest_from, read_toc,
+};
+pub use self::verify::{Expected, VerifyReport, verify_archive, verify_archive_from};
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use crate::index::IndexError;
+use crate::record::BatchError;
+
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    #[error("archive {action}: {source}")]
+    Io {
+        action: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A batch that may not go into an archive.
+    #[error("batch at offset {offset}: {source}")]
+    Batch {
+        offset: i64,
+        #[source]
+        source: BatchError,
+    },
+    /// Batches must follow one another: a hole or an overlap.
+    #[error("batch begins at offset {base_offset}, expected {expected}")]
+    NotContiguous { base_offset: i64, expected: i64 },
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The caller asked for what cannot be.
+    #[error("invalid archive spec: {0}")]
+    Spec(String),
+    /// The bytes are not an archive of this format, or were damaged.
+    #[error("damaged archive: {0}")]
+    Damaged(String),
+    /// A sound archive, but of something else than expected.
+    #[error("archive differs from what is expected: {what} is {found}, expected {expected}")]
+    Mismatch {
+        what: &'static str,
+        found: String,
+        expected: String,
+    },
+    /// Written by a later version.
+    #[error("archive format version {found} is not known here (up to {known})")]
+    Version { found: u32, known: u32 },
+}
+
+impl ArchiveError {
+    pub(crate) fn damaged(reason: impl Into<String>) -> ArchiveError {
+        ArchiveError::Damaged(reason.into())
+    }
+
+    pub(crate) fn io(
+        action: &str,
+        path: &Path,
+    ) -> impl FnOnce(std::io::Error) -> ArchiveError + use<> {
+        let action = format!("{action} {}", path.display());
+        move |source| ArchiveError::Io { action, source }
+    }
+}

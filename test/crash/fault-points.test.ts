@@ -1,0 +1,161 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
+import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
+import { Random } from "../support/random.ts";
+import { Scene } from "./scene.ts";
+
+const root = join(import.meta.dir, "../..");
+const bin = process.env["CHRONIK_TEST_BIN"] ?? join(root, "dist/chronik-test");
+
+/** Points that no client or operator can bring a healthy broker to; the engine's own tests kill at
+ * them. */
+const notReached: Readonly<Record<string, string>> = {
+  wal_rollback: "needs a full disk",
+  truncate_after_unlink: "needs a log cut by its owner; a single broker never cuts one",
+  truncate_after_cut: "needs a log cut by its owner; a single broker never cuts one",
+  clean_before_fsync: "internal topics are not cleaned while the broker runs",
+  clean_before_rename: "internal topics are not cleaned while the broker runs",
+  clean_after_rename: "internal topics are not cleaned while the broker runs",
+};
+
+/** Every point of the engine and of the archiver, read from where they are named. */
+function pointsInSources(): string[] {
+  const rust = readFileSync(join(root, "ffi/src/fault.rs"), "utf8");
+  const list = /pub const POINTS[^=]*= \[([^\]]*)\]/.exec(rust)?.[1] ?? "";
+  const archiver = readFileSync(join(root, "src/tier/archiver.ts"), "utf8");
+  return [
+    ...[...list.matchAll(/"(\w+)"/g)].map((match) => `${match[1]}`),
+    ...[...archiver.matchAll(/faultPoint\("(\w+)"\)/g)].map((match) => `${match[1]}`),
+  ];
+}
+
+const points = pointsInSources();
+const topics = [{ name: "points", partitions: 2 }];
+const targets = [0, 1, 0, 1].map((partition) => [{ topic: "points", partition }]);
+const killed = 128 + 9;
+
+/** How long a point may take to be passed as often as asked. */
+const passMsMax = 30_000;
+
+describe("a kill at every named point", () => {
+  let broker: BrokerProcess;
+  let scene: Scene;
+  const random = Random.from("CHRONIK_CRASH_SEED");
+
+  beforeAll(async () => {
+    broker = await startBroker({ bin, args: busyTierArgs });
+    scene = await Scene.begin(broker, topics, targets);
+  }, 60_000);
+
+  afterAll(async () => await broker?.[Symbol.asyncDispose]());
+
+  test("there are points, and those not reached exist", () => {
+    expect(points.length).toBeGreaterThanOrEqual(36);
+    expect(Object.keys(notReached).filter((name) => !points.includes(name))).toEqual([]);
+  });
+
+  const reached = points.filter((name) => !(name in notReached));
+  test.each(reached)(
+    "%s",
+    async (point) => {
+      await broker.kill9();
+      if (point.startsWith("recovery_")) tearTail(broker.dataDir);
+      broker.spawn({ CHRONIK_FP: `${point}=kill:${passes(point, random)}` });
+      if (point.startsWith("stop_")) {
+        await until("the broker is ready", passMsMax, () => isReady(broker));
+        process.kill(broker.pid, "SIGTERM");
+      }
+      expect(await exitWithin(broker, passMsMax)).toBe(killed);
+      expect(broker.log().slice(-2000)).toContain(`fault point ${point}`);
+      await broker.restart();
+      await scene.checkNew();
+    },
+    120_000,
+  );
+
+  test("registry, store and WAL agree, whatever was killed before", async () => {
+    await broker.restart();
+    await scene.pause();
+    await scene.repeatLast();
+    await untilAllArchived(broker);
+    await scene.checkAll();
+    await registryAgreesWithStore(broker);
+    await broker.restart();
+    expect(readdirSync(join(broker.dataDir, "tmp"))).toEqual([]);
+    await scene.checkAll();
+    // Tests run in any order: the next one needs its load.
+    scene.resume();
+  }, 180_000);
+});
+
+/** The engine's points are passed often under load: which pass kills is left to the seed. */
+function passes(point: string, random: Random): number {
+  if (/^wal_(before_write|after_write|after_fsync|before_complete)/.test(point)) {
+    return random.between(1, 60);
+  }
+  return /^(wal|seal|write_file)_/.test(point) ? random.between(1, 3) : 1;
+}
+
+async function isReady({ adminUrl }: BrokerProcess): Promise<boolean> {
+  try {
+    return (await fetch(`${adminUrl}/readyz`)).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function exitWithin(broker: BrokerProcess, timeoutMs: number): Promise<number> {
+  const exited = broker.exited();
+  const late = Bun.sleep(timeoutMs).then(() => null);
+  const code = await Promise.race([exited, late]);
+  if (code === null) throw new Error(`still running:\n${broker.log().slice(-3000)}`);
+  return code;
+}
+
+/** What a crash in the middle of a write leaves: part of a frame behind the last whole one. */
+function tearTail(dataDir: string): void {
+  const folder = join(dataDir, "wal/points/0");
+  const newest = readdirSync(folder)
+    .filter((name) => name.endsWith(".log"))
+    .sort((a, b) => segmentId(a) - segmentId(b))
+    .at(-1);
+  if (newest === undefined) throw new Error(`no segment in ${folder}`);
+  const path = join(folder, newest);
+  const bytes = readFileSync(path);
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  // A frame may end in a few zeros of its own.
+  const torn = Buffer.concat([bytes.subarray(0, end), Buffer.alloc(16), Buffer.alloc(40, 0xa5)]);
+  writeFileSync(path, torn);
+}
+
+function segmentId(name: string): number {
+  return Number(/(\d+)\.log$/.exec(name)?.[1] ?? -1);
+}
+
+/** Every entry's object is there with its hash; none is named twice; entries follow each other. */
+async function registryAgreesWithStore(broker: BrokerProcess): Promise<void> {
+  const segments = await registrySegments(broker);
+  expect(segments.length).toBeGreaterThan(0);
+  expect(new Set(segments.map(({ key }) => key)).size).toBe(segments.length);
+  for (const { key, bytes, sha256 } of segments) {
+    const object = readFileSync(join(broker.dataDir, key));
+    expect({ key, bytes: object.length }).toEqual({ key, bytes });
+    expect(createHash("sha256").update(object).digest("hex")).toBe(sha256);
+  }
+  for (const ofPartition of Map.groupBy(segments, (s) => `${s.topic}-${s.partition}`).values()) {
+    let next = 0;
+    for (const { base_offset, last_offset } of ofPartition.toSorted(
+      (a, b) => a.base_offset - b.base_offset,
+    )) {
+      expect(base_offset).toBe(next);
+      next = last_offset + 1;
+    }
+  }
+  const objects = new Bun.Glob("tantivy_indexes/**/*.tar.gz").scanSync(broker.dataDir);
+  const orphans = [...objects].filter((key) => !segments.some((s) => s.key === key));
+  console.log(`${segments.length} archives, ${orphans.length} objects without an entry`);
+}
