@@ -58,7 +58,11 @@ enum chronik_op {
 };
 
 /* Appends one record batch (or one opaque journal entry) to a log. Completes after fdatasync, in
- * submit order per log. value0 = segment id, value1 = file position of the frame. */
+ * submit order per log. value0 = segment id, value1 = file position of the frame.
+ * base_offset must be the log's end (any for an empty log): else OUT_OF_RANGE. In a "batches" log the
+ * batch's own length, base offset, last offset delta and record count must agree with these fields
+ * (INVALID_ARGUMENT). After NO_SPACE every append that was submitted behind it is NO_SPACE too;
+ * roll back to the last acknowledged offset and go on from there. */
 struct chronik_append {
   int64_t base_offset;
   int64_t last_offset;
@@ -100,10 +104,14 @@ struct chronik_batch_info {
  * version | 24 << 8 (command) | 40 << 16 (completion) | 24 << 24 (batch info). */
 uint32_t chronik_abi(void);
 
-/* config: UTF-8 JSON {data_dir, committer_threads, worker_threads, queue_bytes_max,
- * queue_appends_max, completions_max, segment_bytes_max, files_open_max, commit_wait_us,
- * watchdog_seconds}. Locks the data directory exclusively (LOCKED), empties {data_dir}/tmp, starts
- * the threads. Errors leave text for chronik_last_error(0, …). */
+/* config: UTF-8 JSON {data_dir, committer_threads?, worker_threads?, heavy_threads?,
+ * queue_bytes_max?, queue_appends_max?, queue_jobs_max?, completions_max?, segment_bytes_max?,
+ * batch_bytes_max?, files_open_max?, index_cache_bytes_max?, commit_wait_us?, watchdog_seconds?}
+ * (defaults in ffi/src/config.rs; an unknown key is INVALID_ARGUMENT; watchdog_seconds 0 = none).
+ * Locks the data directory exclusively (LOCKED), empties {data_dir}/tmp, starts the threads. Errors
+ * leave text for chronik_last_error(0, …). The caller owns and closes the doorbell's descriptor.
+ * The engine itself ends the process, after one line on stderr: 9 = a failed fsync or an unexpected
+ * write error (design D3), 11 = no submit or reap for watchdog_seconds (D15). */
 int32_t chronik_open(const uint8_t *config, uint64_t config_len, int32_t *doorbell_fd_out,
                      uint64_t *engine_out);
 
@@ -129,38 +137,73 @@ int32_t chronik_last_error(uint64_t engine, uint8_t *out, uint64_t cap);
 int32_t chronik_close(uint64_t engine);
 
 /* Jobs (CHRONIK_OP_JOB): JSON {"op": NAME, …} plus raw bytes in; result = u32 json_len, json, raw.
- * An error job's result is JSON {"error": text}. Jobs that name a log run in submit order with
- * respect to that log's appends where it matters (seal, close_log). Offsets are JSON numbers.
+ * A failed job's or read's result is the same envelope with JSON {"error": text} (fetch or discard it).
+ * A job that names a log takes its handle from the command's header, or from "log" when that is 0.
+ * seal, truncate and close_log run in submit order with the log's appends; all others run beside.
+ * Offsets are JSON numbers. A relative path lies under data_dir; ".." is INVALID_ARGUMENT.
+ * An unknown op or field of the wrong type is INVALID_ARGUMENT.
  *
- * open_log    {dir, prefix, log_id (32 hex), partition, from_offset, kind: "batches"|"journal", segment_bytes_max?}
+ * open_log    {dir, prefix, log_id (32 hex), partition, from_offset?, kind: "batches"|"journal",
+ *             segment_bytes_max?, next_segment_id?}
  *             Creates dir when missing. Recovers: footers of sealed segments, scan of the active one.
+ *             from_offset is the end of the durable checkpoint: a log that ends below it is damaged.
+ *             next_segment_id counts only where no segment file exists. EXISTS: open already.
  *             → {log, log_start, log_end, segments: [segment…], epochs: [[epoch, start_offset]…] (all
  *             frames at or past from_offset), cut_bytes, damaged: null | {file, position, reason},
- *             clean: bool, producers: N} raw: N × 48-byte entries of idempotent batches at or past
- *             from_offset in offset order {i64 producer_id, i16 epoch, u16 attributes, i32 base_seq,
- *             i32 last_seq, u32 pad, i64 base_offset, i64 last_offset, i64 max_timestamp}.
- *             segment = {id, base, last, bytes, records, max_timestamp, sealed, cleaned, first_append_ms}
- * close_log   {log}            seals nothing, syncs and forgets the handle
+ *             clean: bool, producers: N, next_segment_id} raw: N × 48-byte entries of idempotent
+ *             batches at or past from_offset in offset order {i64 producer_id, i16 epoch, u16
+ *             attributes, i32 base_seq, i32 last_seq, u32 pad, i64 base_offset, i64 last_offset, i64
+ *             max_timestamp} (packed: 8+2+2+4+4+4+8+8+8).
+ *             segment = {id, base, last, bytes, records, max_timestamp, sealed, cleaned,
+ *             first_append_ms}; bytes = frames, without the footer; max_timestamp -1 = none
+ *             No segments: log_start = log_end = from_offset, and the first append may have any base.
+ *             A damaged log serves what is valid; appends, seal and truncate answer DAMAGED, reads of
+ *             missing offsets DAMAGED (holes) or CORRUPT (bytes).
+ * close_log   {log}            seals nothing, writes the clean-stop mark, forgets the handle (CLOSED)
  * seal        {log}            rotates a non-empty active segment → {sealed: segment | null}
- * segments    {log}            → {segments}
- * release     {log, ids: []}   unlinks sealed segments (oldest first), fsyncs the directory → {bytes}
- * truncate    {log, to_offset} drops everything at or past to_offset (cluster; tests)
+ * segments    {log}            → {segments, log_start, log_end}
+ * release     {log, ids: []}   unlinks sealed segments, which must be the oldest ones (else
+ *             INVALID_ARGUMENT; ids already gone are skipped), fsyncs the directory after each
+ *             → {bytes, log_start}
+ * truncate    {log, to_offset} drops every batch whose last offset is at or past to_offset (cluster;
+ *             tests) → {log_end}
  * read_time   {log, from_offset, offset_limit, target} → {offset, timestamp, epoch} | {offset: -1}
  *             first record with timestamp >= target; target -1: the record with the largest timestamp
- * read_headers{log, from_offset, offset_limit, batches_max} raw: 61-byte batch headers
- * clean       {log, …}         compaction of an internal topic's sealed segments (D8)
- * write_file  {path} + raw     durable replace: temp file, fsync, rename, directory fsync
- * read_file   {path, position?, length?} → raw
- * remove_file {path} · make_dir {path} · rename {from, to} (fsyncs both parents) · remove_dir {path}
- * list_dir    {path} → {entries: [{name, dir, bytes}]}
- * put_file    {from, to, if_absent} moves a finished temp file into place durably (EXISTS)
+ * read_headers{log, from_offset, offset_limit, batches_max} → {batches, next_offset} raw: 61-byte
+ *             batch headers
+ * clean       {log, keep_from?, tombstone_age_ms?, now_ms?} compaction of sealed segments that end
+ *             below keep_from (D8): last record per key stays, offsets stay; tombstones with timestamp
+ *             < now_ms - tombstone_age_ms go. Control and transactional batches stay whole. → {segments
+ *             (rewritten), bytes_before, bytes_after, records_before, records_after}
+ * write_file  {path} + raw     durable replace: temp file, fsync, rename, directory fsync; missing
+ *             parents are created durably (also by rename and put_file)
+ * read_file   {path, position?, length?} → {bytes (of the file)} raw; TOO_LARGE above 256 MiB at once
+ * remove_file {path} · make_dir {path} (with parents) · rename {from, to} (fsyncs both parents)
+ * remove_dir  {path} with all it holds
+ * list_dir    {path} → {entries: [{name, dir, bytes}]}, sorted by name
+ * put_file    {from, to, if_absent?} fsyncs a finished file and moves it into place (EXISTS); across
+ *             file systems by a copy
  * disk        {path} → {free_bytes, total_bytes}
- * build_archive {log, from_offset, to_offset (inclusive), path, scratch_dir, spec{…}} → archive summary
- * verify_archive {path, expected{…}} → {report}
- * read_manifest {path} → {manifest}
- * inflate_chunk {raw_len, crc32c} + raw → raw batches
- * read_toc    {} + raw (the TOC member) → {toc}
- * find_time   {target, from_offset} + raw batches → {offset, timestamp, epoch} (as read_time)
- * validate    {} + raw batch → {max_timestamp, keyless: bool, record_count} | status CHRONIK_BATCH_*
- * decompress  {codec, bytes_max} + raw → raw */
+ * build_archive {log, from_offset, to_offset (inclusive), path, scratch_dir? (data_dir/tmp), spec {topic,
+ *             topic_id, partition, generation? (1), created_at? (ms), leader_epochs?: [{epoch,
+ *             start_offset}], aborted?: [{producer_id, first_offset, last_offset}],
+ *             producer_snapshot?: text, index?: "full"|"text"|"keys"|"none"|"pending"}}
+ *             → {path, size, sha256, toc_position, toc_length, base_offset, last_offset, records,
+ *             batches, raw_bytes, min_timestamp, max_timestamp, timestamps_exact, chunks, index_bytes,
+ *             documents, unindexed_records, truncated_values, batches_sha256, build_cpu_ms | null}
+ *             from_offset and to_offset must be batch borders (INVALID_ARGUMENT).
+ * verify_archive {path, expected?: {size?, sha256?, topic_id?, partition?, generation?, base_offset?,
+ *             last_offset?, records?, batches_sha256?}} → {report: {manifest, toc, toc_position,
+ *             toc_length, toc_crc32c, size, sha256}} | CORRUPT
+ * read_manifest {path} or {} + raw (an archive's first bytes) → {manifest}
+ * inflate_chunk {raw_len, crc32c} + raw (the chunk's member) → {bytes} raw batches
+ * read_toc    {archive_bytes} + raw (the archive's last bytes, from the TOC's position or before it)
+ *             → {toc, toc_position, toc_length}; OUT_OF_RANGE with the position when raw is too short
+ * find_time   {target, from_offset?} + raw batches → {offset, timestamp, epoch} | {offset: -1} (as read_time)
+ * validate    {} + raw batch → {max_timestamp, keyless: bool, record_count, records_bytes} | status
+ *             CHRONIK_BATCH_*
+ * decompress  {codec: 0..4 or name, bytes_max} + raw → {bytes} raw
+ * stats       {} → {fsyncs, groups, queued_appends, queued_bytes, queued_jobs, completions, results,
+ *             files_open, logs}
+ * fault_point {name} passes a kill point (feature fp; else NOT_FOUND) */
 #endif

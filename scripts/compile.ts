@@ -1,6 +1,6 @@
 import { mkdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { bun, main, must, root, ScriptError } from "./support.ts";
+import { basename, join } from "node:path";
+import { bun, main, must, requireProgram, root, ScriptError } from "./support.ts";
 
 export interface CompileOptions {
   /** The cdylib to carry inside. */
@@ -21,14 +21,16 @@ export async function compile(options: CompileOptions): Promise<void> {
 }
 
 async function bundle(options: CompileOptions): Promise<void> {
-  const bytes = new Uint8Array(await Bun.file(options.library).arrayBuffer());
   // The bundler leaves its source maps beside the executable, which carries them too.
   const scratch = `${options.outfile}.${process.pid}.tmp`;
   const unfinished = join(scratch, "chronik");
   await mkdir(scratch, { recursive: true });
   try {
+    const library = join(scratch, basename(options.library));
+    await stripDebugInfo(options.library, library);
+    const bytes = new Uint8Array(await Bun.file(library).arrayBuffer());
     const result = await Bun.build({
-      entrypoints: [options.entry ?? join(root, "src", "main.ts"), options.library],
+      entrypoints: [options.entry ?? join(root, "src", "main.ts"), library],
       loader: { ".so": "file" },
       naming: { asset: "[name].[ext]" },
       sourcemap: "inline",
@@ -53,6 +55,13 @@ async function bundle(options: CompileOptions): Promise<void> {
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** Debug information is nine tenths of the library and is no use inside the executable. `strip` comes
+ * with the linker that made the library. */
+async function stripDebugInfo(from: string, to: string): Promise<void> {
+  requireProgram("strip", "it comes with the C toolchain (binutils) that Rust links with");
+  await must(["strip", "--strip-debug", "-o", to, from]);
 }
 
 /** The newest glibc symbol version a shared library asks for, such as `2.34`; `0` when none. */

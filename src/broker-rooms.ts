@@ -12,7 +12,7 @@ import {
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
-import { groupConfigDefaults } from "./group/config.ts";
+import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
@@ -168,16 +168,7 @@ function openGroups(
 ): GroupCoordinator {
   const { group } = loaded.config;
   return new GroupCoordinator({
-    config: {
-      ...groupConfigDefaults,
-      sessionTimeoutMsMin: group.minSessionTimeoutMs,
-      sessionTimeoutMsMax: group.maxSessionTimeoutMs,
-      initialRebalanceDelayMs: group.initialRebalanceDelayMs,
-      groupSizeMax: group.maxSize,
-      offsetMetadataBytesMax: group.offsetMetadataBytesMax,
-      offsetsRetentionMs: group.offsetsRetentionMinutes * 60_000,
-      offsetsRetentionCheckIntervalMs: group.offsetsRetentionCheckIntervalMs,
-    },
+    config: groupConfigFrom(group),
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

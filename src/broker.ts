@@ -95,6 +95,13 @@ export class Broker {
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
+    this.rooms.metadata.subscribe(async ({ previous, commands }) => {
+      for (const command of commands) {
+        if (command.type !== "topic-deleted") continue;
+        const name = previous.topicsById.get(command.id)?.name;
+        if (name !== undefined) await this.rooms.groups.topicDeleted(name, command.id);
+      }
+    });
     this.listener = this.listen();
     this.admin = serveAdmin(this.view(), config.adminBind, (error, path) =>
       logger.child("admin").error("admin request failed", { path, error: errorText(error) }),

@@ -1,10 +1,14 @@
 import { hostname } from "node:os";
+import { formatReport } from "./bench/report.ts";
+import { runBench } from "./bench/run.ts";
 import { Broker } from "./broker.ts";
+import type { BenchOptions } from "./cli/bench-options.ts";
 import { exitCodeOf, exitCodes } from "./cli/exit-codes.ts";
 import { type ParsedCommand, parseCommandLine } from "./cli/parse.ts";
 import type { LoadedConfig } from "./config.ts";
 import { systemClock } from "./lib/clock.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
+import { crc32c } from "./protocol/crc32c.ts";
 import { LogRoot, parseLevels, stderrSink } from "./telemetry/logger.ts";
 import { Metrics } from "./telemetry/metrics.ts";
 
@@ -31,6 +35,7 @@ async function run(parsed: ParsedCommand): Promise<void> {
       await serve(parsed.mode, parsed.loaded);
       return;
     case "bench":
+      await bench(parsed.options);
       return;
   }
 }
@@ -63,6 +68,12 @@ async function serve(mode: "standalone" | "all", loaded: LoadedConfig): Promise<
   logger.info("stopping on signal", { signal: await stop });
   await broker.stop();
   process.exit(exitCodes.ok);
+}
+
+async function bench(options: BenchOptions): Promise<void> {
+  const report = await runBench(options, { clock: systemClock, crc: crc32c });
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
+  process.exit(report.ok ? exitCodes.ok : exitCodes.failed);
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */

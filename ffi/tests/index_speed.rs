@@ -57,7 +57,8 @@ impl AnonPeak {
     }
 }
 
-/// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES, CHRONIK_SIZES: comma lists.
+/// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES, CHRONIK_SIZES: comma lists;
+/// CHRONIK_SHAPE: `order` (mostly text) or `event` (mostly ids and numbers).
 #[test]
 #[ignore = "a measurement"]
 fn speed() {
@@ -71,6 +72,13 @@ fn speed() {
             let mode: IndexMode = serde_json::from_str(&format!("\"{mode}\"")).unwrap();
             run(mode, size, raw_mb);
         }
+    }
+}
+
+fn shape() -> Shape {
+    match std::env::var("CHRONIK_SHAPE").as_deref() {
+        Ok("event") => event_json,
+        _ => order_json,
     }
 }
 
@@ -93,7 +101,7 @@ fn run(mode: IndexMode, size: usize, raw_mb: usize) {
     let mut raw = 0usize;
     let (mut cpu, mut wall) = (0, 0);
     while raw < raw_mb * 1_000_000 {
-        let batches = json_batches(base, 20_000, 64, size, Codec::None);
+        let batches = batches_of(shape(), base, 20_000, 64, size, Codec::None);
         base += 20_000;
         let (cpu_start, start) = (cpu_ms(), Instant::now());
         for batch in &batches {

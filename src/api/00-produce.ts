@@ -3,7 +3,8 @@
  * first await, in the order of the request; the response waits for the fsync of all of them
  * whatever `acks` says. acks=0 gets no response: an error closes the connection.
  *
- * v3 the only format is v2 · v5 log start · v7 zstd · v8 record errors · v9 flexible · v13 topic ids.
+ * v3 the only format is v2 · v5 log start · v7 zstd · v8 record errors · v9 flexible ·
+ * v13 topic ids.
  * Omitted: transactions. A transactional id, or a batch with the transactional bit, is answered
  * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, on which clients give up at once.
  */

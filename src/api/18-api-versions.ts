@@ -45,6 +45,7 @@ export function apiVersionsHandler(
         finalizedFeatures: [],
       };
     },
+    failure: (_request, _version, errorCode) => ({ errorCode, apiKeys: [] }),
   };
 }
 
@@ -66,8 +67,8 @@ function check(
     softwareName.test(request.clientSoftwareName) &&
     softwareName.test(request.clientSoftwareVersion);
   if (!named) return ErrorCode.INVALID_REQUEST;
-  const { image } = context.services.metadata;
+  const { image, layers } = context.services.metadata;
   const otherCluster = request.clusterId !== null && request.clusterId !== image.clusterId;
-  const otherNode = request.nodeId >= 0 && !image.brokers.has(request.nodeId);
+  const otherNode = request.nodeId >= 0 && request.nodeId !== layers.nodeId;
   return otherCluster || otherNode ? ErrorCode.REBOOTSTRAP_REQUIRED : ErrorCode.NONE;
 }

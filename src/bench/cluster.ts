@@ -18,6 +18,17 @@ const listOffsetsVersionMax = 7;
 const leaderWaitMs = 100;
 const leaderTriesMax = 100;
 const clientId = "chronik-bench";
+/** Kafka's default of `max.message.bytes`. */
+const messageBytesMaxDefault = 1_048_588;
+/** Header, lengths and deltas around one message. */
+const batchOverheadBytes = 128;
+
+/** What a broker says until it has taken over a new topic. */
+const notYetErrors: ReadonlySet<number> = new Set([
+  ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  ErrorCode.LEADER_NOT_AVAILABLE,
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
+]);
 
 export const latest = -1;
 export const earliest = -2;
@@ -27,29 +38,31 @@ export class Cluster {
   readonly topic: string;
   /** Leader's address by partition. */
   private readonly leaders: readonly BenchAddress[];
+  private readonly clock: Clock;
   private readonly admin = new Map<string, WireClient>();
   private readonly clients: WireClient[] = [];
 
-  private constructor(topic: string, leaders: readonly BenchAddress[]) {
+  private constructor(topic: string, leaders: readonly BenchAddress[], clock: Clock) {
     this.topic = topic;
     this.leaders = leaders;
+    this.clock = clock;
   }
 
   /** Finds the topic, or makes it with so many partitions. Rejects with BrokerError. */
   static async open(
     bootstrap: readonly BenchAddress[],
     topic: string,
-    partitions: number,
+    wanted: { readonly partitions: number; readonly messageBytes: number },
     clock: Clock,
   ): Promise<Cluster> {
     const client = await connectAny(bootstrap);
     try {
       if ((await findLeaders(client, topic)) === null) {
-        await createTopic(client, topic, partitions);
+        await createTopic(client, topic, wanted);
       }
       for (let attempt = 0; attempt < leaderTriesMax; attempt++) {
         const leaders = await findLeaders(client, topic);
-        if (leaders !== null && leaders.length > 0) return new Cluster(topic, leaders);
+        if (leaders !== null && leaders.length > 0) return new Cluster(topic, leaders, clock);
         await new Promise<void>((resolve) => clock.schedule(leaderWaitMs, resolve));
       }
     } finally {
@@ -83,29 +96,36 @@ export class Cluster {
     return connected;
   }
 
-  /** Offsets of all partitions: `latest` or `earliest`. */
+  /** Offsets of all partitions: `latest` or `earliest`. Waits for a new topic's leaders. */
   async offsets(timestamp: number): Promise<number[]> {
     const found: number[] = [];
-    for (const [partition, address] of this.leaders.entries()) {
-      const client = await this.adminOf(address);
-      const partitions = [{ partitionIndex: partition, timestamp }];
-      const answer = await client.request(
-        listOffsetsApi,
-        client.versionOf(listOffsetsApi, listOffsetsVersionMax),
-        { replicaId: -1, topics: [{ name: this.topic, partitions }] },
-      );
-      const result = answer.topics[0]?.partitions[0];
-      if (result?.errorCode !== ErrorCode.NONE) {
-        const code = result?.errorCode ?? ErrorCode.UNKNOWN_SERVER_ERROR;
-        throw new BrokerError("CHRONIK_BENCH", `ListOffsets failed: ${errorName(code)}`);
-      }
-      found.push(result.offset);
+    for (const partition of this.leaders.keys()) {
+      found.push(await this.offset(partition, timestamp));
     }
     return found;
   }
 
   close(): void {
     for (const client of [...this.clients, ...this.admin.values()]) client.close();
+  }
+
+  private async offset(partition: number, timestamp: number): Promise<number> {
+    const address = this.leaders[partition];
+    assert(address !== undefined, "the partition has a leader");
+    const client = await this.adminOf(address);
+    const version = client.versionOf(listOffsetsApi, listOffsetsVersionMax);
+    const partitions = [{ partitionIndex: partition, timestamp }];
+    const request = { replicaId: -1, topics: [{ name: this.topic, partitions }] };
+    let code: number = ErrorCode.UNKNOWN_SERVER_ERROR;
+    for (let attempt = 0; attempt < leaderTriesMax; attempt++) {
+      const answer = await client.request(listOffsetsApi, version, request);
+      const result = answer.topics[0]?.partitions[0];
+      if (result?.errorCode === ErrorCode.NONE) return result.offset;
+      code = result?.errorCode ?? code;
+      if (!notYetErrors.has(code)) break;
+      await new Promise<void>((resolve) => this.clock.schedule(leaderWaitMs, resolve));
+    }
+    throw new BrokerError("CHRONIK_BENCH", `ListOffsets failed: ${errorName(code)}`);
   }
 
   private async adminOf(address: BenchAddress): Promise<WireClient> {
@@ -152,16 +172,26 @@ async function findLeaders(client: WireClient, topic: string): Promise<BenchAddr
   return leaders;
 }
 
-async function createTopic(client: WireClient, topic: string, partitions: number): Promise<void> {
+/** `max.message.bytes` grows with messages that its default would refuse. */
+async function createTopic(
+  client: WireClient,
+  topic: string,
+  wanted: { readonly partitions: number; readonly messageBytes: number },
+): Promise<void> {
+  const batchBytesMax = wanted.messageBytes + batchOverheadBytes;
+  const configs =
+    batchBytesMax > messageBytesMaxDefault
+      ? [{ name: "max.message.bytes", value: String(batchBytesMax) }]
+      : [];
   const version = client.versionOf(createTopicsApi);
   const answer = await client.request(createTopicsApi, version, {
     topics: [
       {
         name: topic,
-        numPartitions: partitions,
+        numPartitions: wanted.partitions,
         replicationFactor: version >= 4 ? -1 : 1,
         assignments: [],
-        configs: [],
+        configs,
       },
     ],
   });

@@ -6,14 +6,14 @@ export class Ledger {
   private first = 0;
   private second = 0;
 
-  /** `recordsCrc` is the checksum of the records without the batch's header. */
-  add(baseOffset: number, count: number, recordsCrc: number): void {
+  /** `batchCrc` is the batch's own checksum: it covers everything the broker must not change. */
+  add(baseOffset: number, count: number, batchCrc: number): void {
     this.records += count;
     this.batches += 1;
     const low = Math.imul(baseOffset >>> 0, 0x9e37_79b1) ^ Math.imul(count, 0x85eb_ca6b);
     const high = Math.floor(baseOffset / 2 ** 32);
-    this.first = (this.first + mix(low ^ recordsCrc)) >>> 0;
-    this.second = (this.second + mix(low + Math.imul(recordsCrc, 0xc2b2_ae35) + high)) >>> 0;
+    this.first = (this.first + mix(low ^ batchCrc)) >>> 0;
+    this.second = (this.second + mix(low + Math.imul(batchCrc, 0xc2b2_ae35) + high)) >>> 0;
   }
 
   get digest(): string {

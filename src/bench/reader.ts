@@ -3,14 +3,7 @@ import { BrokerError } from "../lib/errors.ts";
 import type { Crc32c } from "../protocol/crc32c.ts";
 import { ErrorCode, errorName } from "../protocol/error-code.ts";
 import { fetchApi } from "../protocol/messages/01-fetch.ts";
-import {
-  batchesIn,
-  batchHeaderBytes,
-  crcHolds,
-  isControl,
-  lastOffset,
-  sizeInBytes,
-} from "../protocol/record-batch.ts";
+import { batchesIn, crcHolds, isControl, lastOffset } from "../protocol/record-batch.ts";
 
 /** The last version that names topics. */
 const fetchVersionMax = 12;
@@ -24,8 +17,8 @@ export interface BatchRead {
   readonly baseOffset: number;
   readonly count: number;
   readonly lastOffset: number;
-  /** The whole batch, header included. */
-  readonly bytes: Uint8Array;
+  /** As its header says; checked when the reader checks. */
+  readonly crc: number;
 }
 
 export interface ReaderOptions {
@@ -92,15 +85,15 @@ export class BenchReader {
       }
       positions.set(partition, last + 1);
       const count = isControl(header.attributes) ? 0 : header.recordsCount;
-      const bytes = records.subarray(position, position + sizeInBytes(header));
-      batches.push({ partition, baseOffset: header.baseOffset, count, lastOffset: last, bytes });
+      batches.push({
+        partition,
+        baseOffset: header.baseOffset,
+        count,
+        lastOffset: last,
+        crc: header.crc,
+      });
     }
   }
-}
-
-/** The records of a batch, without its header. */
-export function recordsOf(batch: BatchRead): Uint8Array {
-  return batch.bytes.subarray(batchHeaderBytes);
 }
 
 function failed(reason: string): BrokerError {

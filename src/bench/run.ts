@@ -58,11 +58,11 @@ class Run {
  * base offset below 0, fails it. Rejects with BrokerError when it could not even begin.
  */
 export async function runBench(options: BenchOptions, deps: BenchDeps): Promise<BenchReport> {
-  const { bootstrapServers, topic, partitions } = options;
+  const { bootstrapServers, topic } = options;
   if (options.mode === "e2e" && options.acks === 0) {
     throw new BrokerError("CHRONIK_BENCH", "end-to-end latency needs acks 1 or all");
   }
-  const cluster = await Cluster.open(bootstrapServers, topic, partitions, deps.clock);
+  const cluster = await Cluster.open(bootstrapServers, topic, options, deps.clock);
   const run = new Run();
   let validation: Validation | null = null;
   try {
@@ -83,7 +83,7 @@ export async function runBench(options: BenchOptions, deps: BenchDeps): Promise<
     concurrency: options.concurrency,
     messageBytes: options.messageBytes,
     acks: options.acks,
-    ok: !run.failed && run.messages > 0 && (validation?.ok ?? !options.validate),
+    ok: !run.failed && run.messages > 0 && (validation?.ok ?? true),
     errors: run.errors,
     elapsedSecs: secs,
     messages: run.messages,
@@ -134,11 +134,8 @@ async function produce(
     };
     const onAcknowledged = (batch: Acknowledged): void => {
       run.requests += 1;
-      produced[batch.partition]?.add(
-        batch.baseOffset,
-        batch.count,
-        workload.recordsCrc(batch.count),
-      );
+      const batchCrc = workload.batchCrc(batch.count);
+      produced[batch.partition]?.add(batch.baseOffset, batch.count, batchCrc);
       if (options.acks === 0) {
         run.messages += batch.count;
         producer.offer(batch.count);

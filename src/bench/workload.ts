@@ -36,7 +36,6 @@ export class Workload {
   private readonly timestampMs: number;
   private readonly crc: Crc32c;
   private readonly batchCrcs = new Map<number, Uint8Array>();
-  private readonly recordCrcs = new Map<number, number>();
 
   constructor(options: WorkloadOptions) {
     this.timestampMs = options.timestampMs;
@@ -70,18 +69,15 @@ export class Workload {
       batch.set(known, crcPosition);
     } else {
       sealBatch(batch, 0, this.crc);
-      this.batchCrcs.set(count, batch.slice(crcPosition, crcPosition + 4));
+      this.batchCrcs.set(count, new Uint8Array(batch.subarray(crcPosition, crcPosition + 4)));
     }
     return batch;
   }
 
-  /** Checksum of the records of a batch of `count`, without its header. */
-  recordsCrc(count: number): number {
-    const known = this.recordCrcs.get(count);
-    if (known !== undefined) return known;
-    const crc = this.crc(this.buffer.subarray(batchHeaderBytes, this.end(count)));
-    this.recordCrcs.set(count, crc);
-    return crc;
+  /** Checksum in the header of a batch of `count`, as it was built. */
+  batchCrc(count: number): number {
+    const known = this.batchCrcs.get(count);
+    return known === undefined ? 0 : new DataView(known.buffer).getUint32(0);
   }
 
   private end(count: number): number {

@@ -125,7 +125,7 @@ export class WireClient {
     this.scheduleFlush();
   }
 
-  /** Resolves when the socket took everything; at once if it has. Rejects when the connection ends. */
+  /** Resolves when the socket took everything. Rejects when the connection ends before. */
   async flushed(): Promise<void> {
     if (this.flushScheduled) this.flush();
     if (this.ended !== null) throw this.ended;
@@ -242,7 +242,7 @@ export class WireClient {
 
   /** Takes back a request that could not be encoded; those before it stay. */
   private cutWriter(length: number): void {
-    const kept = this.writer.bytesWritten().slice(0, length);
+    const kept = new Uint8Array(this.writer.bytesWritten().subarray(0, length));
     this.writer.reset();
     this.writer.raw(kept);
   }
@@ -263,7 +263,8 @@ export class WireClient {
     if (bytes.length === 0) return;
     const taken = this.waiting.length > 0 ? 0 : Math.max(0, this.socket.write(bytes));
     if (taken < bytes.length) {
-      this.waiting.push(bytes.slice(taken));
+      // A copy: the writer is used again at once (Buffer.slice would be a view).
+      this.waiting.push(new Uint8Array(bytes.subarray(taken)));
       this.waitingBytes += bytes.length - taken;
     }
     this.writer.reset();

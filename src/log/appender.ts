@@ -213,7 +213,8 @@ export class Appender implements AppendSink {
         this.answerRetry(verdict.of, resolve);
         return true;
       case "stale-epoch": {
-        const text = `producer ${producerId} has epoch ${verdict.currentEpoch}, not ${producerEpoch}`;
+        const { currentEpoch } = verdict;
+        const text = `producer ${producerId} has epoch ${currentEpoch}, not ${producerEpoch}`;
         resolve(this.rejected(rejection(ErrorCode.INVALID_PRODUCER_EPOCH, text)));
         return true;
       }

@@ -47,7 +47,8 @@ export function checkHeader(
     return rejection(ErrorCode.INVALID_RECORD, text);
   }
   if (bytes > config.maxMessageBytes) {
-    const text = `the batch takes ${bytes} bytes and max.message.bytes is ${config.maxMessageBytes}`;
+    const { maxMessageBytes } = config;
+    const text = `the batch takes ${bytes} bytes and max.message.bytes is ${maxMessageBytes}`;
     return rejection(ErrorCode.MESSAGE_TOO_LARGE, text);
   }
   if (header.recordsCount <= 0 || header.lastOffsetDelta + 1 !== header.recordsCount) {

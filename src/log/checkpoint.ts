@@ -60,7 +60,7 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   if (Number(match[1]) !== version) {
     throw new BrokerError(
       "CHRONIK_UNKNOWN_VERSION",
-      `${file} has checkpoint format ${match[1]} and this chronik reads ${version}: use a newer one`,
+      `${file} has checkpoint format ${match[1]}, this chronik reads ${version}: use a newer one`,
     );
   }
   const body = bytes.subarray(end + 1);

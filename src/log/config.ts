@@ -35,7 +35,7 @@ export const defaultPartitionLogConfig: PartitionLogConfig = {
 export interface LogLimits {
   /** Memory of all tails together. */
   readonly tailCacheBytesMax: number;
-  /** Batches submitted and not yet durable, in all; as many bytes again may wait to be submitted. */
+  /** Batches submitted and not yet durable, in all; as many bytes again may wait for that. */
   readonly appendBytesInFlightMax: number;
   /** Batches of one partition that wait for a validation or for memory. */
   readonly appendsWaitingMax: number;

@@ -36,7 +36,7 @@ export class LeaderEpochs {
 
   /**
    * Where `epoch` ended, as OffsetForLeaderEpoch answers it: the log end for the latest; −1/−1 for
-   * a later one or none; otherwise the largest known epoch at or below it and the start of the next.
+   * a later one or none; otherwise the largest known epoch at or below it and where the next began.
    */
   endOffsetFor(epoch: number, logEndOffset: number): { leaderEpoch: number; endOffset: number } {
     const unknown = { leaderEpoch: noLeaderEpoch, endOffset: undefinedOffset };

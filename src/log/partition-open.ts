@@ -94,7 +94,8 @@ async function loadCheckpoint(
     if (checkpoint.topicId === options.topic.id && checkpoint.partition === options.index) {
       return { checkpoint, damage: null };
     }
-    const reason = `the checkpoint is of partition ${checkpoint.partition} of topic id ${checkpoint.topicId}`;
+    const { topicId, partition } = checkpoint;
+    const reason = `the checkpoint is of partition ${partition} of topic id ${topicId}`;
     return { checkpoint: null, damage: { file, position: 0, reason } };
   } catch (error) {
     if (!(error instanceof BrokerError)) throw error;

@@ -2,7 +2,7 @@ import { assert } from "../lib/assert.ts";
 import { BrokerError } from "../lib/errors.ts";
 import { encodeCheckpoint } from "./checkpoint.ts";
 import type { EpochStart } from "./leader-epochs.ts";
-import type { Files, SegmentInfo, Wal } from "./ports.ts";
+import type { CleanReport, Files, SegmentInfo, Wal } from "./ports.ts";
 import type { ProducerSnapshot } from "./producer-state.ts";
 import type { SegmentList } from "./segment-list.ts";
 
@@ -31,6 +31,9 @@ export interface StoredMarks {
   readonly archivedTo: number;
   readonly segmentIdNext: number;
 }
+
+const dirtyBytesMin = 1 << 20;
+const dirtyBytesMax = 64 << 20;
 
 export const checkpointFile = "checkpoint";
 
@@ -91,6 +94,15 @@ export class PartitionStore {
   /** Unlinks sealed segments; bytes freed. Ids already gone are passed over. */
   release(ids: readonly number[]): Promise<number> {
     return this.closed ? Promise.reject(closedError()) : this.track(this.releaseNow(ids));
+  }
+
+  /**
+   * Compacts the log when what was never compacted passes 64 MiB, or half of it and 1 MiB (design
+   * D8); null when nothing was due. The newest segment is left whole, so that the log always ends
+   * with a batch.
+   */
+  clean(tombstoneAgeMs: number): Promise<CleanReport | null> {
+    return this.closed ? Promise.reject(closedError()) : this.track(this.cleanNow(tombstoneAgeMs));
   }
 
   /** Waits for what is under way and refuses the rest: the folder may be another topic's soon. */
@@ -157,6 +169,22 @@ export class PartitionStore {
     const bytes = await this.parts.wal.release(this.parts.log, goneIds);
     this.parts.segments.released(goneIds);
     return bytes;
+  }
+
+  private async cleanNow(tombstoneAgeMs: number): Promise<CleanReport | null> {
+    const { segments, wal, log } = this.parts;
+    const list = segments.list();
+    const newest = list.at(-1);
+    if (newest === undefined) return null;
+    const dirty = list.reduce((sum, { cleaned, bytes }) => sum + (cleaned ? 0 : bytes), 0);
+    const due = dirty >= dirtyBytesMax || (dirty >= dirtyBytesMin && dirty * 2 >= segments.bytes);
+    if (!due) return null;
+    // A large active segment is taken the next time, behind a newer one.
+    if (!newest.sealed && newest.bytes * 2 >= dirty) await this.sealNow();
+    if (list.every(({ id, cleaned }) => cleaned || id === newest.id)) return null;
+    const report = await wal.clean(log, newest.base, tombstoneAgeMs);
+    segments.sealed(await wal.segments(log));
+    return report;
   }
 
   private assertReleasable({ id, last, sealed }: SegmentInfo): void {

@@ -11,7 +11,7 @@ import { HighWatermark } from "./high-watermark.ts";
 import type { EpochStart, LeaderEpochs } from "./leader-epochs.ts";
 import { PartitionReader, type ReadOptions, type ReadResult } from "./partition-reader.ts";
 import { PartitionStore, type StoredMarks } from "./partition-store.ts";
-import type { ColdReader, Damage, Files, SegmentInfo, Wal } from "./ports.ts";
+import type { CleanReport, ColdReader, Damage, Files, SegmentInfo, Wal } from "./ports.ts";
 import type { ProducerState } from "./producer-state.ts";
 import type { SegmentList } from "./segment-list.ts";
 import type { Tail } from "./tail-cache.ts";
@@ -279,6 +279,12 @@ export class Partition {
     const active = this.state.segments.active;
     if (active === null || this.closing) return null;
     return this.parts.clock.monotonicMs() - active.firstAppendMonotonicMs;
+  }
+
+  /** Compaction of an internal topic's log where it is due; see PartitionStore.clean. */
+  cleanIfDirty(tombstoneAgeMs: number): Promise<CleanReport | null> {
+    if (this.broken !== null || this.closing) return Promise.resolve(null);
+    return this.store.clean(tombstoneAgeMs);
   }
 
   /** Durable when resolved; `archivedTo` is the end of what the registry covers, durably. */

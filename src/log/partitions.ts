@@ -80,7 +80,7 @@ export class Partitions {
     for (const partitions of this.byTopicId.values()) yield* partitions.values();
   }
 
-  /** Recovers and opens a partition; one already open is returned with the epoch and config given. */
+  /** Recovers and opens a partition; one already open is given epoch and config, and returned. */
   async open(
     topic: TopicRef,
     index: number,

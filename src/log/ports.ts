@@ -21,6 +21,8 @@ export interface SegmentInfo {
   readonly maxTimestamp: number;
   /** Rotated: never written again. */
   readonly sealed: boolean;
+  /** Compacted: offsets in it may have gaps. */
+  readonly cleaned: boolean;
   /** Wall clock of the first append. */
   readonly firstAppendMs: number;
 }
@@ -79,6 +81,13 @@ export interface WalRead {
   readonly nextOffset: number;
 }
 
+export interface CleanReport {
+  /** Segments rewritten. */
+  readonly segments: number;
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+}
+
 export interface TimeHit {
   readonly offset: number;
   readonly timestamp: number;
@@ -125,6 +134,8 @@ export interface Wal {
   segments(log: number): Promise<readonly SegmentInfo[]>;
   /** Unlinks sealed segments, oldest first; bytes freed. */
   release(log: number, ids: readonly number[]): Promise<number>;
+  /** Compacts sealed segments that end below `keepFrom`: the last record of each key stays. */
+  clean(log: number, keepFrom: number, tombstoneAgeMs: number): Promise<CleanReport>;
   /** First record with timestamp ≥ `target` (−1: the one with the largest timestamp). */
   readTime(
     log: number,

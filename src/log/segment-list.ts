@@ -72,6 +72,7 @@ export class SegmentList {
       records: batch.records,
       maxTimestamp: batch.maxTimestamp,
       sealed: false,
+      cleaned: false,
       firstAppendMs: wallMs,
       firstAppendMonotonicMs: monotonicMs,
     });

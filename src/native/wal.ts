@@ -18,6 +18,7 @@ interface SegmentJson {
   readonly records: number;
   readonly max_timestamp: number;
   readonly sealed: boolean;
+  readonly cleaned: boolean;
   readonly first_append_ms: number;
 }
 
@@ -133,6 +134,19 @@ export class NativeWal {
     return json.bytes;
   }
 
+  async clean(log: number, keepFrom: number, tombstoneAgeMs: number) {
+    const { json } = await this.engine.job<{
+      segments: number;
+      bytes_before: number;
+      bytes_after: number;
+    }>({ op: "clean", log, keep_from: keepFrom, tombstone_age_ms: tombstoneAgeMs });
+    return {
+      segments: json.segments,
+      bytesBefore: json.bytes_before,
+      bytesAfter: json.bytes_after,
+    };
+  }
+
   async readTime(log: number, fromOffset: number, offsetLimit: number, target: number) {
     const { json } = await this.engine.job<{ offset: number; timestamp: number; epoch: number }>({
       op: "read_time",
@@ -224,6 +238,7 @@ function segmentInfo(json: SegmentJson) {
     records: json.records,
     maxTimestamp: json.max_timestamp,
     sealed: json.sealed,
+    cleaned: json.cleaned,
     firstAppendMs: json.first_append_ms,
   };
 }

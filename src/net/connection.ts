@@ -350,8 +350,9 @@ export class Connection {
       this.giveBack(budget);
       return taken >= 0;
     }
-    // The scratch is used again at once, so what stays is copied out of it.
-    this.backlog = oversized ? bytes.subarray(taken, length) : bytes.slice(taken, length);
+    // The scratch is used again at once, so what stays is copied (Buffer.slice would be a view).
+    const rest = bytes.subarray(taken, length);
+    this.backlog = oversized ? rest : new Uint8Array(rest);
     this.backlogBudget += budget;
     writer.reset();
     return false;

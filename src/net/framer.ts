@@ -48,6 +48,11 @@ export class Framer {
     return this.available + this.assembled;
   }
 
+  /** Memory set aside for a frame that spans chunks, filled or not. */
+  get bytesReserved(): number {
+    return this.assembly?.length ?? 0;
+  }
+
   /**
    * Size of the frame that comes next (without its prefix), −1 while unknown.
    * Throws ProtocolError when the size is impossible; the stream cannot be read any further then.

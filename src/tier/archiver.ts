@@ -88,7 +88,7 @@ export class Archiver {
   /** A topic deleted meanwhile is not registered, and its object goes as its others do. */
   private async register(entry: SegmentEntry, { partition }: ArchiveTask): Promise<void> {
     try {
-      await this.deps.registry.add(entry, () => partition.isOpen);
+      await this.deps.registry.add(entry, partition.logStartOffset, () => partition.isOpen);
     } catch (error) {
       const isGone = error instanceof BrokerError && error.code === "CHRONIK_TOPIC_GONE";
       if (isGone) await this.deps.store.delete(entry.key);

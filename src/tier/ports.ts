@@ -24,6 +24,7 @@ export interface TierPartition {
   readonly damage: unknown;
   /** The engine's handle of this partition's log. */
   readonly walHandle: number;
+  readonly logStartOffset: number;
   /** min(high watermark, last stable offset): only what lies below may be archived (D4). */
   readonly archivableEnd: number;
   segments(): readonly WalSegment[];

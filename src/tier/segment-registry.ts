@@ -48,7 +48,7 @@ const journalEntriesMax = 4_096;
  * entries of a partition are contiguous and never overlap. */
 export class SegmentRegistry {
   private readonly journal: RegistryJournal;
-  private readonly partitions = new Map<string, SegmentEntry[]>();
+  private readonly partitions = new Map<string, PartitionSegments>();
   /** Entries of deleted topics whose objects are not deleted yet. */
   private readonly retired = new Map<string, SegmentEntry[]>();
   private readonly pins = new Map<string, number>();
@@ -68,9 +68,14 @@ export class SegmentRegistry {
     return registry;
   }
 
-  /** Adds an entry, durable when resolved. Refuses overlaps and holes, and what `isWanted` denies
-   * when its turn comes: a topic deleted meanwhile is retired behind this entry or before it. */
-  async add(segment: SegmentEntry, isWanted: () => boolean = () => true): Promise<void> {
+  /** Adds an entry, durable when resolved. Refuses overlaps, holes that reach past `logStart` (what
+   * lies below was deleted from the WAL before it was archived), and what `isWanted` denies when
+   * its turn comes: a topic deleted meanwhile is retired behind this entry or before it. */
+  async add(
+    segment: SegmentEntry,
+    logStart: number,
+    isWanted: () => boolean = () => true,
+  ): Promise<void> {
     await this.commit(() => {
       if (!isWanted()) {
         throw new BrokerError(
@@ -78,7 +83,7 @@ export class SegmentRegistry {
           `topic ${segment.topic} was deleted or is closing; its archive was not registered`,
         );
       }
-      this.checkFits(segment);
+      this.checkFits(segment, logStart);
       return { v: 1, type: "add", segment };
     });
   }
@@ -111,11 +116,11 @@ export class SegmentRegistry {
 
   /** Entries of one partition in offset order. */
   segments(topicId: string, partition: number): readonly SegmentEntry[] {
-    return this.partitions.get(partitionKey(topicId, partition)) ?? [];
+    return this.partitions.get(partitionKey(topicId, partition))?.entries ?? [];
   }
 
   all(): SegmentEntry[] {
-    return [...this.partitions.values()].flat();
+    return [...this.partitions.values()].flatMap(({ entries }) => entries);
   }
 
   /** The entry that holds `offset`, if any. */
@@ -125,18 +130,17 @@ export class SegmentRegistry {
     return entry && offset <= entry.last ? entry : undefined;
   }
 
-  /** Archived offsets [start, end) of a partition. */
+  /** Archived offsets [start, end) of a partition: the newest run without a hole. */
   range(topicId: string, partition: number): { start: number; end: number } | null {
-    const entries = this.segments(topicId, partition);
-    const first = entries[0];
-    const last = entries[entries.length - 1];
-    return first && last ? { start: first.base, end: last.last + 1 } : null;
+    const held = this.partitions.get(partitionKey(topicId, partition));
+    const last = held?.entries[held.entries.length - 1];
+    return held && last ? { start: held.runStart, end: last.last + 1 } : null;
   }
 
   totals(): RegistryTotals {
     const totals = { segments: 0, topics: 0, partitions: 0, records: 0, bytes: 0 };
     const topics = new Set<string>();
-    for (const entries of this.partitions.values()) {
+    for (const { entries } of this.partitions.values()) {
       if (entries.length > 0) totals.partitions++;
       for (const entry of entries) {
         topics.add(entry.topicId);
@@ -189,12 +193,14 @@ export class SegmentRegistry {
     this.entriesSinceSnapshot = 0;
   }
 
-  private checkFits(segment: SegmentEntry): void {
+  private checkFits(segment: SegmentEntry, logStart: number): void {
     const where = `${segment.topic}-${segment.partition} [${segment.base}, ${segment.last}]`;
     assert(segment.base <= segment.last, `segment ${where} is empty`);
     const range = this.range(segment.topicId, segment.partition);
-    if (range && segment.base !== range.end) {
-      const problem = segment.base < range.end ? "overlaps" : "leaves a hole after";
+    if (!range || segment.base === range.end) return;
+    const overlaps = segment.base < range.end;
+    if (overlaps || segment.base > logStart) {
+      const problem = overlaps ? "overlaps" : "leaves a hole after";
       throw new BrokerError(
         "CHRONIK_REGISTRY_CONFLICT",
         `archive ${where} ${problem} the archived offsets up to ${range.end - 1}; it was not registered`,
@@ -202,17 +208,25 @@ export class SegmentRegistry {
     }
   }
 
+  private put(segment: SegmentEntry): void {
+    const key = partitionKey(segment.topicId, segment.partition);
+    const held = this.partitions.get(key);
+    if (!held) {
+      this.partitions.set(key, { entries: [segment], runStart: segment.base });
+      return;
+    }
+    const last = held.entries[held.entries.length - 1];
+    if (last && last.last + 1 !== segment.base) held.runStart = segment.base;
+    held.entries.push(segment);
+  }
+
   private apply(entry: JournalEntry): void {
     switch (entry.type) {
       case "add":
-        push(
-          this.partitions,
-          partitionKey(entry.segment.topicId, entry.segment.partition),
-          entry.segment,
-        );
+        this.put(entry.segment);
         return;
       case "retire-topic":
-        for (const [key, entries] of this.partitions) {
+        for (const [key, { entries }] of this.partitions) {
           if (entries[0]?.topicId !== entry.topicId) continue;
           for (const segment of entries) push(this.retired, entry.topicId, segment);
           this.partitions.delete(key);
@@ -224,12 +238,17 @@ export class SegmentRegistry {
       case "snapshot":
         this.partitions.clear();
         this.retired.clear();
-        for (const s of entry.segments)
-          push(this.partitions, partitionKey(s.topicId, s.partition), s);
+        for (const segment of entry.segments) this.put(segment);
         for (const s of entry.retired) push(this.retired, s.topicId, s);
         return;
     }
   }
+}
+
+interface PartitionSegments {
+  readonly entries: SegmentEntry[];
+  /** First offset of the newest run without a hole. */
+  runStart: number;
 }
 
 function push(map: Map<string, SegmentEntry[]>, key: string, segment: SegmentEntry): void {

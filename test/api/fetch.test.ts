@@ -4,7 +4,7 @@ import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { FetchRequest } from "../../src/protocol/messages/01-fetch.ts";
 import { batchesIn } from "../../src/protocol/record-batch.ts";
 import { ApiLab } from "../support/api-lab.ts";
-import { batch, topicA } from "../support/log-lab.ts";
+import { batch, topicA, turn } from "../support/log-lab.ts";
 
 const client = { origin: "client" } as const;
 
@@ -103,10 +103,10 @@ test("a fetch at the end waits and wakes at once when the high watermark moves",
   const lab = new ApiLab({ auto: false });
   const [, two] = await lab.open();
   const done = fetch(lab, [{}, { index: 1 }], 12, { maxWaitMs: 500 });
-  await Bun.sleep(0);
+  await turn();
   expect(lab.log.partitions.waiters.parked).toBe(1);
   void two.append(batch(), client);
-  await Bun.sleep(0);
+  await turn();
   // Appended but not durable: nobody may see it.
   expect(lab.log.partitions.waiters.parked).toBe(1);
   lab.log.wal.complete();
@@ -123,32 +123,32 @@ test("min_bytes waits for enough in all; the deadline is one for the request", a
   const enough = fetch(lab, [{}, { index: 1 }], 12, rest);
   await one.append(batch(), client);
   await two.append(batch(), client);
-  await Bun.sleep(0);
+  await turn();
   expect(lab.log.partitions.waiters.parked).toBe(1);
   await one.append(batch(), client);
   expect((await enough).map((answer) => bases(answer.records))).toEqual([[0, 1], [0]]);
   const late = fetch(lab, [{ offset: 2 }, { index: 1, offset: 1 }], 12, rest);
-  await Bun.sleep(0);
+  await turn();
   lab.log.clock.advance(499);
-  await Bun.sleep(0);
+  await turn();
   expect(lab.log.partitions.waiters.parked).toBe(1);
   lab.log.clock.advance(1);
   expect((await late).map((answer) => bases(answer.records))).toEqual([[], []]);
 });
 
-test("a parked fetch gives up when its connection is gone, and hears of a dropped topic", async () => {
+test("a parked fetch gives up with its connection, and hears of a dropped topic", async () => {
   const lab = new ApiLab();
   await lab.open();
   const gone = fetch(lab, [{}], 12, { maxWaitMs: 60_000 });
   const dropped = fetch(lab, [{}], 12, { maxWaitMs: 60_000 });
-  await Bun.sleep(0);
+  await turn();
   await lab.log.partitions.drop(topicA.id);
   expect((await dropped)[0]!.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
   await gone;
   const other = new ApiLab();
   await other.open();
   const aborted = fetch(other, [{}], 12, { maxWaitMs: 60_000 });
-  await Bun.sleep(0);
+  await turn();
   other.abort.abort();
   expect(bases((await aborted)[0]!.records)).toEqual([]);
   expect(other.log.partitions.waiters.parked).toBe(0);
@@ -158,7 +158,7 @@ test("the parking place is bounded: beyond it fetches are answered at once", asy
   const lab = new ApiLab({ limits: { fetchWaitersMax: 1 } });
   await lab.open();
   void fetch(lab, [{}], 12, { maxWaitMs: 60_000 });
-  await Bun.sleep(0);
+  await turn();
   expect(bases((await fetch(lab, [{}], 12, { maxWaitMs: 60_000 }))[0]!.records)).toEqual([]);
   lab.abort.abort();
 });

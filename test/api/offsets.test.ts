@@ -102,7 +102,7 @@ test("DeleteRecords: every version; errors exact; the low watermark is the new s
   expect(await run(2, 0, -1)).toEqual([ErrorCode.POLICY_VIOLATION, -1]);
 });
 
-test("InitProducerId: a fresh id without a transactional one, otherwise a final error", async () => {
+test("InitProducerId: a fresh id, and a final error for transactional ones", async () => {
   const lab = new ApiLab();
   const run = async (version: number, transactionalId: string | null, own = {}) => {
     const request = { transactionalId, transactionTimeoutMs: 60_000, ...own };

@@ -4,7 +4,7 @@ import { WireClient } from "../../src/client/wire-client.ts";
 import { produceApi } from "../../src/protocol/messages/00-produce.ts";
 import { metadataApi } from "../../src/protocol/messages/03-metadata.ts";
 import { apiServer } from "../support/api-server.ts";
-import { dispatcherOf, serve } from "../support/network.ts";
+import { dispatcherOf, serve, until } from "../support/network.ts";
 
 describe("wire client", () => {
   test("pipelines requests and gets each its own answer", async () => {
@@ -32,6 +32,44 @@ describe("wire client", () => {
     client.close();
     expect(asked).rejects.toThrow(/was closed/);
     expect(client.request(metadataApi, 1, { topics: [] })).rejects.toThrow(/was closed/);
+  });
+
+  test("what the socket does not take at once arrives late and unchanged", async () => {
+    const chunks: Uint8Array[] = [];
+    let reader: Bun.Socket<undefined> | null = null;
+    const server = Bun.listen<undefined>({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        open(socket) {
+          reader = socket;
+        },
+        data: (_socket, chunk) => void chunks.push(new Uint8Array(chunk)),
+      },
+    });
+    const options = { host: "127.0.0.1", port: server.port, clientId: "t" };
+    const client = await WireClient.open(options);
+    await until(() => reader !== null);
+    (reader as Bun.Socket<undefined> | null)?.pause();
+    const bytes = 200 * 1024;
+    const fills = Array.from({ length: 60 }, (_, index) => index);
+    for (const fill of fills) {
+      client.sendEncoded(produceApi, 3, (writer) => writer.raw(new Uint8Array(bytes).fill(fill)));
+      for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(chunks.length).toBe(0);
+    (reader as Bun.Socket<undefined> | null)?.resume();
+    await client.flushed();
+    const frameBytes = 4 + 11 + bytes;
+    const received = (): number => chunks.reduce((sum, { length }) => sum + length, 0);
+    await until(() => received() === fills.length * frameBytes);
+    const all = Buffer.concat(chunks);
+    for (const [index, fill] of fills.entries()) {
+      const body = all.subarray((index + 1) * frameBytes - bytes, (index + 1) * frameBytes);
+      expect(Buffer.compare(body, Buffer.alloc(bytes, fill))).toBe(0);
+    }
+    client.close();
+    server.stop(true);
   });
 
   test("a port nobody listens on is a clear error", async () => {

@@ -2,7 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BrokerProcess, brokerExists, startBroker } from "../support/broker-process.ts";
+import {
+  type BrokerProcess,
+  brokerExists,
+  startBroker,
+  withoutRebalanceDelay,
+} from "../support/broker-process.ts";
 import { startToolServer, type ToolServer } from "../tools/tool-server.ts";
 import { runConsole } from "./console.ts";
 import { inputFile, partitionCount } from "./data.ts";
@@ -136,7 +141,9 @@ async function eachSubject(
 }
 
 async function runAll(list: readonly Subject[]): Promise<void> {
-  if (externalBootstrap === undefined) broker = await startBroker();
+  if (externalBootstrap === undefined) {
+    broker = await startBroker({ args: withoutRebalanceDelay });
+  }
   const bootstrap = externalBootstrap ?? broker!.bootstrap;
   await eachSubject(list, "produce", async (subject) => {
     await createTopics(bootstrap, topicsOf(subject), subject.program === null ? 1 : partitionCount);

@@ -4,7 +4,7 @@ import { crc32c } from "../../src/protocol/crc32c.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { batchesIn, lastOffset, recordsPayload } from "../../src/protocol/record-batch.ts";
 import { parseRecords } from "../../src/protocol/records.ts";
-import { batch, idempotent, LogLab } from "../support/log-lab.ts";
+import { batch, idempotent, LogLab, turn } from "../support/log-lab.ts";
 import { noSpace } from "../support/memory-wal.ts";
 
 const client = { origin: "client" } as const;
@@ -64,7 +64,7 @@ test("a read inside a batch returns the batch from its base", async () => {
   expect(valuesOf(read.chunks)).toEqual(["0=a", "1=b", "2=c"]);
 });
 
-test("offsets outside the log are out of range; between high watermark and end nothing is", async () => {
+test("offsets outside the log are out of range; at its high watermark it is empty", async () => {
   const lab = new LogLab({ auto: false });
   const partition = await lab.open();
   void partition.append(batch(), client);
@@ -79,7 +79,7 @@ test("offsets outside the log are out of range; between high watermark and end n
   expect(await at(3)).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
 });
 
-test("no space: everything in flight fails, the log is rolled back, the next append goes on", async () => {
+test("no space: all in flight fail, the log is rolled back, the next append goes on", async () => {
   const lab = new LogLab({ auto: false });
   const partition = await lab.open();
   const results: [number, number][] = [];
@@ -257,10 +257,10 @@ test("later batches wait behind a validation, in order", async () => {
     send("plain", batch()),
     send("gzip2", gzipped(["c"])),
   ];
-  await Bun.sleep(0);
+  await turn();
   expect(partition.logEndOffset).toBe(0);
   lab.wal.validations[1]!();
-  await Bun.sleep(0);
+  await turn();
   expect(order).toEqual([]);
   lab.wal.validations[0]!();
   await Promise.all(all);
@@ -280,22 +280,22 @@ test("bytes in flight are bounded; what waits goes in when there is room, in ord
     });
   }
   expect(lab.wal.submitted).toBe(2);
-  await Bun.sleep(0);
+  await turn();
   // Two in flight, two waiting, two beyond both bounds.
   expect(codes).toEqual([ErrorCode.REQUEST_TIMED_OUT, ErrorCode.REQUEST_TIMED_OUT]);
   lab.wal.complete(1);
-  await Bun.sleep(0);
+  await turn();
   expect(lab.wal.submitted).toBe(2);
   while (lab.wal.submitted > 0) lab.wal.complete();
-  await Bun.sleep(0);
+  await turn();
   expect(offsets).toEqual([-1, -1, 0, 1, 2, 3]);
   expect(lab.partitions.appendBytesInFlight).toBe(0);
   // The second bound is free again as well.
   const again = Array.from({ length: 4 }, () => partition.append(batch(), client));
-  await Bun.sleep(0);
+  await turn();
   while (lab.wal.submitted > 0) {
     lab.wal.complete();
-    await Bun.sleep(0);
+    await turn();
   }
   expect((await Promise.all(again)).map((result) => result.errorCode)).toEqual([0, 0, 0, 0]);
 });
@@ -397,7 +397,7 @@ test("a dropped partition's checkpoint cannot land in the folder of its successo
   };
   const late = partition.checkpoint();
   const dropped = lab.partitions.drop(partition.topicId);
-  await Bun.sleep(0);
+  await turn();
   lab.files.writeFile = write;
   expect(lab.disk.logs.has("/data/wal/a/0")).toBe(true);
   release();
@@ -417,7 +417,7 @@ test("closing waits for what is in flight and refuses what comes after", async (
   const closing = partition.close().then(() => {
     closed = true;
   });
-  await Bun.sleep(0);
+  await turn();
   expect(closed).toBe(false);
   const after = await partition.append(batch(), client);
   expect(after.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);

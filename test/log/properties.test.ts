@@ -162,7 +162,7 @@ interface Step {
   count?: number;
 }
 
-test("offsets are dense, acks are kept, the high watermark never falls, retries never double", async () => {
+test("offsets are dense, acks kept, the high watermark never falls, no retry doubles", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps: Step[]) => {
       let lab = new LogLab({ auto: false });

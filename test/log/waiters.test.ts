@@ -30,7 +30,7 @@ function place(waitersMax = 10) {
   return { clock, waiters, abort, sources, woken, park };
 }
 
-test("wakes when the sources brought enough bytes together, and leaves nothing behind", async () => {
+test("wakes when the sources brought enough bytes, and leaves nothing behind", async () => {
   const { clock, waiters, abort, sources, woken, park } = place();
   park(10);
   sources[0]!.advance(6);

@@ -60,7 +60,7 @@ describe("metadata", () => {
       done = true;
       return outcomes;
     });
-    while (seen.length === 0) await Promise.resolve();
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
     expect(seen).toEqual([false]);
     expect(done).toBe(false);
     opened.resolve();

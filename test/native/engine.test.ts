@@ -155,9 +155,9 @@ describe.skipIf(!hasLibrary)("the native engine", () => {
     const engine = await openEngine(dir.path, { queueBytesMax: 1 << 20 });
     const wal = new NativeWal(engine);
     const { log } = await wal.openLog(openOptions(`${dir.path}/wal/t/0`));
-    const big = (n: number) => stored(n, batch({ values: ["x".repeat(200_000)] }));
-    const answers: Promise<unknown>[] = [];
-    for (let n = 0; n < 100; n++) answers.push(engine.append(log, n, n, 1, 0, big(n)));
+    const one = batch({ values: ["x".repeat(200_000)] });
+    const many = Array.from({ length: 200 }, (_, n) => stored(n, one));
+    const answers = many.map((bytes, n) => engine.append(log, n, n, 1, 0, bytes));
     const settled = await Promise.allSettled(answers);
     const taken = settled.filter((answer) => answer.status === "fulfilled").length;
     const refused = settled.flatMap((a) => (a.status === "rejected" ? [a.reason.code] : []));

@@ -8,7 +8,7 @@ import { hasLibrary, tempDir } from "../support/native.ts";
 import { openNative } from "../support/native-log.ts";
 
 const client = { origin: "client" } as const;
-const child = join(import.meta.dir, "../support/children/append-forever.ts");
+const child = join(import.meta.dir, "append-forever.fixture.ts");
 
 async function headersFrom(
   partition: Awaited<ReturnType<typeof openNative>>["partition"],
@@ -94,6 +94,36 @@ describe.skipIf(!hasLibrary)("a partition over the real engine", () => {
     const headers = await headersFrom(log.partition, 250_000);
     expect(headers.length).toBe(40);
     await log.close();
+  });
+
+  test("a compacted log keeps the last record of each key, its offsets, and goes on", async () => {
+    using dir = tempDir();
+    const options = { config: { segmentBytesMax: 1 << 20, compact: true } };
+    const first = await openNative(dir.path, systemClock, options);
+    const write = (log: typeof first, n: number) =>
+      log.partition.append(
+        batch({ keys: [`key-${n % 10}`], values: [`${n} ${"x".repeat(20_000)}`] }),
+        { origin: "coordinator" },
+      );
+    for (let n = 0; n < 200; n++) await write(first, n);
+    const before = first.partition.bytes;
+    const reports = [];
+    for (let n = 0; n < 3; n++) reports.push(await first.partition.cleanIfDirty(86_400_000));
+    expect(reports[0]!.segments).toBeGreaterThan(0);
+    // Nothing new to clean: nothing is done again and again.
+    expect(reports[2]).toBeNull();
+    expect(first.partition.bytes).toBeLessThan(before / 2);
+    await first.close();
+    const second = await openNative(dir.path, systemClock, { ...options, leaderEpoch: 1 });
+    expect(second.partition.damage).toBeNull();
+    expect(second.partition.highWatermark).toBe(200);
+    const headers = await headersFrom(second.partition);
+    const offsets = headers.map((header) => header.baseOffset);
+    expect(offsets.at(-1)).toBe(199);
+    for (let key = 190; key < 200; key++) expect(offsets).toContain(key);
+    expect(offsets).toEqual(offsets.toSorted((a, b) => a - b));
+    expect((await write(second, 200)).baseOffset).toBe(200);
+    await second.close();
   });
 
   for (let round = 0; round < 3; round++) {

@@ -176,6 +176,40 @@ describe("connection", () => {
     expect(peer.correlationIds.length).toBe(500);
   }, 30_000);
 
+  test("what a slow reader gets late is what was answered, byte for byte", async () => {
+    // Small enough for the shared scratch, large enough that the socket takes only a part.
+    const bytes = 900 * 1024;
+    const filled = (id: number): Reply => ({
+      writeTo(writer) {
+        const start = writer.beginFrame();
+        writer.int32(id);
+        writer.raw(new Uint8Array(bytes).fill(id));
+        writer.endFrame(start);
+      },
+    });
+    await using server = serve(dispatcherOf((frame) => filled(correlationIdOf(frame))));
+    const slow = await RawPeer.connect(server.port);
+    const quick = await RawPeer.connect(server.port);
+    slow.socket.pause();
+    for (let id = 1; id <= 20; id++) {
+      slow.send(requestFrame(3, id));
+      for (let turn = 0; turn < 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (let id = 100; id < 110; id++) {
+      quick.send(requestFrame(3, id));
+      const expected = (id - 99) * (8 + bytes);
+      await quick.until(() => quick.received === expected);
+    }
+    slow.socket.resume();
+    await slow.until(() => slow.received === 20 * (8 + bytes));
+    const got = slow.bytes;
+    for (let index = 0; index < 20; index++) {
+      const start = index * (8 + bytes) + 8;
+      const body = got.subarray(start, start + bytes);
+      expect(Buffer.compare(body, Buffer.alloc(bytes, index + 1))).toBe(0);
+    }
+  });
+
   test("in-flight limits by count and by bytes hold back further requests", async () => {
     const held = heldDispatcher();
     await using server = serve(held.dispatcher, { inFlightCountMax: 4 });

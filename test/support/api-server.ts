@@ -21,11 +21,17 @@ export interface ApiServerOptions {
   readonly handlers?: ApiHandler<unknown, unknown>[];
   readonly topic?: { readonly autoCreate?: boolean; readonly deleteEnabled?: boolean };
   readonly partitions?: readonly { topic: string; index: number; bytes: number }[];
+  /** Clients are told the port that is really bound. */
+  readonly advertiseOwnPort?: boolean;
 }
 
 /** The admin handlers behind a real socket, and a client. */
 export async function apiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
-  const metadata = await openMetadata(options.metadata);
+  const port = options.advertiseOwnPort ? freePort() : 0;
+  const metadata = await openMetadata({
+    ...(port > 0 ? { broker: brokerAt(port) } : {}),
+    ...options.metadata,
+  });
   const reports: ApiServer["reports"] = [];
   const complaints: string[] = [];
   // Only what these handlers use; the rest of the broker is not there.
@@ -47,7 +53,8 @@ export async function apiServer(options: ApiServerOptions = {}): Promise<ApiServ
   const space = async () => ({ totalBytes: 1000, usableBytes: 400 });
   const handlers = options.handlers ?? adminHandlers(space);
   const router = new Router(handlers, services, routerOptions);
-  const server = serve(router);
+  const addresses = [{ host: "127.0.0.1", port, optional: false }];
+  const server = serve(router, {}, { addresses });
   const client = await WireClient.connect({
     host: "127.0.0.1",
     port: server.port,
@@ -65,4 +72,16 @@ export async function apiServer(options: ApiServerOptions = {}): Promise<ApiServ
       await server.listener.drain(1000);
     },
   };
+}
+
+function brokerAt(port: number): MetadataOptions["broker"] {
+  return { id: 1, rack: null, endpoints: [{ listener: "PLAINTEXT", host: "127.0.0.1", port }] };
+}
+
+/** A port that was free a moment ago. */
+function freePort(): number {
+  const probe = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  const { port } = probe;
+  probe.stop(true);
+  return port;
 }

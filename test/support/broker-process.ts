@@ -54,6 +54,14 @@ export interface BrokerProcess extends AsyncDisposable {
   log(): string;
 }
 
+/**
+ * For suites that start many groups of one member: no wait for further members. Suites about
+ * groups themselves run with the default.
+ */
+export const withoutRebalanceDelay: readonly string[] = [
+  "-X",
+  "group.initial.rebalance.delay.ms=0",
+];
 /** This process's environment without what only tests know: the broker warns of unknown names. */
 function brokerEnvironment(): Record<string, string | undefined> {
   const entries = Object.entries(process.env);

@@ -17,6 +17,7 @@ export class FakePartition implements TierPartition {
   readonly topicId = "id-t";
   readonly index: number;
   readonly internal = false;
+  logStartOffset = 0;
   isOpen = true;
   damage: unknown = null;
   readonly walHandle: number;

@@ -105,3 +105,10 @@ export function idempotent(
   const values = Array.from({ length: count }, (_, n) => `${producerId}/${baseSequence + n}`);
   return batch({ values, producerId, producerEpoch, baseSequence });
 }
+
+/** One turn of the event loop: everything that can settle without outside help has. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}

@@ -3,6 +3,7 @@ import type {
   AppendSink,
   BatchFacts,
   BatchFault,
+  CleanReport,
   FileEntry,
   Files,
   OpenedLog,
@@ -197,6 +198,10 @@ export class MemoryWal implements Wal {
     return Promise.resolve(gone.reduce((sum, segment) => sum + bytesOf(segment), 0));
   }
 
+  clean(): Promise<CleanReport> {
+    return Promise.reject(new Error("MemoryWal cleans nothing"));
+  }
+
   readTime(log: number, from: number, limit: number, target: number): Promise<TimeHit | null> {
     const frames = this.log(log).segments.flatMap((segment) => segment.frames);
     return Promise.resolve(
@@ -378,6 +383,7 @@ function info(segment: MemorySegment): SegmentInfo {
     records: segment.frames.reduce((sum, frame) => sum + frame.count, 0),
     maxTimestamp: 0,
     sealed: segment.sealed,
+    cleaned: false,
     firstAppendMs: segment.firstAppendMs,
   };
 }

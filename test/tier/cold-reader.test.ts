@@ -118,7 +118,7 @@ async function archives(shape: number[][][]) {
     }
     const entry = segmentEntry(base, next - 1);
     raw.objects.set(entry.key, { toc, chunks });
-    await registry.add(entry);
+    await registry.add(entry, 0);
   }
   const limits = { chunkCacheBytesMax: 1 << 20, tocCacheBytesMax: 1 << 20 };
   return { raw, registry, end: next, reader: new ArchiveReader(registry, raw, raw, limits) };

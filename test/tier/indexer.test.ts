@@ -154,7 +154,7 @@ test("a key whose deleted object may be deleted once more is not used again", as
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, registry, files } = await world(partition);
   const key = "tantivy_indexes/t/partition-0/segment-0-9.tar.gz";
-  await registry.add({ ...segmentEntry(0, 9), topicId: "id-old", key });
+  await registry.add({ ...segmentEntry(0, 9), topicId: "id-old", key }, 0);
   await registry.retireTopic("id-old");
   await indexer.run();
   expect(registry.segments("id-t", 0).map((entry) => entry.key)).not.toContain(key);
@@ -189,9 +189,7 @@ test("with delete_after_index off the WAL stays and nothing is archived twice", 
 test("a crash between register and release is finished at the next run", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
   const { indexer, registry, engine } = await world(partition);
-  await registry.add({
-    ...registryEntry(0, 9),
-  });
+  await registry.add(registryEntry(0, 9), 0);
   await indexer.run();
   expect(partition.wal).toHaveLength(0);
   expect(engine.builds).toBe(1);

@@ -14,7 +14,7 @@ test("finds the entry of every archived offset and nothing else", async () => {
         let base = start;
         const expected = new Map<number, number>();
         for (const length of lengths) {
-          await registry.add(segmentEntry(base, base + length - 1));
+          await registry.add(segmentEntry(base, base + length - 1), 0);
           for (let offset = base; offset < base + length; offset++) expected.set(offset, base);
           base += length;
         }
@@ -31,12 +31,12 @@ test("finds the entry of every archived offset and nothing else", async () => {
 test("refuses an overlap and a hole, and stays as it was", async () => {
   const journal = new MemoryJournal();
   const registry = await SegmentRegistry.open(journal);
-  await registry.add(segmentEntry(0, 9));
-  await expect(registry.add(segmentEntry(5, 14))).rejects.toThrow("overlaps");
-  await expect(registry.add(segmentEntry(11, 14))).rejects.toThrow("leaves a hole");
+  await registry.add(segmentEntry(0, 9), 0);
+  await expect(registry.add(segmentEntry(5, 14), 0)).rejects.toThrow("overlaps");
+  await expect(registry.add(segmentEntry(11, 14), 0)).rejects.toThrow("leaves a hole");
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });
   expect(journal.entries).toHaveLength(1);
-  await registry.add(segmentEntry(10, 14));
+  await registry.add(segmentEntry(10, 14), 0);
   expect(registry.totals()).toEqual({
     segments: 2,
     topics: 1,
@@ -49,8 +49,8 @@ test("refuses an overlap and a hole, and stays as it was", async () => {
 test("two adds at once of the same range: exactly one is registered", async () => {
   const registry = await SegmentRegistry.open(new MemoryJournal());
   const results = await Promise.allSettled([
-    registry.add(segmentEntry(0, 9)),
-    registry.add(segmentEntry(0, 9)),
+    registry.add(segmentEntry(0, 9), 0),
+    registry.add(segmentEntry(0, 9), 0),
   ]);
   expect(results.map((r) => r.status)).toEqual(["fulfilled", "rejected"]);
 });
@@ -59,19 +59,19 @@ test("an entry that could not be made durable is not visible", async () => {
   const journal = new MemoryJournal();
   const registry = await SegmentRegistry.open(journal);
   journal.failing = true;
-  await expect(registry.add(segmentEntry(0, 9))).rejects.toThrow("no space left");
+  await expect(registry.add(segmentEntry(0, 9), 0)).rejects.toThrow("no space left");
   journal.failing = false;
   expect(registry.range("id-t", 0)).toBeNull();
-  await registry.add(segmentEntry(0, 9));
+  await registry.add(segmentEntry(0, 9), 0);
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });
 });
 
 test("a reopened registry is equal, also after a snapshot and a retired topic", async () => {
   const journal = new MemoryJournal();
   const registry = await SegmentRegistry.open(journal);
-  for (let i = 0; i < 4200; i++) await registry.add(segmentEntry(i * 10, i * 10 + 9));
+  for (let i = 0; i < 4200; i++) await registry.add(segmentEntry(i * 10, i * 10 + 9), 0);
   expect(journal.compactions).toBe(1);
-  await registry.add(segmentEntry(0, 4, { topic: "gone", topicId: "id-gone" }));
+  await registry.add(segmentEntry(0, 4, { topic: "gone", topicId: "id-gone" }), 0);
   expect(await registry.retireTopic("id-gone")).toHaveLength(1);
   const again = await SegmentRegistry.open(journal);
   expect(again.all()).toEqual(registry.all());
@@ -97,4 +97,15 @@ test("a pinned entry is known to be in use until the last reader is done", async
   expect(registry.isPinned(entry)).toBe(true);
   second();
   expect(registry.isPinned(entry)).toBe(false);
+});
+
+test("a hole below the log start is taken; only the newest run counts as archived", async () => {
+  const journal = new MemoryJournal();
+  const registry = await SegmentRegistry.open(journal);
+  await registry.add(segmentEntry(0, 9), 0);
+  await expect(registry.add(segmentEntry(50, 59), 49)).rejects.toThrow("leaves a hole");
+  await registry.add(segmentEntry(50, 59), 55);
+  await registry.add(segmentEntry(60, 69), 55);
+  expect(registry.range("id-t", 0)).toEqual({ start: 50, end: 70 });
+  expect((await SegmentRegistry.open(journal)).range("id-t", 0)).toEqual({ start: 50, end: 70 });
 });

@@ -4,7 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ensureToolchain } from "../clients/setup.ts";
 import { createTopics, kafkaAt, withAdmin } from "../clients/topics.ts";
-import { type BrokerProcess, brokerExists, startBroker, until } from "../support/broker-process.ts";
+import {
+  type BrokerProcess,
+  brokerExists,
+  startBroker,
+  until,
+  withoutRebalanceDelay,
+} from "../support/broker-process.ts";
 import { startToolServer, type Tool, type ToolResult, type ToolServer } from "./tool-server.ts";
 
 /**
@@ -86,7 +92,10 @@ const suite = reason === null || isCi ? describe : describe.skip;
 suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})`}`, () => {
   beforeAll(async () => {
     expect(reason).toBeNull();
-    broker = externalBootstrap === undefined ? await startBroker() : undefined;
+    broker =
+      externalBootstrap === undefined
+        ? await startBroker({ args: withoutRebalanceDelay })
+        : undefined;
     bootstrap = externalBootstrap ?? broker?.bootstrap ?? "";
     server = await startToolServer();
   }, testMsMax);

@@ -317,15 +317,14 @@ impl Opening<'_> {
         let end = match (tail, self.segments.back()) {
             (Some(tail), _) => tail.walk.meta.last + 1,
             (None, Some(segment)) => segment.meta().last + 1,
-            (None, None) if self.last_id.is_some() => i64::MIN,
+            // A file without a frame after everything before it was released: nothing was in it.
             (None, None) => return,
         };
         if end < self.from_offset {
             let position = self.tail.as_ref().map_or(0, |tail| tail.walk.end);
             let path = self.last_path.clone();
-            let held = end.max(0);
             let reason = format!(
-                "the log ends at {held}, its checkpoint at {}",
+                "the log ends at {end}, its checkpoint at {}",
                 self.from_offset
             );
             self.damage(&path, position, reason);

@@ -1,10 +1,10 @@
 /** Appends idempotent batches through the real engine until it is killed; prints each acknowledged
  * producer, sequence and offset on a line of its own. Argument: the data directory. */
-import { systemClock } from "../../../src/lib/clock.ts";
-import { openNative } from "../native-log.ts";
+import { systemClock } from "../../src/lib/clock.ts";
+import { openNative } from "../support/native-log.ts";
 
 const { partition } = await openNative(process.argv[2] ?? "", systemClock);
-const { idempotent } = await import("../log-lab.ts");
+const { idempotent } = await import("../support/log-lab.ts");
 
 async function produce(producer: number): Promise<void> {
   for (let sequence = 0; ; sequence++) {

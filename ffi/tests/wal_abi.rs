@@ -1,0 +1,582 @@
+//! The C functions as the broker calls them.
+
+mod wal_support;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::os::fd::FromRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use chronik::abi::*;
+use chronik::config::Config;
+use chronik::engine::Engine;
+use chronik::status::Status;
+use serde_json::{Value, json};
+use wal_support::disk::{Calls, Fault, FaultyDisk};
+use wal_support::{Random, batch_of, keyed_batch, one};
+
+#[derive(Debug)]
+struct Done {
+    status: i32,
+    value0: u64,
+    value1: u64,
+    result: Vec<u8>,
+}
+
+struct Client {
+    engine: u64,
+    bell: UnixStream,
+    token: u64,
+    done: HashMap<u64, Done>,
+    order: Vec<u64>,
+}
+
+fn try_open(config: &Value) -> Result<Client, i32> {
+    let text = config.to_string();
+    let (mut fd, mut engine) = (0, 0);
+    let status = unsafe {
+        chronik_open(
+            text.as_ptr(),
+            text.len() as u64,
+            &raw mut fd,
+            &raw mut engine,
+        )
+    };
+    if status != 0 {
+        return Err(status);
+    }
+    let bell = unsafe { UnixStream::from_raw_fd(fd) };
+    bell.set_nonblocking(false).unwrap();
+    bell.set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    Ok(Client {
+        engine,
+        bell,
+        token: 0,
+        done: HashMap::new(),
+        order: Vec::new(),
+    })
+}
+
+fn open(dir: &Path) -> Client {
+    try_open(&json!({ "data_dir": dir, "committer_threads": 4, "segment_bytes_max": 1 << 20 }))
+        .unwrap()
+}
+
+impl Client {
+    fn command(&mut self, block: &mut Vec<u8>, op: u16, log: u32, payload: &[u8]) -> u64 {
+        self.token += 1;
+        let length = (24 + payload.len()).next_multiple_of(8);
+        block.extend((length as u32).to_le_bytes());
+        block.extend(op.to_le_bytes());
+        block.extend(0u16.to_le_bytes());
+        block.extend(self.token.to_le_bytes());
+        block.extend(log.to_le_bytes());
+        block.extend((payload.len() as u32).to_le_bytes());
+        block.extend(payload);
+        block.resize(block.len().next_multiple_of(8), 0);
+        self.token
+    }
+
+    fn append(&mut self, block: &mut Vec<u8>, log: u32, batch: &[u8]) -> u64 {
+        let append = wal_support::append_of(0, batch);
+        let mut payload = Vec::new();
+        payload.extend(append.base_offset.to_le_bytes());
+        payload.extend(append.last_offset.to_le_bytes());
+        payload.extend(append.record_count.to_le_bytes());
+        payload.extend(append.leader_epoch.to_le_bytes());
+        payload.extend(batch);
+        self.command(block, 1, log, &payload)
+    }
+
+    fn submit(&self, block: &[u8]) -> i32 {
+        unsafe { chronik_submit(self.engine, block.as_ptr(), block.len() as u64) }
+    }
+
+    fn reap(&mut self) -> usize {
+        let mut out = vec![0u8; 40 * 100];
+        let mut count = 0;
+        loop {
+            let mut used = 0;
+            let status = unsafe {
+                chronik_reap(
+                    self.engine,
+                    out.as_mut_ptr(),
+                    out.len() as u64,
+                    &raw mut used,
+                )
+            };
+            assert_eq!(status, 0);
+            for one in out[..used as usize].chunks(40) {
+                let long = |at: usize| u64::from_le_bytes(one[at..at + 8].try_into().unwrap());
+                let token = long(0);
+                let status = i32::from_le_bytes(one[8..12].try_into().unwrap());
+                let result = self.fetch(token, long(32) as usize);
+                let done = Done {
+                    status,
+                    value0: long(16),
+                    value1: long(24),
+                    result,
+                };
+                assert!(self.done.insert(token, done).is_none(), "completed twice");
+                self.order.push(token);
+                count += 1;
+            }
+            if used == 0 {
+                return count;
+            }
+        }
+    }
+
+    /// In pieces, as a caller with a small buffer would.
+    fn fetch(&self, token: u64, bytes: usize) -> Vec<u8> {
+        let mut result = vec![0u8; bytes];
+        for at in (0..bytes).step_by(70_000) {
+            let part = &mut result[at..(at + 70_000).min(bytes)];
+            let (pointer, cap) = (part.as_mut_ptr(), part.len() as u64);
+            let mut used = 0;
+            let status =
+                unsafe { chronik_read(self.engine, token, at as u64, pointer, cap, &raw mut used) };
+            assert_eq!((status, used), (0, cap));
+        }
+        result
+    }
+
+    fn wait(&mut self, token: u64) -> Done {
+        loop {
+            self.reap();
+            if let Some(done) = self.done.remove(&token) {
+                return done;
+            }
+            let mut bytes = [0; 64];
+            assert!(self.bell.read(&mut bytes).expect("the doorbell rings") > 0);
+        }
+    }
+
+    fn job(&mut self, job: &Value, raw: &[u8]) -> (i32, Value, Vec<u8>) {
+        let text = job.to_string();
+        let mut payload = (text.len() as u32).to_le_bytes().to_vec();
+        payload.extend(text.as_bytes());
+        payload.extend(raw);
+        let mut block = Vec::new();
+        let token = self.command(&mut block, 3, 0, &payload);
+        assert_eq!(self.submit(&block), 0);
+        let done = self.wait(token);
+        let length = u32::from_le_bytes(done.result[..4].try_into().unwrap()) as usize;
+        let json = serde_json::from_slice(&done.result[4..4 + length]).unwrap();
+        (done.status, json, done.result[4 + length..].to_vec())
+    }
+
+    fn ok(&mut self, job: Value) -> Value {
+        let (status, json, _) = self.job(&job, &[]);
+        assert_eq!(status, 0, "{job}: {json}");
+        json
+    }
+
+    fn open_log(&mut self, partition: u32) -> u32 {
+        let json = self.ok(open_job(partition));
+        json["log"].as_u64().unwrap() as u32
+    }
+
+    fn read(&mut self, log: u32, from: i64, limit: i64, bytes_max: u32) -> Done {
+        let mut payload = from.to_le_bytes().to_vec();
+        payload.extend(limit.to_le_bytes());
+        payload.extend(bytes_max.to_le_bytes());
+        payload.extend([0; 4]);
+        let mut block = Vec::new();
+        let token = self.command(&mut block, 2, log, &payload);
+        assert_eq!(self.submit(&block), 0);
+        self.wait(token)
+    }
+}
+
+fn open_job(partition: u32) -> Value {
+    json!({
+        "op": "open_log", "dir": format!("wal/topic/{partition}"),
+        "prefix": format!("wal_{partition}"), "log_id": "0123456789abcdef".repeat(2),
+        "partition": partition, "kind": "batches",
+    })
+}
+
+/// 10,000 appends over 20 logs, with reads, seals and releases beside them.
+#[test]
+fn ten_thousand_appends_beside_reads_and_seals() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut client = open(dir.path());
+    let logs: Vec<u32> = (0..20)
+        .map(|partition| client.open_log(partition))
+        .collect();
+    let mut random = Random(77);
+    let mut written: Vec<Vec<Vec<u8>>> = vec![Vec::new(); logs.len()];
+    let mut tokens = Vec::new();
+    for round in 0..50 {
+        let mut block = Vec::new();
+        for (at, log) in logs.iter().enumerate() {
+            for _ in 0..10 {
+                let body = one(written[at].len() as i64, &mut random, 40 + round);
+                tokens.push((at, client.append(&mut block, *log, &body)));
+                written[at].push(body);
+            }
+        }
+        assert_eq!(client.submit(&block), 0);
+        let victim = round % logs.len();
+        client.ok(json!({ "op": "seal", "log": logs[victim] }));
+        let found = client.read(logs[victim], 0, i64::MAX, 5000);
+        assert_eq!(found.status, 0);
+        let whole = written[victim].concat();
+        assert!(whole.starts_with(&found.result) && found.value0 == found.value1);
+    }
+    for (_, token) in &tokens {
+        if !client.done.contains_key(token) {
+            let done = client.wait(*token);
+            client.done.insert(*token, done);
+        }
+        assert_eq!(client.done[token].status, 0);
+    }
+    // Per log, completions came in submit order.
+    let rank: HashMap<u64, usize> = client
+        .order
+        .iter()
+        .enumerate()
+        .map(|(at, token)| (*token, at))
+        .collect();
+    for at in 0..logs.len() {
+        let own: Vec<_> = tokens
+            .iter()
+            .filter(|(of, _)| *of == at)
+            .map(|(_, token)| rank[token])
+            .collect();
+        assert!(own.is_sorted(), "log {at} completed out of order");
+    }
+    for (at, log) in logs.iter().enumerate() {
+        assert!(client.read(*log, 0, i64::MAX, u32::MAX).result == written[at].concat());
+    }
+    let stats = client.ok(json!({ "op": "stats" }));
+    assert!(
+        stats["fsyncs"].as_u64().unwrap() < 5000,
+        "no group commit: {stats}"
+    );
+    assert_eq!(stats["queued_appends"], 0);
+    assert_eq!(chronik_close(client.engine), 0);
+    let mut client = open(dir.path());
+    for (partition, bodies) in written.iter().enumerate() {
+        let json = client.ok(open_job(partition as u32));
+        assert_eq!(json["clean"], true, "{json}");
+        assert_eq!(json["damaged"], Value::Null);
+        let log = json["log"].as_u64().unwrap() as u32;
+        assert!(client.read(log, 0, i64::MAX, u32::MAX).result == bodies.concat());
+    }
+    chronik_close(client.engine);
+}
+
+#[test]
+fn bogus_calls_are_answered() {
+    let (mut out, mut used) = ([0u8; 80], 0u64);
+    for engine in [0, 999_999, u64::MAX] {
+        let closed = Status::Closed.code();
+        unsafe {
+            assert_eq!(chronik_submit(engine, out.as_ptr(), 8), closed);
+            assert_eq!(
+                chronik_reap(engine, out.as_mut_ptr(), 80, &raw mut used),
+                closed
+            );
+            assert_eq!(
+                chronik_read(engine, 1, 0, out.as_mut_ptr(), 80, &raw mut used),
+                closed
+            );
+        }
+        assert_eq!(chronik_close(engine), closed);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut client = open(dir.path());
+    let invalid = Status::InvalidArgument.code();
+    assert_eq!(
+        unsafe { chronik_submit(client.engine, std::ptr::null(), 8) },
+        invalid
+    );
+    for bytes in [1, 7, 24, 100] {
+        assert_eq!(client.submit(&vec![0xff; bytes]), invalid);
+        assert_eq!(client.submit(&vec![0; bytes]), invalid);
+    }
+    // One bad command: none of the block is taken.
+    let log = client.open_log(0);
+    let mut block = Vec::new();
+    let token = client.append(&mut block, log, &one(0, &mut Random(1), 9));
+    block.extend([1; 24]);
+    assert_eq!(client.submit(&block), invalid);
+    client.ok(json!({ "op": "stats" }));
+    assert!(!client.done.contains_key(&token));
+    assert_eq!(
+        client.ok(json!({ "op": "segments", "log": log }))["log_end"],
+        0
+    );
+    // Unknown logs are answered per command.
+    let mut block = Vec::new();
+    let token = client.append(&mut block, 4242, &one(0, &mut Random(1), 9));
+    assert_eq!(client.submit(&block), 0);
+    assert_eq!(client.wait(token).status, Status::Closed.code());
+    assert_eq!(client.read(4242, 0, 1, 1).status, Status::Closed.code());
+    for job in [
+        json!({ "op": "no" }),
+        json!({ "op": "seal", "log": "x" }),
+        json!([1]),
+    ] {
+        assert_eq!(client.job(&job, &[]).0, invalid);
+    }
+    for path in ["../x", "a/../../x", "", "a\0b"] {
+        assert_eq!(
+            client
+                .job(&json!({ "op": "write_file", "path": path }), b"x")
+                .0,
+            invalid
+        );
+    }
+    assert_eq!(
+        client
+            .job(&json!({ "op": "fault_point", "name": "x" }), &[])
+            .0,
+        fault_status()
+    );
+    assert_eq!(chronik_close(client.engine), 0);
+    let mut bytes = Vec::new();
+    client
+        .bell
+        .read_to_end(&mut bytes)
+        .expect("the doorbell ends with the engine");
+}
+
+fn fault_status() -> i32 {
+    if cfg!(feature = "fp") {
+        0
+    } else {
+        Status::NotFound.code()
+    }
+}
+
+#[test]
+fn one_owner_per_directory_and_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut client = open(dir.path());
+    assert_eq!(
+        try_open(&json!({ "data_dir": dir.path() })).err(),
+        Some(Status::Locked.code())
+    );
+    let mut text = [0u8; 300];
+    let length = unsafe { chronik_last_error(0, text.as_mut_ptr(), 300) } as usize;
+    assert!(String::from_utf8_lossy(&text[..length]).contains("another process"));
+    assert_eq!(
+        try_open(&json!({ "data_dir": dir.path(), "typo": 1 })).err(),
+        Some(-2)
+    );
+    let log = client.open_log(3);
+    assert_eq!(client.job(&open_job(3), &[]).0, Status::Exists.code());
+    client.ok(json!({ "op": "close_log", "log": log }));
+    let again = client.open_log(3);
+    assert_ne!(log, again);
+    assert_eq!(chronik_close(client.engine), 0);
+    chronik_close(open(dir.path()).engine);
+}
+
+/// A queue that is full says so and takes nothing; what was taken is finished.
+#[test]
+fn full_queues_are_busy() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({
+        "data_dir": dir.path(), "queue_appends_max": 8, "completions_max": 2,
+        "committer_threads": 1, "worker_threads": 1,
+    });
+    let mut client = try_open(&config).unwrap();
+    let log = client.open_log(0);
+    let mut random = Random(5);
+    let (mut taken, mut refused, mut next) = (Vec::new(), 0, 0);
+    for _ in 0..200 {
+        let mut block = Vec::new();
+        let first = client.append(&mut block, log, &one(next, &mut random, 20));
+        let second = client.append(&mut block, log, &one(next + 1, &mut random, 20));
+        match client.submit(&block) {
+            0 => {
+                taken.extend([first, second]);
+                next += 2;
+            }
+            status => {
+                assert_eq!(status, Status::Busy.code());
+                refused += 1;
+                client.reap();
+            }
+        }
+    }
+    assert!(refused > 0, "nothing was refused");
+    let unique: HashSet<_> = taken.iter().copied().collect();
+    assert_eq!(unique.len(), taken.len());
+    for token in taken {
+        let status = match client.done.remove(&token) {
+            Some(done) => done.status,
+            None => client.wait(token).status,
+        };
+        assert_eq!(status, 0);
+    }
+    assert_eq!(
+        client.ok(json!({ "op": "segments", "log": log }))["log_end"],
+        next
+    );
+    // Closing with a full completion queue does not hang.
+    for base in 0..4 {
+        let mut block = Vec::new();
+        client.append(&mut block, log, &one(next + base, &mut random, 20));
+        assert_eq!(client.submit(&block), 0);
+    }
+    assert_eq!(chronik_close(client.engine), 0);
+}
+
+/// Build, verify, read back by ranges, find by time: all from the log.
+#[test]
+fn archives_of_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut client = open(dir.path());
+    let log = client.open_log(0);
+    let mut written = Vec::new();
+    for base in (0..60).step_by(3) {
+        let values: Vec<_> = (0..3)
+            .map(|at| format!("value {}", base + at).into_bytes())
+            .collect();
+        let body = batch_of(base, &values);
+        let mut block = Vec::new();
+        let token = client.append(&mut block, log, &body);
+        client.submit(&block);
+        assert_eq!(client.wait(token).status, 0);
+        written.push(body);
+    }
+    let build = |from: i64, to: i64| {
+        json!({
+            "op": "build_archive", "log": log, "from_offset": from, "to_offset": to,
+            "path": "tmp/a.tar.gz",
+            "spec": { "topic": "t", "topic_id": "id", "partition": 0, "index": "keys" },
+        })
+    };
+    assert_ne!(client.job(&build(0, 60), &[]).0, 0, "past the end");
+    assert_ne!(client.job(&build(1, 59), &[]).0, 0, "inside a batch");
+    let summary = client.ok(build(0, 59));
+    assert_eq!(summary["records"], 60);
+    let expected = json!({ "sha256": summary["sha256"], "last_offset": 59, "records": 60 });
+    let verify = json!({ "op": "verify_archive", "path": "tmp/a.tar.gz", "expected": expected });
+    let report = client.ok(verify.clone())["report"].clone();
+    assert_eq!(report["toc_position"], summary["toc_position"]);
+    let put =
+        json!({ "op": "put_file", "from": "tmp/a.tar.gz", "to": "o/a.tar.gz", "if_absent": true });
+    client.ok(put.clone());
+    client.ok(build(0, 59));
+    assert_eq!(client.job(&put, &[]).0, Status::Exists.code());
+    let archive = std::fs::read(dir.path().join("o/a.tar.gz")).unwrap();
+    let toc_at = summary["toc_position"].as_u64().unwrap() as usize;
+    let read_toc = json!({ "op": "read_toc", "archive_bytes": archive.len() });
+    let (status, toc, _) = client.job(&read_toc, &archive[toc_at..]);
+    assert_eq!(status, 0, "{toc}");
+    let (status, _, _) = client.job(&read_toc, &archive[toc_at + 1..]);
+    assert_eq!(status, Status::OutOfRange.code());
+    let chunk = &toc["toc"]["batches"]["chunks"][0];
+    let at = chunk["position"].as_u64().unwrap() as usize;
+    let member = &archive[at..at + chunk["length"].as_u64().unwrap() as usize];
+    let inflate =
+        json!({ "op": "inflate_chunk", "raw_len": chunk["bytes"], "crc32c": chunk["crc32c"] });
+    let (status, _, raw) = client.job(&inflate, member);
+    assert!(status == 0 && raw == written.concat());
+    for target in [wal_support::TIME + 31, -1] {
+        let range = json!({ "op": "read_time", "log": log, "from_offset": 0, "offset_limit": 60,
+            "target": target });
+        let (_, found, _) = client.job(&json!({ "op": "find_time", "target": target }), &raw);
+        assert_eq!(client.ok(range), found);
+        let offset = if target < 0 { 59 } else { 31 };
+        assert_eq!(found["offset"], offset);
+        assert_eq!(found["timestamp"], wal_support::TIME + offset);
+    }
+    let mut harmed = archive;
+    harmed[at + 40] ^= 1;
+    std::fs::write(dir.path().join("tmp/a.tar.gz"), harmed).unwrap();
+    assert_eq!(client.job(&verify, &[]).0, Status::Corrupt.code());
+    assert_eq!(chronik_close(client.engine), 0);
+}
+
+#[test]
+fn checks_of_batches() {
+    let check = |bytes: &[u8]| {
+        let mut info = [0u8; 24];
+        let status =
+            unsafe { chronik_check(bytes.as_ptr(), bytes.len() as u64, info.as_mut_ptr(), 24) };
+        (status, info)
+    };
+    let keyed = keyed_batch(0, &[(Some(b"k"), Some(b"v"))]);
+    let (status, info) = check(&keyed);
+    assert_eq!(status, 0);
+    assert_eq!(info[..4], (keyed.len() as u32).to_le_bytes());
+    assert_eq!(info[4..8], [0; 4]);
+    assert_eq!(info[8..16], wal_support::TIME.to_le_bytes());
+    assert_eq!(
+        check(&one(0, &mut Random(1), 5)).1[4],
+        2,
+        "a record without a key"
+    );
+    for bit in 0..keyed.len() * 8 {
+        let mut flipped = keyed.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        // Base offset and leader epoch lie outside the checksum: the broker sets them.
+        let outside = bit / 8 < 8 || (12..16).contains(&(bit / 8));
+        assert_eq!(check(&flipped).0 == 0, outside, "bit {bit}");
+    }
+    assert_eq!(check(&[]).0, Status::BatchLength.code());
+}
+
+fn engine_on(disk: FaultyDisk, dir: &Path, watchdog: u64) -> (Engine, Arc<Mutex<Vec<i32>>>) {
+    let exits = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&exits);
+    let config = json!({ "data_dir": dir, "watchdog_seconds": watchdog });
+    let config = Config::parse(config.to_string().as_bytes()).unwrap();
+    let exit = Box::new(move |code: i32, text: &str| {
+        assert!(!text.is_empty());
+        seen.lock().unwrap().push(code);
+    });
+    let (engine, bell) = Engine::open(config, Arc::new(disk), exit).unwrap();
+    drop(unsafe { UnixStream::from_raw_fd(bell) });
+    (engine, exits)
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{what} did not happen"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_silent_loop_is_ended_and_a_failed_fsync_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(&dir.path().join("trash"));
+    let (engine, exits) = engine_on(disk, &dir.path().join("data"), 1);
+    wait_until("the watchdog", || exits.lock().unwrap().as_slice() == [11]);
+    assert_eq!(engine.close(), Status::Ok);
+
+    let disk = FaultyDisk::new(&dir.path().join("trash"));
+    let (engine, exits) = engine_on(disk.clone(), &dir.path().join("data"), 0);
+    disk.plan(Calls::Syncs, 1, Fault::Once(5));
+    let job = br#"{"op":"write_file","path":"x"}"#;
+    let mut block = Vec::new();
+    let length = (24 + 4 + job.len()).next_multiple_of(8);
+    block.extend((length as u32).to_le_bytes());
+    block.extend([3, 0, 0, 0]);
+    block.extend(1u64.to_le_bytes());
+    block.extend(0u32.to_le_bytes());
+    block.extend((4 + job.len() as u32).to_le_bytes());
+    block.extend((job.len() as u32).to_le_bytes());
+    block.extend(job);
+    block.resize(length, 0);
+    assert_eq!(engine.core.submit(&block), Status::Ok);
+    wait_until("the poisoning", || exits.lock().unwrap().as_slice() == [9]);
+    assert_eq!(engine.core.submit(&block), Status::Poisoned);
+    engine.close();
+}
