@@ -16,6 +16,7 @@ import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
+import { Cleaning } from "./log/cleaning.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
@@ -36,6 +37,7 @@ export interface Rooms {
   readonly groups: GroupCoordinator;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
+  readonly cleaning: Cleaning;
 }
 
 export interface RoomOptions {
@@ -69,6 +71,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     chunkCacheBytesMax: config.limits.chunkCacheBytesMax,
     tocCacheBytesMax,
   });
+  const events = logEvents(logger.child("log"));
   const partitions = new Partitions({
     dataDir: storage.dataDir,
     wal: storage.wal,
@@ -85,7 +88,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       readBytesMax: config.limits.readBytesMax,
       fetchWaitersMax: config.limits.fetchWaitersMax,
     },
-    events: logEvents(logger.child("log")),
+    events,
   });
   const topics = new TopicKeeper({
     metadata,
@@ -110,14 +113,14 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
-  const events = logEvents(logger.child("log"));
+  const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
     clock,
     config.wal.segmentAgeMsMax,
     () => partitions.all(),
     events.checkpointFailed,
   );
-  return { metadata, registry, partitions, topics, groups, indexer, rolling };
+  return { metadata, registry, partitions, topics, groups, indexer, rolling, cleaning };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {

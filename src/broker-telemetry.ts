@@ -1,6 +1,7 @@
 import type { RouterOptions } from "./api/router.ts";
 import type { GroupCoordinator } from "./group/coordinator.ts";
 import { errorText } from "./lib/errors.ts";
+import type { CleaningEvents } from "./log/cleaning.ts";
 import type { LogEvents } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -8,7 +9,7 @@ import type { Metrics } from "./telemetry/metrics.ts";
 import type { Indexer } from "./tier/indexer.ts";
 
 /** Log lines of the partition log: what an operator should hear of. */
-export function logEvents(logger: Logger): LogEvents {
+export function logEvents(logger: Logger): LogEvents & CleaningEvents {
   const where = (partition: { topic: string; index: number }) => ({
     topic: partition.topic,
     partition: partition.index,
@@ -34,6 +35,13 @@ export function logEvents(logger: Logger): LogEvents {
       }),
     checkpointFailed: (partition, error) =>
       logger.warn("checkpoint failed; the next one tries again", {
+        ...where(partition),
+        error: errorText(error),
+      }),
+    cleaned: (partition, report) =>
+      logger.info("cleaned an internal topic's segments", { ...where(partition), ...report }),
+    cleaningFailed: (partition, error) =>
+      logger.warn("cleaning failed; the log stays as it was and the next look tries again", {
         ...where(partition),
         error: errorText(error),
       }),

@@ -71,6 +71,7 @@ export class Broker {
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
     this.rooms.rolling.stop();
+    await this.rooms.cleaning.stop();
     await this.rooms.indexer.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
@@ -108,6 +109,7 @@ export class Broker {
     );
     this.rooms.indexer.start();
     this.rooms.rolling.start();
+    this.rooms.cleaning.start();
     this.state = "ready";
     this.logReady();
   }
@@ -164,6 +166,7 @@ export class Broker {
   private logReady(): void {
     const { logger, loaded } = this.options;
     const { config } = loaded;
+    logger.info("retention is not enforced in this release: every record is kept until deleted");
     logger.info("broker ready", {
       node_id: config.node.id,
       cluster_id: this.rooms.metadata.image.clusterId,

@@ -345,9 +345,9 @@ export const settings = {
   }),
   "topic.compressionType": choice({
     kafka: ["compression.type"],
-    values: ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"],
+    values: ["producer"],
     default: "producer",
-    doc: "Codec of stored batches; producer keeps what was sent",
+    doc: "Codec of stored batches; producer keeps what was sent, and is all this release does",
   }),
   "topic.messageBytesMax": integer({
     kafka: ["message.max.bytes"],

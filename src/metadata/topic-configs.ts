@@ -15,6 +15,16 @@ import {
 
 type BrokerName = string | { readonly name: string; readonly scale: number };
 
+/** Batches are stored byte for byte; another codec would be accepted and ignored. */
+function keepsProducersCodec(value: string): string | null {
+  if (value === "producer") return null;
+  return isCodec(value) === null
+    ? `${value} needs batches compressed anew, which this release does not do; leave it at producer`
+    : isCodec(value);
+}
+
+const isCodec = oneOf("uncompressed", "gzip", "snappy", "lz4", "zstd");
+
 function define(
   name: string,
   type: ConfigType,
@@ -73,9 +83,10 @@ const definitions: readonly TopicConfigDefinition[] = [
     "compression.type",
     STRING,
     "producer",
-    oneOf("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"),
+    keepsProducersCodec,
     ["compression.type"],
-    "Codec of stored batches. producer keeps each batch as its producer sent it.",
+    "Codec of stored batches. producer keeps each batch as its producer sent it; this release " +
+      "does not compress batches anew.",
   ),
   define(
     "compression.zstd.level",

@@ -53,6 +53,7 @@ export class Indexer {
 
   start(): void {
     if (!this.config.enabled) return;
+    this.logger.info("WAL indexer initialising", { store: this.deps.store.description });
     this.logger.info("WAL indexer started", { interval_secs: this.config.intervalSecs });
     this.scheduleTick();
   }
