@@ -3,11 +3,14 @@
 #[path = "fixtures/support.rs"]
 mod support;
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use chronik::archive::{ArchiveBuilder, ArchiveSpec, Expected, verify_archive};
 use chronik::codec::Codec;
-use chronik::index::IndexMode;
+use chronik::index::{INDEX_MEMORY_BYTES, IndexMode};
 
 use support::*;
 
@@ -27,7 +30,35 @@ fn cpu_ms() -> u64 {
         / 1_000_000
 }
 
-/// CHRONIK_MB: raw size a run; CHRONIK_MODES, CHRONIK_SIZES: comma lists.
+/// The most anonymous memory seen, sampled every 5 ms: mapped index files are page cache.
+struct AnonPeak {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl AnonPeak {
+    fn start() -> AnonPeak {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut peak = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                peak = peak.max(status_kib("RssAnon"));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            peak
+        });
+        AnonPeak { stop, thread }
+    }
+
+    fn kib(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES, CHRONIK_SIZES: comma lists;
+/// CHRONIK_SHAPE: `order` (mostly text) or `event` (mostly ids and numbers).
 #[test]
 #[ignore = "a measurement"]
 fn speed() {
@@ -44,21 +75,33 @@ fn speed() {
     }
 }
 
+fn shape() -> Shape {
+    match std::env::var("CHRONIK_SHAPE").as_deref() {
+        Ok("event") => event_json,
+        _ => order_json,
+    }
+}
+
 fn run(mode: IndexMode, size: usize, raw_mb: usize) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.tar.gz");
     let spec = ArchiveSpec {
         index_mode: mode,
+        index_memory_bytes: match std::env::var("CHRONIK_INDEX_MB") {
+            Ok(mb) => mb.parse::<usize>().unwrap() * 1_000_000,
+            Err(_) => INDEX_MEMORY_BYTES,
+        },
         ..spec(dir.path())
     };
     let before_kib = status_kib("VmRSS");
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let anon = AnonPeak::start();
     let mut builder = ArchiveBuilder::create(&path, spec).unwrap();
     let mut base = 0;
     let mut raw = 0usize;
     let (mut cpu, mut wall) = (0, 0);
     while raw < raw_mb * 1_000_000 {
-        let batches = json_batches(base, 20_000, 64, size, Codec::None);
+        let batches = batches_of(shape(), base, 20_000, 64, size, Codec::None);
         base += 20_000;
         let (cpu_start, start) = (cpu_ms(), Instant::now());
         for batch in &batches {
@@ -72,12 +115,13 @@ fn run(mode: IndexMode, size: usize, raw_mb: usize) {
     let summary = builder.finish().unwrap();
     cpu += cpu_ms() - cpu_start;
     wall += start.elapsed().as_millis() as u64;
+    let anon_kib = anon.kib();
     let peak_kib = status_kib("VmHWM");
     let start = cpu_ms();
     verify_archive(&path, &Expected::default()).unwrap();
     println!(
         "{mode:?} {size} B: {:.1} MB/s cpu ({:.1} wall; push {cpu_push} ms, finish {} ms) raw {} MB, \
-         archive {} MB, index {} MB ({:.0} %), peak {} MiB over {} MiB, verify {:.0} MB/s cpu",
+         archive {} MB, index {} MB ({:.0} %), peak {} MiB over {} MiB (anonymous {}), verify {:.0} MB/s cpu",
         raw as f64 / 1000.0 / cpu as f64,
         raw as f64 / 1000.0 / wall as f64,
         cpu - cpu_push,
@@ -87,6 +131,7 @@ fn run(mode: IndexMode, size: usize, raw_mb: usize) {
         summary.index_bytes as f64 * 100.0 / raw as f64,
         (peak_kib - before_kib) / 1024,
         before_kib / 1024,
+        anon_kib / 1024,
         raw as f64 / 1000.0 / (cpu_ms() - start) as f64,
     );
 }

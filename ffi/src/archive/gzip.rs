@@ -17,7 +17,9 @@ pub enum Level {
 const OUT_BYTES: usize = 64 * 1024;
 /// Deflate, no flags, no time, unknown system: two builds differ in nothing here.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-const DENSE_LEVEL: u32 = 4;
+/// Measured on JSON, with SHA-256 and copy: level 1 223 MB/s and 42 % of raw, 2 158 MB/s and 29 %,
+/// 4 68 MB/s and 28 %, 6 60 MB/s and 26 %.
+const DENSE_LEVEL: u32 = 2;
 
 /// Writes gzip members. A deflate state takes 300 KB: each level has one, made when first used.
 pub struct MemberEncoder {

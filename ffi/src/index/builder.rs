@@ -95,9 +95,11 @@ impl IndexBuilder {
         };
         self.previous_offset = record.offset;
         let document = self.document_of(record, offset);
-        let mut writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => self.start_slice()?,
+        if self.writer.is_none() {
+            self.writer = Some(self.start_slice()?);
+        }
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
         };
         writer.add_document(document)?;
         self.documents += 1;
@@ -107,11 +109,9 @@ impl IndexBuilder {
         if self.bytes_since_check >= MEMORY_CHECK_BYTES {
             self.bytes_since_check = 0;
             if writer.mem_usage() + self.paths.slice_bytes() > self.memory_bytes {
-                self.slices.push(writer.finalize()?);
-                return Ok(());
+                self.end_slice()?;
             }
         }
-        self.writer = Some(writer);
         Ok(())
     }
 
@@ -120,9 +120,7 @@ impl IndexBuilder {
         if self.writer.is_none() && self.slices.is_empty() {
             self.writer = Some(self.start_slice()?);
         }
-        if let Some(writer) = self.writer.take() {
-            self.slices.push(writer.finalize()?);
-        }
+        self.end_slice()?;
         let slices = self.slices.len();
         let folder = if slices == 1 {
             self.slice_folder(1)
@@ -157,6 +155,13 @@ impl IndexBuilder {
             .settings(settings)
             .single_segment_index_writer(directory, self.memory_bytes)?;
         Ok(writer)
+    }
+
+    fn end_slice(&mut self) -> Result<(), IndexError> {
+        if let Some(writer) = self.writer.take() {
+            self.slices.push(writer.finalize()?);
+        }
+        Ok(())
     }
 
     fn slice_folder(&self, number: usize) -> PathBuf {

@@ -1,26 +1,30 @@
-//! A Tantivy directory for scratch: memory-mapped reads, plain writes, no fsync.
+//! A Tantivy directory for scratch: plain writes without fsync, reads through a small window.
 //!
 //! An index under construction is worth nothing after a crash, and its fsyncs would queue before
-//! those of the commit path. Only the finished archive is synced.
+//! those of the commit path: only the finished archive is synced. And joining slices goes through
+//! all of them once, in order: mapped, they would all end up resident.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
 use tantivy::directory::{
-    AntiCallToken, DirectoryLock, FileHandle, Lock, MmapDirectory, TerminatingWrite, WatchCallback,
-    WatchHandle, WritePtr,
+    AntiCallToken, DirectoryLock, FileHandle, Lock, MmapDirectory, OwnedBytes, TerminatingWrite,
+    WatchCallback, WatchHandle, WritePtr,
 };
+use tantivy::{Directory, HasLen};
 
 use super::IndexError;
 
 #[derive(Debug, Clone)]
 pub struct ScratchDirectory {
     root: PathBuf,
-    reads: MmapDirectory,
+    /// For all but reads: deletes, locks, existence.
+    files: MmapDirectory,
 }
 
 impl ScratchDirectory {
@@ -29,22 +33,37 @@ impl ScratchDirectory {
         fs::create_dir(root)?;
         Ok(ScratchDirectory {
             root: root.to_path_buf(),
-            reads: MmapDirectory::open(root)?,
+            files: MmapDirectory::open(root)?,
         })
     }
 }
 
 impl Directory for ScratchDirectory {
     fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        self.reads.get_file_handle(path)
+        let file = File::open(self.root.join(path)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => OpenReadError::FileDoesNotExist(path.to_path_buf()),
+            _ => OpenReadError::wrap_io_error(error, path.to_path_buf()),
+        })?;
+        let bytes = file
+            .metadata()
+            .map_err(|error| OpenReadError::wrap_io_error(error, path.to_path_buf()))?
+            .len();
+        Ok(Arc::new(WindowedFile {
+            file,
+            bytes: bytes as usize,
+            window: Mutex::new(Window {
+                start: 0,
+                bytes: OwnedBytes::empty(),
+            }),
+        }))
     }
 
     fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        self.reads.delete(path)
+        self.files.delete(path)
     }
 
     fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        self.reads.exists(path)
+        self.files.exists(path)
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
@@ -62,7 +81,7 @@ impl Directory for ScratchDirectory {
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        self.reads.atomic_read(path)
+        self.files.atomic_read(path)
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
@@ -74,11 +93,68 @@ impl Directory for ScratchDirectory {
     }
 
     fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
-        self.reads.acquire_lock(lock)
+        self.files.acquire_lock(lock)
     }
 
     fn watch(&self, callback: WatchCallback) -> tantivy::Result<WatchHandle> {
-        self.reads.watch(callback)
+        self.files.watch(callback)
+    }
+}
+
+const WINDOW_BYTES: usize = 256 * 1024;
+
+/// A file read in order, now and then with a step back: the last window is kept and shared.
+#[derive(Debug)]
+struct WindowedFile {
+    file: File,
+    bytes: usize,
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Clone)]
+struct Window {
+    start: usize,
+    bytes: OwnedBytes,
+}
+
+impl Window {
+    fn get(&self, range: &Range<usize>) -> Option<OwnedBytes> {
+        let from = range.start.checked_sub(self.start)?;
+        let to = range.end.checked_sub(self.start)?;
+        (from <= to && to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+}
+
+impl WindowedFile {
+    fn read_at(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
+        let mut bytes = vec![0u8; range.len()];
+        self.file.read_exact_at(&mut bytes, range.start as u64)?;
+        Ok(OwnedBytes::new(bytes))
+    }
+}
+
+impl HasLen for WindowedFile {
+    fn len(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl FileHandle for WindowedFile {
+    fn read_bytes(&self, range: Range<usize>) -> io::Result<OwnedBytes> {
+        if range.len() >= WINDOW_BYTES {
+            return self.read_at(range);
+        }
+        // A reader that panicked left a whole window behind.
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = window.get(&range) {
+            return Ok(bytes);
+        }
+        let end = range.start.saturating_add(WINDOW_BYTES).min(self.bytes);
+        window.bytes = self.read_at(range.start..end.max(range.end))?;
+        window.start = range.start;
+        window
+            .get(&range)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
     }
 }
 

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use sha2::{Digest, Sha256};
 use tantivy::DateTime;
 use tantivy::schema::{
-    DateOptions, DateTimePrecision, Field, INDEXED, IndexRecordOption, JsonObjectOptions,
-    NumericOptions, Schema, TextFieldIndexing, TextOptions,
+    DateOptions, DateTimePrecision, Field, IndexRecordOption, JsonObjectOptions, NumericOptions,
+    Schema, TextFieldIndexing, TextOptions,
 };
 
 /// Version of the schema and of what is written into it; the manifest carries it.
@@ -30,8 +30,9 @@ pub struct SearchFields {
 /// Builds the schema of every archive's index.
 pub fn search_schema() -> (Schema, SearchFields) {
     let mut builder = Schema::builder();
-    let offset_options: NumericOptions = NumericOptions::from(INDEXED).set_fast();
-    let timestamp_options = DateOptions::from(INDEXED)
+    let offset_options: NumericOptions = NumericOptions::default().set_indexed().set_fast();
+    let timestamp_options = DateOptions::default()
+        .set_indexed()
         .set_fast()
         .set_precision(DateTimePrecision::Milliseconds);
     let key_options = TextOptions::default().set_indexing_options(
