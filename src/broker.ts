@@ -140,6 +140,7 @@ export class Broker {
         frameMsMax: config.limits.frameMsMax,
         idleMsMax: config.limits.connectionIdleMsMax,
         inFlightBytesMax: config.limits.inFlightBytesPerConnectionMax,
+        inFlightBytesTotalMax: config.limits.inFlightBytesMax,
         inFlightCountMax: config.limits.inFlightRequestsPerConnectionMax,
         connectionsMax: config.limits.connectionsMax,
       },

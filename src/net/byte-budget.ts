@@ -1,16 +1,24 @@
+/** Frames larger than this find no room where three quarters of the budget are used. */
+const largeBytesMin = 1024 * 1024;
+const largeShare = 0.75;
+
 /**
  * How many request bytes all connections together may hold (design D15). A connection takes the
- * size of a frame when its size prefix arrived and gives it back when the response is written;
- * whoever gets nothing waits in line, with its socket paused.
+ * size of a frame when it is whole, of a large one when its size prefix arrived, and gives it back
+ * when the response is written; whoever gets nothing waits in line, with its socket paused. Large
+ * frames leave room for small ones: a few peers that promise much and send little stop each other,
+ * not everybody.
  */
 export class ByteBudget {
   readonly bytesMax: number;
+  private readonly largeBytesMax: number;
   private used = 0;
   private wakeScheduled = false;
   private readonly waiters = new Set<() => void>();
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
+    this.largeBytesMax = Math.floor(bytesMax * largeShare);
   }
 
   get bytesUsed(): number {
@@ -19,7 +27,8 @@ export class ByteBudget {
 
   /** A frame larger than the whole budget passes when nothing else is held. */
   tryTake(bytes: number): boolean {
-    if (this.used > 0 && this.used + bytes > this.bytesMax) return false;
+    const most = bytes > largeBytesMin ? this.largeBytesMax : this.bytesMax;
+    if (this.used > 0 && this.used + bytes > most) return false;
     this.used += bytes;
     return true;
   }

@@ -49,6 +49,9 @@ interface Slot {
 }
 
 const requestBytesMin = 8;
+/** Frames up to this size take from the shared budget when they are whole, larger ones before they
+ * are received: what a peer only promises must not keep others waiting. */
+const smallFrameBytesMax = 64 * 1024;
 /** Unread bytes a busy connection may hold before its socket is paused. */
 const heldBytesMax = 64 * 1024;
 /** Responses written together at most, before the socket is asked to take them. */
@@ -94,7 +97,8 @@ export class Connection {
   private endedMs = -1;
   private closed = false;
   private activeMs: number;
-  private frameStartMs = 0;
+  /** When the frame being received began to arrive; −1 between frames. */
+  private frameStartMs = -1;
 
   constructor(socket: ConnectionSocket, session: Session, services: ConnectionServices) {
     this.socket = socket;
@@ -183,7 +187,7 @@ export class Connection {
       if (nowMs - this.endedMs > lingerMsMax) this.socket.terminate();
       return;
     }
-    const receiving = this.reserved > 0 && this.waiting === null;
+    const receiving = this.frameStartMs >= 0 && !this.inLine;
     if (receiving && !this.paused && nowMs - this.frameStartMs > limits.frameMsMax) {
       this.end(`a frame did not arrive whole within ${limits.frameMsMax} ms`, "warn");
       this.socket.terminate();
@@ -224,6 +228,7 @@ export class Connection {
       if (frame === null) return false;
       this.waiting = frame;
     }
+    if (this.reserved === 0 && !this.reserve(this.waiting.length)) return false;
     const apiKey = ((this.waiting[0] ?? 0) << 8) | (this.waiting[1] ?? 0);
     if (!this.mayStart(apiKey)) return false;
     const frame = this.waiting;
@@ -235,16 +240,23 @@ export class Connection {
 
   private receive(): Uint8Array | null {
     const size = this.framer.peekFrameBytes();
-    if (size >= 0 && this.reserved === 0) {
-      if (!this.services.budget.tryTake(size)) {
-        this.inLine = true;
-        this.services.budget.wait(this.wake);
-        return null;
-      }
-      this.reserved = size;
-      this.frameStartMs = this.activeMs;
+    if (size < 0) return this.framer.next();
+    if (size > smallFrameBytesMax && this.reserved === 0 && !this.reserve(size)) return null;
+    if (this.frameStartMs < 0) this.frameStartMs = this.activeMs;
+    const frame = this.framer.next();
+    if (frame !== null) this.frameStartMs = -1;
+    return frame;
+  }
+
+  /** Takes from the shared budget, or stands in line for it. */
+  private reserve(bytes: number): boolean {
+    if (this.services.budget.tryTake(bytes)) {
+      this.reserved = bytes;
+      return true;
     }
-    return this.framer.next();
+    this.inLine = true;
+    this.services.budget.wait(this.wake);
+    return false;
   }
 
   private mayStart(apiKey: number): boolean {

@@ -26,7 +26,7 @@ export interface ListenerOptions {
   readonly limits: ConnectionLimits & {
     readonly connectionsMax: number;
     /** Request bytes of all connections together. */
-    readonly inFlightBytesMax: number;
+    readonly inFlightBytesTotalMax: number;
   };
   readonly clock: Clock;
   readonly logger: Logger;
@@ -61,7 +61,7 @@ export class Listener {
 
   private constructor(options: ListenerOptions) {
     this.options = options;
-    this.budget = new ByteBudget(options.limits.inFlightBytesMax);
+    this.budget = new ByteBudget(options.limits.inFlightBytesTotalMax);
     this.endLines = new RateLimit(options.clock, endLinesMax, endPeriodMs);
     this.services = {
       dispatcher: options.dispatcher,

@@ -227,7 +227,7 @@ describe("connection", () => {
 
   test("the budget of all connections makes a frame wait until bytes come back", async () => {
     const held = heldDispatcher();
-    await using server = serve(held.dispatcher, { inFlightBytesMax: 2000 });
+    await using server = serve(held.dispatcher, { inFlightBytesTotalMax: 2000 });
     const first = await RawPeer.connect(server.port);
     const second = await RawPeer.connect(server.port);
     first.send(requestFrame(0, 1, 1500));
@@ -240,6 +240,26 @@ describe("connection", () => {
     held.answer(2);
     await second.until(() => second.correlationIds.length === 1);
     await until(() => server.listener.bytesInFlight === 0);
+  });
+
+  test("frames that were promised and not sent do not keep small requests waiting", async () => {
+    const MiB = 1 << 20;
+    const limits = { frameBytesMax: 4 * MiB, inFlightBytesTotalMax: 8 * MiB };
+    const held = heldDispatcher();
+    await using server = serve(held.dispatcher, limits);
+    for (let at = 0; at < 5; at++) {
+      const promising = await RawPeer.connect(server.port);
+      promising.send(requestFrame(0, at, 3 * MiB).subarray(0, 1000));
+      const small = await RawPeer.connect(server.port);
+      small.send(requestFrame(0, at, 60_000).subarray(0, 1000));
+    }
+    await until(() => server.listener.bytesInFlight > 2 * MiB);
+    const peer = await RawPeer.connect(server.port);
+    peer.send(requestFrame(0, 99));
+    await until(() => held.started.length === 1);
+    expect(held.started).toEqual([99]);
+    held.answer(99);
+    await peer.until(() => peer.correlationIds.length === 1);
   });
 
   test("the signal is aborted when the client goes away, and its bytes come back", async () => {

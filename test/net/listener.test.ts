@@ -134,7 +134,7 @@ describe("listener", () => {
     await using server = serve(echo, { idleMsMax: 60_000, frameMsMax: 20_000 }, { clock });
     const idle = await RawPeer.connect(server.port);
     const slow = await RawPeer.connect(server.port);
-    slow.send(requestFrame(3, 1, 100).subarray(0, 50));
+    slow.send(requestFrame(3, 1, 100_000).subarray(0, 50));
     await until(() => server.listener.bytesInFlight > 0);
     clock.advance(25_000);
     await slow.untilClosed();

@@ -24,6 +24,7 @@ export function capturedLogger(level: LogLevel = "debug") {
 export const roomyLimits: ListenerOptions["limits"] = {
   frameBytesMax: 1024 * 1024,
   inFlightBytesMax: 64 * 1024 * 1024,
+  inFlightBytesTotalMax: 64 * 1024 * 1024,
   inFlightCountMax: 64,
   idleMsMax: 600_000,
   frameMsMax: 60_000,
