@@ -13,7 +13,7 @@ use chronik::record::{BatchSpec, RecordSpec, encode_batch};
 use serde_json::{Value, json};
 
 const IN_FLIGHT: usize = 128;
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 2;
 
 struct Loop {
     engine: Engine,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub data_dir: PathBuf,
-    /// Threads that write and fsync.
+    /// Threads that write and fsync. Measured on 2 cores with 1, 3 and 16 logs: 4 beats 2, 8, 16.
     #[serde(default = "defaults::committer_threads")]
     pub committer_threads: usize,
     /// Threads for reads and light jobs.
@@ -49,7 +49,7 @@ pub struct Config {
 
 mod defaults {
     pub fn committer_threads() -> usize {
-        8
+        4
     }
     pub fn worker_threads() -> usize {
         4

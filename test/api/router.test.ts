@@ -47,7 +47,7 @@ describe("router", () => {
     const request = "0012 0003 00000007 0001 61 00" + "05 74657374" + "04 312e30" + "00";
     // error, 1 key (18: 0–5, no tags), throttle, tag 1: features' epoch 0
     const body = "0000" + "02" + "0012 0000 0005 00" + "00000000" + "01" + "01 08 0000000000000000";
-    const expected = ("00000007" + body).replaceAll(" ", "");
+    const expected = `00000007${body}`.replaceAll(" ", "");
     const size = (expected.length / 2).toString(16).padStart(8, "0");
     expect(await answer(api, request)).toBe(size + expected);
   });

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::{JobError, Output, file};
 use crate::archive::{
-    AbortedRange, ArchiveBuilder, ArchiveError, ArchiveSpec, Expected, LeaderEpoch, TocLocation,
-    locate_toc, verify_archive,
+    AbortedRange, ArchiveBuilder, ArchiveError, ArchiveSpec, ArchiveSummary, Expected, LeaderEpoch,
+    TocLocation, locate_toc, verify_archive,
 };
 use crate::bytes::now_ms;
 use crate::engine::Core;
@@ -152,7 +152,11 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
         let _ = core.wal.files.disk.remove_file(&path);
         return Err(JobError::new(Status::InvalidArgument, text));
     }
-    Ok(Output::of(json!({
+    Ok(describe(&summary))
+}
+
+fn describe(summary: &ArchiveSummary) -> Output {
+    Output::of(json!({
         "path": summary.path,
         "size": summary.size,
         "sha256": summary.sha256,
@@ -173,7 +177,7 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
         "truncated_values": summary.truncated_values,
         "batches_sha256": summary.batches_sha256,
         "build_cpu_ms": summary.build_cpu_ms,
-    })))
+    }))
 }
 
 /// Reads a whole archive and compares it with what is expected.

@@ -1,6 +1,7 @@
 //! What the WAL tests share: batches, a log without threads, and a disk that fails and forgets.
 #![allow(dead_code)]
 
+pub mod client;
 pub mod disk;
 
 use std::path::{Path, PathBuf};
