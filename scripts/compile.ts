@@ -57,8 +57,10 @@ async function bundle(options: CompileOptions): Promise<void> {
   }
 }
 
-/** Debug information is nine tenths of the library and is no use inside the executable. `strip` comes
- * with the linker that made the library. */
+/**
+ * Debug information is nine tenths of the library and is no use inside the executable. `strip`
+ * comes with the linker that made the library.
+ */
 async function stripDebugInfo(from: string, to: string): Promise<void> {
   requireProgram("strip", "it comes with the C toolchain (binutils) that Rust links with");
   await must(["strip", "--strip-debug", "-o", to, from]);
