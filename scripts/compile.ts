@@ -1,6 +1,6 @@
 import { mkdir, rename, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { bun, main, must, requireProgram, root, ScriptError } from "./support.ts";
+import { join } from "node:path";
+import { bun, main, must, root, ScriptError } from "./support.ts";
 
 export interface CompileOptions {
   /** The cdylib to carry inside. */
@@ -26,11 +26,9 @@ async function bundle(options: CompileOptions): Promise<void> {
   const unfinished = join(scratch, "chronik");
   await mkdir(scratch, { recursive: true });
   try {
-    const library = join(scratch, basename(options.library));
-    await stripDebugInfo(options.library, library);
-    const bytes = new Uint8Array(await Bun.file(library).arrayBuffer());
+    const bytes = new Uint8Array(await Bun.file(options.library).arrayBuffer());
     const result = await Bun.build({
-      entrypoints: [options.entry ?? join(root, "src", "main.ts"), library],
+      entrypoints: [options.entry ?? join(root, "src", "main.ts"), options.library],
       loader: { ".so": "file" },
       naming: { asset: "[name].[ext]" },
       sourcemap: "inline",
@@ -55,13 +53,6 @@ async function bundle(options: CompileOptions): Promise<void> {
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-}
-
-/** Debug information is nine tenths of the library and is no use inside the executable. `strip` comes
- * with the linker that made the library. */
-async function stripDebugInfo(from: string, to: string): Promise<void> {
-  requireProgram("strip", "it comes with the C toolchain (binutils) that Rust links with");
-  await must(["strip", "--strip-debug", "-o", to, from]);
 }
 
 /** The newest glibc symbol version a shared library asks for, such as `2.34`; `0` when none. */

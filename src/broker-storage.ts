@@ -123,7 +123,7 @@ function hasStatus(error: unknown, code: number): boolean {
 
 const cleanStopFile = "clean-stop";
 
-/** Whether the last run ended in good order. The mark is removed: only the next good end sets it. */
+/** Whether the last run ended in good order. Removes the mark: only the next good end sets it. */
 export async function takeCleanStopMark({ files, dataDir }: Storage): Promise<boolean> {
   const path = join(dataDir, cleanStopFile);
   const mark = await orNull(files.readFile(path));

@@ -17,7 +17,8 @@ export function logEvents(logger: Logger): LogEvents & CleaningEvents {
   return {
     damaged: (partition, damage) =>
       logger.error(
-        "partition is damaged and answers KAFKA_STORAGE_ERROR; restore its files from a copy or delete the topic",
+        "partition is damaged and answers KAFKA_STORAGE_ERROR; " +
+          "restore its files from a copy or delete the topic",
         { ...where(partition), ...damage },
       ),
     rolledBack: (partition, error) =>

@@ -295,14 +295,26 @@ fn offsets_by_time() {
     assert_eq!(max_timestamp(&log, 0, 1 << 20).unwrap(), Some((4, 40)));
     for from in 0..6 {
         let hit = find_timestamp(&log, from, 0, 1 << 20).unwrap();
-        assert!(hit.is_none_or(|(offset, _)| offset >= from), "{hit:?} from {from}");
+        assert!(
+            hit.is_none_or(|(offset, _)| offset >= from),
+            "{hit:?} from {from}"
+        );
         let newest = max_timestamp(&log, from, 1 << 20).unwrap();
-        assert!(newest.is_none_or(|(offset, _)| offset >= from), "{newest:?} from {from}");
+        assert!(
+            newest.is_none_or(|(offset, _)| offset >= from),
+            "{newest:?} from {from}"
+        );
     }
 
     let appended = [times(0, &[1, 5, 2], true), times(3, &[4, 9, 7], true)].concat();
-    assert_eq!(find_timestamp(&appended, 0, 3, 1 << 20).unwrap(), Some((0, 5)));
-    assert_eq!(find_timestamp(&appended, 0, 6, 1 << 20).unwrap(), Some((3, 9)));
+    assert_eq!(
+        find_timestamp(&appended, 0, 3, 1 << 20).unwrap(),
+        Some((0, 5))
+    );
+    assert_eq!(
+        find_timestamp(&appended, 0, 6, 1 << 20).unwrap(),
+        Some((3, 9))
+    );
     assert_eq!(max_timestamp(&appended, 0, 1 << 20).unwrap(), Some((5, 9)));
 
     let timeless = times(0, &[-1, -1], false);
@@ -313,7 +325,10 @@ fn offsets_by_time() {
 
 proptest! {
     #[test]
-    fn any_garbage_is_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..300), sane in any::<bool>()) {
+    fn any_garbage_is_an_error(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..300),
+        sane in any::<bool>(),
+    ) {
         if sane && bytes.len() > HEADER_BYTES {
             // Past the cheap checks, into the records.
             let (length, count) = (bytes.len() as i32 - 12, 1 + i32::from(bytes[60] % 4));

@@ -57,8 +57,9 @@ impl AnonPeak {
     }
 }
 
-/// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES, CHRONIK_SIZES: comma lists;
-/// CHRONIK_SHAPE: `order` (mostly text) or `event` (mostly ids and numbers).
+/// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES,
+/// CHRONIK_SIZES: comma lists; CHRONIK_SHAPE: `order` (mostly text) or `event` (mostly ids and
+/// numbers).
 #[test]
 #[ignore = "a measurement"]
 fn speed() {
@@ -120,8 +121,9 @@ fn run(mode: IndexMode, size: usize, raw_mb: usize) {
     let start = cpu_ms();
     verify_archive(&path, &Expected::default()).unwrap();
     println!(
-        "{mode:?} {size} B: {:.1} MB/s cpu ({:.1} wall; push {cpu_push} ms, finish {} ms) raw {} MB, \
-         archive {} MB, index {} MB ({:.0} %), peak {} MiB over {} MiB (anonymous {}), verify {:.0} MB/s cpu",
+        "{mode:?} {size} B: {:.1} MB/s cpu ({:.1} wall; push {cpu_push} ms, finish {} ms) \
+         raw {} MB, archive {} MB, index {} MB ({:.0} %), \
+         peak {} MiB over {} MiB (anonymous {}), verify {:.0} MB/s cpu",
         raw as f64 / 1000.0 / cpu as f64,
         raw as f64 / 1000.0 / wall as f64,
         cpu - cpu_push,

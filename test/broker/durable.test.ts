@@ -1,4 +1,4 @@
-/** What was answered survives the end of the process, and log, archive and groups go on after it. */
+/** What was answered survives the end of the process; log, archive and groups go on after it. */
 import { expect, test } from "bun:test";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -78,7 +78,7 @@ describe("verbs", () => {
   });
   test("what config prints is a configuration file", () => {
     const document = Bun.TOML.parse(printed("config"));
-    expect(document).toMatchObject({ wal: { committer_threads: 8 }, admin_bind: "127.0.0.1:6092" });
+    expect(document).toMatchObject({ wal: { committer_threads: 4 }, admin_bind: "127.0.0.1:6092" });
   });
 });
 

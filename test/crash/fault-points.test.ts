@@ -4,6 +4,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
+import { pending, within } from "../support/moments.ts";
 import { Random } from "../support/random.ts";
 import { Scene } from "./scene.ts";
 
@@ -108,10 +109,8 @@ async function isReady({ adminUrl }: BrokerProcess): Promise<boolean> {
 }
 
 async function exitWithin(broker: BrokerProcess, timeoutMs: number): Promise<number> {
-  const exited = broker.exited();
-  const late = Bun.sleep(timeoutMs).then(() => null);
-  const code = await Promise.race([exited, late]);
-  if (code === null) throw new Error(`still running:\n${broker.log().slice(-3000)}`);
+  const code = await within(timeoutMs, broker.exited());
+  if (code === pending) throw new Error(`still running:\n${broker.log().slice(-3000)}`);
   return code;
 }
 
