@@ -74,8 +74,7 @@ async function openEngine(
     if (!hasStatus(cause, status.LOCKED)) throw cause;
     throw new BrokerError(
       "CHRONIK_DATA_DIR_LOCKED",
-      `another process uses the data directory ${dataDir}; ` +
-        "stop it, or name another with --data-dir",
+      `another process uses the data directory ${dataDir}; stop it, or name another --data-dir`,
       { cause },
     );
   }

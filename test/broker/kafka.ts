@@ -190,7 +190,12 @@ export class Kafka {
   }
 
   /** As a consumer without group membership; the coordinator may still be loading. */
-  async commit(group: string, topic: string, offset: number): Promise<void> {
+  async commit(
+    group: string,
+    topic: string,
+    offset: number,
+    committedMetadata = `at ${offset}`,
+  ): Promise<void> {
     let errorCode = -1;
     await until(`a commit of ${group}`, 10_000, async () => {
       const { topics } = await this.client.request(offsetCommitApi, 7, {
@@ -204,7 +209,7 @@ export class Kafka {
               {
                 partitionIndex: 0,
                 committedOffset: offset,
-                committedMetadata: `at ${offset}`,
+                committedMetadata,
               },
             ],
           },
