@@ -3,8 +3,7 @@
 #[path = "fixtures/support.rs"]
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -30,21 +29,21 @@ fn cpu_ms() -> u64 {
         / 1_000_000
 }
 
-/// The most anonymous memory seen, sampled every 5 ms: mapped index files are page cache.
+const SAMPLED_EVERY: Duration = Duration::from_millis(5);
+
+/// The most anonymous memory seen, by samples: mapped index files are page cache.
 struct AnonPeak {
-    stop: Arc<AtomicBool>,
+    stop: Sender<()>,
     thread: JoinHandle<u64>,
 }
 
 impl AnonPeak {
     fn start() -> AnonPeak {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             let mut peak = 0;
-            while !stopped.load(Ordering::Relaxed) {
+            while stopped.recv_timeout(SAMPLED_EVERY) == Err(RecvTimeoutError::Timeout) {
                 peak = peak.max(status_kib("RssAnon"));
-                std::thread::sleep(Duration::from_millis(5));
             }
             peak
         });
@@ -52,7 +51,7 @@ impl AnonPeak {
     }
 
     fn kib(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.thread.join().unwrap()
     }
 }

@@ -145,7 +145,7 @@ test("memory for appends is given back: far more than the limit goes through", a
   expect((await kafka.listOffset("flow", 1, -1)).offset).toBe(rounds * 5);
 }, 60_000);
 
-test("while the object store fails the WAL stays; afterwards all is archived", async () => {
+test("a failing store leaves the WAL; when it works again all is archived", async () => {
   await using broker = await startBroker({ args: busyTierArgs });
   const kafka = await Kafka.connect(broker.kafkaPort);
   await kafka.createTopic("kept");

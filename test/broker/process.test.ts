@@ -130,7 +130,8 @@ test("SIGTERM under load: exit code 0, and every acknowledged record is there", 
   for (const { failure } of producers) expect(failure).toBe(null);
   const reader = await connect();
   for (const partition of [0, 1]) {
-    await new PartitionChecker("drained", partition, acked).readAll(reader);
+    const checker = new PartitionChecker("drained", partition, acked);
+    await checker.readAll(checker.over(reader));
   }
 }, 90_000);
 

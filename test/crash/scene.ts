@@ -72,12 +72,12 @@ export class Scene {
 
   /** Reads what is new in every partition while the load goes on. */
   async checkNew(): Promise<void> {
-    await this.check((checker, client) => checker.readOn(client));
+    await this.check((checker, client) => checker.readOn(checker.over(client)));
   }
 
   /** Reads every partition from its first offset. */
   async checkAll(): Promise<void> {
-    await this.check((checker, client) => checker.readAll(client));
+    await this.check((checker, client) => checker.readAll(checker.over(client)));
   }
 
   /** Ends the load; everything that was sent is answered when this resolves. */

@@ -29,11 +29,16 @@ export class PartitionChecker {
     this.acked = acked;
   }
 
+  /** Reads this partition over a connection. */
+  over(client: WireClient): ReadBatches {
+    return (offset) => fetchRecords(client, this.topic, this.partition, offset);
+  }
+
   /** Reads from where it stopped to the end. Throws at the first violation. */
-  async readOn(client: WireClient): Promise<void> {
+  async readOn(read: ReadBatches): Promise<void> {
     // Told before reading began, so it must be there at the end of it.
     const told = [...this.acks().keys()].reduce((most, offset) => Math.max(most, offset), -1);
-    while (await this.step(client)) {
+    while (await this.step(read)) {
       // One fetch after the other up to the end.
     }
     if (told >= this.next) throw this.wrong(`acknowledged offset ${told} is missing`);
@@ -47,17 +52,17 @@ export class PartitionChecker {
   }
 
   /** Reads from offset 0 again; what was seen before must still be there, byte for byte. */
-  async readAll(client: WireClient): Promise<void> {
+  async readAll(read: ReadBatches): Promise<void> {
     const before = this.next;
     this.next = 0;
     this.leaderEpoch = -1;
     this.sequences = new Map();
-    await this.readOn(client);
+    await this.readOn(read);
     if (this.next < before) throw this.wrong(`the log ended at ${before} before`);
   }
 
-  private async step(client: WireClient): Promise<boolean> {
-    const bytes = await fetchRecords(client, this.topic, this.partition, this.next);
+  private async step(read: ReadBatches): Promise<boolean> {
+    const bytes = await read(this.next);
     for (const { position, header } of batchesIn(bytes)) {
       if (header.baseOffset !== this.next) throw this.wrong(`offset ${header.baseOffset} found`);
       if (!crcHolds(bytes, position, header, crc32c)) throw this.wrong("the batch fails its CRC");
