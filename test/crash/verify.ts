@@ -7,6 +7,9 @@ import { type AckedLog, keptHash, partitionName } from "./acked-log.ts";
 
 const fetchBytes = 8 << 20;
 
+/** Whole batches from an offset on; empty at the end of the log. */
+export type ReadBatches = (offset: number) => Promise<Uint8Array>;
+
 /**
  * Reads one partition on and on and checks: offsets dense, CRCs right, leader epochs never
  * falling, every producer's sequences contiguous (nothing lost in between, nothing twice), every
