@@ -61,7 +61,12 @@ export class TopicFolders {
   /** Removes what `discard` moved, from this run or one before. */
   async emptyTrash(): Promise<void> {
     for (const { name } of await this.entries(this.trashDir)) {
-      await this.files.removeDir(`${this.trashDir}/${name}`);
+      try {
+        await this.files.removeDir(`${this.trashDir}/${name}`);
+      } catch (error) {
+        // Deletions run side by side: another one may have removed it, or part of it, meanwhile.
+        if (!(error instanceof BrokerError) || error.code !== "CHRONIK_NOT_FOUND") throw error;
+      }
     }
   }
 
