@@ -300,6 +300,25 @@ test("bytes in flight are bounded; what waits goes in when there is room, in ord
   expect((await Promise.all(again)).map((result) => result.errorCode)).toEqual([0, 0, 0, 0]);
 });
 
+test("a retry that waited for memory is answered when its original's end makes room", async () => {
+  const first = idempotent(7, 0, 0);
+  const limits = { appendBytesInFlightMax: first.length * 2 };
+  const lab = new LogLab({ auto: false, limits });
+  const partition = await lab.open();
+  const answers = [first, idempotent(7, 0, 1), idempotent(7, 0, 2), first].map((bytes) =>
+    partition.append(bytes, client),
+  );
+  expect(lab.wal.submitted).toBe(2);
+  while (lab.wal.submitted > 0) lab.wal.complete(1);
+  const results = await Promise.all(answers);
+  expect(results.map((r) => [r.errorCode, r.baseOffset])).toEqual([
+    [0, 0],
+    [0, 1],
+    [0, 2],
+    [0, 0],
+  ]);
+});
+
 test("DeleteRecords moves the log start durably and frees whole segments", async () => {
   const lab = new LogLab();
   lab.wal.segmentBytesMax = 300;
