@@ -64,6 +64,16 @@ test("a read inside a batch returns the batch from its base", async () => {
   expect(valuesOf(read.chunks)).toEqual(["0=a", "1=b", "2=c"]);
 });
 
+test("a read that may return nothing does not go to the disk", async () => {
+  const lab = new LogLab();
+  await (await lab.open()).append(batch(), client);
+  const next = lab.restart();
+  const partition = await next.open();
+  const none = { offset: 0, bytesMax: 0, offsetLimit: 1, firstBatchAnyway: false };
+  expect(await partition.read(none)).toEqual({ errorCode: 0, chunks: [], bytes: 0 });
+  expect(next.wal.reads).toBe(0);
+});
+
 test("offsets outside the log are out of range; at its high watermark it is empty", async () => {
   const lab = new LogLab({ auto: false });
   const partition = await lab.open();
