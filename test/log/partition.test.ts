@@ -255,6 +255,22 @@ function gzipped(values: string[]): Uint8Array {
   return bytes;
 }
 
+test("a compressed batch of very many records is rejected without being unpacked again", async () => {
+  const lab = new LogLab();
+  const partition = await lab.open({ timestampAfterMaxMs: 0 });
+  const many = gzipped(Array.from({ length: 20_001 }, () => ""));
+  let unpacked = 0;
+  const decompress = lab.wal.decompress.bind(lab.wal);
+  lab.wal.decompress = (...args) => {
+    unpacked++;
+    return decompress(...args);
+  };
+  lab.clock.nowMs = () => 1_600_000_000_000;
+  expect((await partition.append(many, client)).errorCode).toBe(ErrorCode.INVALID_TIMESTAMP);
+  // By the validation of the memory WAL itself.
+  expect(unpacked).toBe(1);
+});
+
 test("later batches wait behind a validation, in order", async () => {
   const lab = new LogLab();
   lab.wal.validations = [];
