@@ -286,7 +286,11 @@ export class Appender implements AppendSink {
     this.end = durable;
     this.parts.tail.truncate(durable);
     this.parts.producers.rollBack(durable);
-    this.parts.epochs.truncateFromEnd(durable);
+    const { epochs } = this.parts;
+    const { latest } = epochs;
+    epochs.truncateFromEnd(durable);
+    // An epoch that began in what was cut goes on writing, from here.
+    epochs.assign(latest, durable);
     this.failure = null;
     this.parts.events.rolledBack(failure);
   }

@@ -255,7 +255,7 @@ function gzipped(values: string[]): Uint8Array {
   return bytes;
 }
 
-test("a compressed batch of very many records is rejected without being unpacked again", async () => {
+test("a compressed batch of very many records is rejected unread", async () => {
   const lab = new LogLab();
   const partition = await lab.open({ timestampAfterMaxMs: 0 });
   const many = gzipped(Array.from({ length: 20_001 }, () => ""));
@@ -324,6 +324,17 @@ test("bytes in flight are bounded; what waits goes in when there is room, in ord
     await turn();
   }
   expect((await Promise.all(again)).map((result) => result.errorCode)).toEqual([0, 0, 0, 0]);
+});
+
+test("an epoch that began in what was rolled back begins again at the durable end", async () => {
+  const lab = new LogLab({ auto: false });
+  const partition = await lab.open({}, 1);
+  const lost = partition.append(batch(), client);
+  partition.becomeLeader(2);
+  lab.wal.failWhen = () => noSpace();
+  lab.wal.complete();
+  await lost;
+  expect(partition.leaderEpochs()).toEqual([[2, 0]]);
 });
 
 test("a retry that waited for memory is answered when its original's end makes room", async () => {

@@ -205,7 +205,7 @@ test("a slice never splits a batch", () => {
   expect(sliceBatches(chunk, 3, 10, 10, false)).toBeNull();
 });
 
-test("a topic made anew is not read from the caches of the deleted one under the same keys", async () => {
+test("a topic made anew is not read from the caches of the deleted one", async () => {
   const { raw, registry, reader } = await archives([[[3]]]);
   expect((await reader.read("id-t", 0, 0, 1e6, 3))[0]?.length).toBe(71);
   const [old] = await registry.retireTopic("id-t");

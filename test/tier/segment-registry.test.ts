@@ -81,7 +81,7 @@ test("a reopened registry is equal, also after a snapshot and a retired topic", 
   expect((await SegmentRegistry.open(journal)).retiredTopics()).toEqual([]);
 });
 
-test("an entry stands whatever becomes of the snapshot behind it, which the log hears of", async () => {
+test("an entry stands whatever becomes of the snapshot behind it", async () => {
   const journal = new MemoryJournal();
   const heard: string[] = [];
   const registry = await SegmentRegistry.open(journal, (message) => heard.push(message));
