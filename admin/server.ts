@@ -29,7 +29,8 @@ export function serveAdmin(
   } catch (error) {
     throw new BrokerError(
       "CHRONIK_PORT_IN_USE",
-      `admin API cannot listen on ${address.host}:${address.port}: ${errorText(error)}; stop what uses it or choose another with --admin-bind`,
+      `admin API cannot listen on ${address.host}:${address.port}: ${errorText(error)}; ` +
+        "stop what uses it or choose another with --admin-bind",
       { cause: error },
     );
   }

@@ -60,7 +60,8 @@ async function createOffsetsTopic(metadata: Metadata, partitionCount: number): P
   if (!metadata.image.topicsByName.has(offsetsTopic)) {
     throw new BrokerError(
       "CHRONIK_OFFSETS_TOPIC",
-      `${offsetsTopic} cannot be created: ${outcome?.errorMessage ?? errorName(outcome?.errorCode ?? -1)}`,
+      `${offsetsTopic} cannot be created: ` +
+        (outcome?.errorMessage ?? errorName(outcome?.errorCode ?? -1)),
     );
   }
 }
@@ -101,7 +102,8 @@ class PartitionOffsetsLog implements OffsetsLog {
       if (read.errorCode !== 0 || read.bytes === 0) {
         throw new BrokerError(
           "CHRONIK_OFFSETS_TOPIC",
-          `${offsetsTopic}-${this.partition.index} cannot be read at offset ${offset}: ${errorName(read.errorCode)}`,
+          `${offsetsTopic}-${this.partition.index} cannot be read at offset ${offset}: ` +
+            errorName(read.errorCode),
         );
       }
       for (const chunk of read.chunks) offset = this.replayChunk(chunk, offset, onRecord);
@@ -125,7 +127,8 @@ class PartitionOffsetsLog implements OffsetsLog {
       if (compressionOf(header.attributes) !== "none") {
         throw new BrokerError(
           "CHRONIK_OFFSETS_TOPIC",
-          `${offsetsTopic}-${this.partition.index} holds a compressed batch at offset ${header.baseOffset}, which no coordinator wrote`,
+          `${offsetsTopic}-${this.partition.index} holds a compressed batch at offset ` +
+            `${header.baseOffset}, which no coordinator wrote`,
         );
       }
       for (const record of parseRecords(recordsPayload(chunk, position, header), header)) {

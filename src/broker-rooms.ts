@@ -73,7 +73,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     chunkCacheBytesMax: config.limits.chunkCacheBytesMax,
     tocCacheBytesMax,
   });
-  const events = logEvents(logger.child("log"));
+  const events = logEvents(logger.child("log"), clock);
   const partitions = new Partitions({
     dataDir: storage.dataDir,
     wal: storage.wal,

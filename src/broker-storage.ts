@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import type { VolumeSpace } from "./api/35-describe-log-dirs.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
+import { BrokerError } from "./lib/errors.ts";
 import { expectedAbi, status } from "./native/abi.ts";
 import { NativeArchives } from "./native/archives.ts";
 import { NativeEngine } from "./native/engine.ts";
@@ -34,21 +35,23 @@ const workerThreads = 4;
 export async function openStorage(config: Config, clock: Clock): Promise<Storage> {
   const dataDir = resolve(config.dataDir);
   const library = openLibrary({ dataDir, expectedAbi });
-  const engine = await NativeEngine.open(
-    library,
-    {
-      dataDir,
-      committerThreads: config.wal.committerThreads,
-      workerThreads,
-      queueBytesMax: config.wal.queueBytesMax,
-      queueAppendsMax: config.wal.queueAppendsMax,
-      completionsMax,
-      segmentBytesMax: config.wal.segmentBytesMax,
-      filesOpenMax: config.wal.openFilesMax,
-      commitWaitUs: commitWaitUs[config.wal.commitProfile],
-      watchdogSeconds: Math.ceil(config.limits.loopSilenceMsMax / 1000),
-    },
-    clock,
+  const engine = await openEngine(dataDir, () =>
+    NativeEngine.open(
+      library,
+      {
+        dataDir,
+        committerThreads: config.wal.committerThreads,
+        workerThreads,
+        queueBytesMax: config.wal.queueBytesMax,
+        queueAppendsMax: config.wal.queueAppendsMax,
+        completionsMax,
+        segmentBytesMax: config.wal.segmentBytesMax,
+        filesOpenMax: config.wal.openFilesMax,
+        commitWaitUs: commitWaitUs[config.wal.commitProfile],
+        watchdogSeconds: Math.ceil(config.limits.loopSilenceMsMax / 1000),
+      },
+      clock,
+    ),
   );
   return {
     engine,
@@ -59,6 +62,22 @@ export async function openStorage(config: Config, clock: Clock): Promise<Storage
     registryJournal: await NativeJournal.open(engine, join(dataDir, "registry")),
     dataDir,
   };
+}
+
+async function openEngine(
+  dataDir: string,
+  open: () => Promise<NativeEngine>,
+): Promise<NativeEngine> {
+  try {
+    return await open();
+  } catch (cause) {
+    if (!hasStatus(cause, status.LOCKED)) throw cause;
+    throw new BrokerError(
+      "CHRONIK_DATA_DIR_LOCKED",
+      `another process uses the data directory ${dataDir}; stop it, or name another --data-dir`,
+      { cause },
+    );
+  }
 }
 
 /** The engine's file jobs as the local object store asks for them: absence is an answer there. */
@@ -104,7 +123,7 @@ function hasStatus(error: unknown, code: number): boolean {
 
 const cleanStopFile = "clean-stop";
 
-/** Whether the last run ended in good order. The mark is removed: only the next good end sets it. */
+/** Whether the last run ended in good order. Removes the mark: only the next good end sets it. */
 export async function takeCleanStopMark({ files, dataDir }: Storage): Promise<boolean> {
   const path = join(dataDir, cleanStopFile);
   const mark = await orNull(files.readFile(path));

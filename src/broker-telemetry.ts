@@ -1,6 +1,8 @@
 import type { RouterOptions } from "./api/router.ts";
 import type { GroupCoordinator } from "./group/coordinator.ts";
+import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
+import { RateLimit } from "./lib/rate-limit.ts";
 import type { CleaningEvents } from "./log/cleaning.ts";
 import type { LogEvents } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
@@ -8,8 +10,14 @@ import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { Indexer } from "./tier/indexer.ts";
 
+/** Lines of one kind that clients can repeat at will: failed appends, unreadable ranges. */
+const repeatedLinesMax = 20;
+const repeatedLinesPeriodMs = 60_000;
+
 /** Log lines of the partition log: what an operator should hear of. */
-export function logEvents(logger: Logger): LogEvents & CleaningEvents {
+export function logEvents(logger: Logger, clock: Clock): LogEvents & CleaningEvents {
+  const rollbacks = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);
+  const unreadables = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);
   const where = (partition: { topic: string; index: number }) => ({
     topic: partition.topic,
     partition: partition.index,
@@ -17,22 +25,31 @@ export function logEvents(logger: Logger): LogEvents & CleaningEvents {
   return {
     damaged: (partition, damage) =>
       logger.error(
-        "partition is damaged and answers KAFKA_STORAGE_ERROR; restore its files from a copy or delete the topic",
+        "partition is damaged and answers KAFKA_STORAGE_ERROR; " +
+          "restore its files from a copy or delete the topic",
         { ...where(partition), ...damage },
       ),
-    rolledBack: (partition, error) =>
+    rolledBack(partition, error) {
+      const held = rollbacks.take();
+      if (held === null) return;
       logger.error("appends failed and were rolled back to the durable end; producers retry", {
         ...where(partition),
         code: error.code,
         error: error.message,
-      }),
-    unreadable: (partition, offset, error) =>
+        ...(held > 0 && { more_before: held }),
+      });
+    },
+    unreadable(partition, offset, error) {
+      const held = unreadables.take();
+      if (held === null) return;
       logger.error("a range of a partition cannot be read", {
         ...where(partition),
         offset,
         code: error.code,
         error: error.message,
-      }),
+        ...(held > 0 && { more_before: held }),
+      });
+    },
     checkpointFailed: (partition, error) =>
       logger.warn("checkpoint failed; the next one tries again", {
         ...where(partition),

@@ -162,7 +162,7 @@ export const settings = {
     doc: "Age in milliseconds at which a WAL segment is sealed where the indexer does not do it",
   }),
   "wal.committerThreads": integer({
-    default: 8,
+    default: 4,
     min: 1,
     max: 64,
     doc: "Threads that write and fsync",

@@ -219,15 +219,20 @@ export const keepsUnsafeInOnePlace: Rule = ({ path, text }) =>
 
 /**
  * Every test runs, and none waits for time to pass where it could wait for a condition; `sleep(0)`
- * is a turn of the loop. Programs that tests start may pace themselves.
+ * is a turn of the loop. What does need time says for what in `test/support/moments.ts`; programs
+ * that tests start may pace themselves.
  */
 export const testsHonestly: Rule = ({ path, text }) => {
   if (!path.startsWith("test/") || !path.endsWith(".ts")) return [];
   const code = { path, text: codeOnly(text) };
-  const waits = !path.endsWith(".test.ts")
-    ? []
-    : matches(code, /\bsleep(?:Sync)?\((?!0\))|\bsetTimeout\(\s*(?:resolve|done|r)\b/);
-  return [...matches(code, /\b(?:test|it|describe)\.(?:only|skip|todo)\b/), ...waits];
+  const isTest = path.endsWith(".test.ts");
+  const isSupport = path.startsWith("test/support/") && path !== "test/support/moments.ts";
+  const sleeps = /\bsleep(?:Sync)?\((?!0\))|\bsetTimeout\(\s*(?:resolve|done|r)\b/;
+  return [
+    ...matches(code, /\b(?:test|it|describe)\.(?:only|skip|todo)\b/),
+    ...(isTest || isSupport ? matches(code, sleeps) : []),
+    ...(isTest ? matches(code, /\bpollPause\(/) : []),
+  ];
 };
 
 export const rules: Readonly<Record<string, Rule>> = {

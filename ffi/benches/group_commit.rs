@@ -1,6 +1,7 @@
 //! Appends per second with a number of appends in flight, by committer threads; one JSON line per
 //! figure. `cargo bench --bench group_commit`
 
+use std::io::Read;
 use std::os::fd::FromRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const SECONDS: u64 = 2;
 
 struct Loop {
     engine: Engine,
-    _bell: UnixStream,
+    bell: UnixStream,
     next_token: u64,
 }
 
@@ -82,7 +83,9 @@ impl Loop {
             if let Some((_, json)) = self.reap().results.into_iter().find(|(of, _)| *of == token) {
                 return json;
             }
-            std::thread::sleep(Duration::from_micros(50));
+            self.bell
+                .read_exact(&mut [0; 1])
+                .expect("the doorbell rings");
         }
     }
 }
@@ -96,9 +99,12 @@ fn run(threads: usize, logs: usize) {
     #[allow(unsafe_code)]
     // SAFETY: the descriptor was just handed out and nobody else owns it.
     let bell = unsafe { UnixStream::from_raw_fd(bell) };
+    bell.set_nonblocking(false).expect("a bell that waits");
+    bell.set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a bell that waits");
     let mut main = Loop {
         engine,
-        _bell: bell,
+        bell,
         next_token: 0,
     };
     let handles: Vec<u32> = (0..logs)

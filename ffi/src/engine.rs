@@ -5,11 +5,13 @@ use std::fs::File;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::bytes::{lock, read};
+use crate::closing::Closing;
 use crate::completion::{Completion, Completions};
 use crate::config::Config;
 use crate::disk::{Disk, create_dirs};
@@ -44,7 +46,7 @@ pub struct Core {
     pub queued_jobs: AtomicUsize,
     /// Bumped by every submit and reap.
     pub signs_of_life: AtomicU64,
-    pub closing: AtomicBool,
+    pub closing: Closing,
     pub last_error: Mutex<String>,
 }
 
@@ -121,7 +123,7 @@ impl Engine {
             queued_appends: AtomicUsize::new(0),
             queued_jobs: AtomicUsize::new(0),
             signs_of_life: AtomicU64::new(0),
-            closing: AtomicBool::new(false),
+            closing: Closing::default(),
             last_error: Mutex::default(),
             config,
         });
@@ -140,7 +142,7 @@ impl Engine {
 
     /// Finishes what was submitted, marks clean stops, joins the threads, frees the lock.
     pub fn close(&self) -> Status {
-        if self.core.closing.swap(true, Ordering::SeqCst) {
+        if !self.core.closing.say() {
             return Status::Closed;
         }
         let core = &self.core;
@@ -187,7 +189,7 @@ impl Core {
     fn drain(&self, log: &Arc<Log>) {
         let wait = self.config.commit_wait_us;
         if wait > 0 {
-            std::thread::sleep(std::time::Duration::from_micros(wait));
+            self.closing.pause(Duration::from_micros(wait));
         }
         let mut writer = lock(&log.writer);
         match gather(log) {

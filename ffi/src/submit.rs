@@ -35,7 +35,7 @@ impl Core {
     /// Takes all commands of the block or none.
     pub fn submit(self: &Arc<Self>, block: &[u8]) -> Status {
         self.signs_of_life.fetch_add(1, Ordering::Relaxed);
-        if self.closing.load(Ordering::Relaxed) {
+        if self.closing.is_said() {
             return Status::Closed;
         }
         if self.wal.poison.check().is_err() {

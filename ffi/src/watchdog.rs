@@ -16,8 +16,7 @@ pub fn run(core: &Core) {
     let limit_ticks = core.config.watchdog_seconds.saturating_mul(4);
     let mut seen = core.signs_of_life.load(Ordering::Relaxed);
     let mut silent_ticks = 0;
-    while !core.closing.load(Ordering::Relaxed) {
-        std::thread::sleep(TICK);
+    while !core.closing.pause(TICK) {
         let now = core.signs_of_life.load(Ordering::Relaxed);
         if now == seen {
             silent_ticks += 1;

@@ -152,19 +152,29 @@ fn truncation_is_never_taken_for_the_end() {
 
 proptest! {
     #[test]
-    fn any_bytes_round_trip(data in prop::collection::vec(any::<u8>(), 0..5000), codec in 0usize..5) {
+    fn any_bytes_round_trip(
+        data in prop::collection::vec(any::<u8>(), 0..5000),
+        codec in 0usize..5,
+    ) {
         let codec = CODECS[codec];
         let packed = compress(codec, &data).unwrap();
         prop_assert_eq!(decompress(codec, &packed, data.len()).unwrap(), data);
     }
 
     #[test]
-    fn any_garbage_is_an_answer(data in prop::collection::vec(any::<u8>(), 0..500), codec in 0usize..5) {
+    fn any_garbage_is_an_answer(
+        data in prop::collection::vec(any::<u8>(), 0..500),
+        codec in 0usize..5,
+    ) {
         let _ = decompress(CODECS[codec], &data, 10_000).map(|out| assert!(out.len() <= 10_000));
     }
 
     #[test]
-    fn flips_never_pass_the_limit(at in any::<prop::sample::Index>(), bit in 0u8..8, codec in 0usize..4) {
+    fn flips_never_pass_the_limit(
+        at in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+        codec in 0usize..4,
+    ) {
         let data = vec![7u8; 50_000];
         let mut packed = compress(COMPRESSED[codec], &data).unwrap();
         let at = at.index(packed.len());

@@ -325,7 +325,10 @@ fn offsets_by_time() {
 
 proptest! {
     #[test]
-    fn any_garbage_is_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..300), sane in any::<bool>()) {
+    fn any_garbage_is_an_error(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..300),
+        sane in any::<bool>(),
+    ) {
         if sane && bytes.len() > HEADER_BYTES {
             // Past the cheap checks, into the records.
             let (length, count) = (bytes.len() as i32 - 12, 1 + i32::from(bytes[60] % 4));

@@ -328,7 +328,8 @@ proptest! {
                     headers: Vec::new(),
                 }
             }).collect();
-            let spec = BatchSpec { base_offset: next, codec: CODECS[*codec], ..BatchSpec::default() };
+            let codec = CODECS[*codec];
+            let spec = BatchSpec { base_offset: next, codec, ..BatchSpec::default() };
             source.push(encode_batch(&spec, &records).unwrap());
             next += records.len() as i64;
         }

@@ -110,14 +110,16 @@ fn batch_of(base_offset: i64, records: &[KeyValue<'_>]) -> Vec<u8> {
 #[test]
 fn records_are_found() {
     let long_key = vec![b'k'; 40_000];
+    let ada = r#"{"user":{"name":"Ada Lovelace","age":36},"tags":["red","blue"],"k8s.node":"n1"}"#;
+    let bob = r#"{"user":{"name":"Bob"},"ok":true,"amount":12.5,"big":18446744073709551615} "#;
     let values: [KeyValue<'_>; 7] = [
-        (Some(b"alpha"), Some(br#"{"user":{"name":"Ada Lovelace","age":36},"tags":["red","blue"],"k8s.node":"n1"}"#)),
+        (Some(b"alpha"), Some(ada.as_bytes())),
         (Some(b"beta"), Some(b"the quick brown fox")),
         (None, Some(b"{not json} but quick words")),
         (Some(b""), None),
         (Some(b"\xff\xfe"), Some(b"\xff\xfequick")),
         (Some(&long_key), Some(br#"[{"user":"array at the top"}]"#)),
-        (Some(b"alpha"), Some(br#"{"user":{"name":"Bob"},"ok":true,"amount":12.5,"big":18446744073709551615} "#)),
+        (Some(b"alpha"), Some(bob.as_bytes())),
     ];
     let found = built(|_| {}, &[batch_of(10, &values)]);
     assert_eq!(found.summary.documents, 7);

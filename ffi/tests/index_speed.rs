@@ -3,8 +3,7 @@
 #[path = "fixtures/support.rs"]
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -30,21 +29,21 @@ fn cpu_ms() -> u64 {
         / 1_000_000
 }
 
-/// The most anonymous memory seen, sampled every 5 ms: mapped index files are page cache.
+const SAMPLED_EVERY: Duration = Duration::from_millis(5);
+
+/// The most anonymous memory seen, by samples: mapped index files are page cache.
 struct AnonPeak {
-    stop: Arc<AtomicBool>,
+    stop: Sender<()>,
     thread: JoinHandle<u64>,
 }
 
 impl AnonPeak {
     fn start() -> AnonPeak {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             let mut peak = 0;
-            while !stopped.load(Ordering::Relaxed) {
+            while stopped.recv_timeout(SAMPLED_EVERY) == Err(RecvTimeoutError::Timeout) {
                 peak = peak.max(status_kib("RssAnon"));
-                std::thread::sleep(Duration::from_millis(5));
             }
             peak
         });
@@ -52,13 +51,14 @@ impl AnonPeak {
     }
 
     fn kib(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop);
         self.thread.join().unwrap()
     }
 }
 
-/// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES, CHRONIK_SIZES: comma lists;
-/// CHRONIK_SHAPE: `order` (mostly text) or `event` (mostly ids and numbers).
+/// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES,
+/// CHRONIK_SIZES: comma lists; CHRONIK_SHAPE: `order` (mostly text) or `event` (mostly ids and
+/// numbers).
 #[test]
 #[ignore = "a measurement"]
 fn speed() {
@@ -120,8 +120,9 @@ fn run(mode: IndexMode, size: usize, raw_mb: usize) {
     let start = cpu_ms();
     verify_archive(&path, &Expected::default()).unwrap();
     println!(
-        "{mode:?} {size} B: {:.1} MB/s cpu ({:.1} wall; push {cpu_push} ms, finish {} ms) raw {} MB, \
-         archive {} MB, index {} MB ({:.0} %), peak {} MiB over {} MiB (anonymous {}), verify {:.0} MB/s cpu",
+        "{mode:?} {size} B: {:.1} MB/s cpu ({:.1} wall; push {cpu_push} ms, finish {} ms) \
+         raw {} MB, archive {} MB, index {} MB ({:.0} %), \
+         peak {} MiB over {} MiB (anonymous {}), verify {:.0} MB/s cpu",
         raw as f64 / 1000.0 / cpu as f64,
         raw as f64 / 1000.0 / wall as f64,
         cpu - cpu_push,

@@ -371,6 +371,31 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Whether a thread of this name sleeps.
+fn thread_waits(name: &str) -> bool {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    tasks.flatten().any(|task| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.contains(&format!("({name}) S"))
+    })
+}
+
+#[test]
+fn closing_waits_for_no_tick() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut quickest = Duration::MAX;
+    for _ in 0..8 {
+        let disk = FaultyDisk::new(&dir.path().join("trash"));
+        let (engine, _) = engine_on(disk, &dir.path().join("data"), 60);
+        wait_until("the watchdog's pause", || thread_waits("watchdog"));
+        let start = Instant::now();
+        assert_eq!(engine.close(), Status::Ok);
+        quickest = quickest.min(start.elapsed());
+    }
+    // The watchdog looks every 250 ms: without a wake, each close waits about as long.
+    assert!(quickest < Duration::from_millis(150), "{quickest:?}");
+}
+
 #[test]
 fn a_silent_loop_is_ended_and_a_failed_fsync_too() {
     let dir = tempfile::tempdir().unwrap();

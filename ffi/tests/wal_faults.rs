@@ -312,7 +312,10 @@ fn compactable(opened: &Opened) {
     add(&[(Some(keys[0]), Some(b"active"))]);
 }
 
-fn contents(opened: &Opened) -> Vec<(i64, Option<Vec<u8>>, Option<Vec<u8>>)> {
+/// Offset, key and value.
+type Content = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn contents(opened: &Opened) -> Vec<Content> {
     use chronik::record::{batches, decode_records};
     let bytes = opened.read_all().unwrap();
     let mut out = Vec::new();

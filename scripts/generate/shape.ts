@@ -89,7 +89,7 @@ export class Shape {
     return this.among.filter(test);
   }
 
-  /** Condition in TypeScript that picks `chosen` out of `among`: "true", "false" or a comparison. */
+  /** TypeScript condition that picks `chosen` out of `among`: "true", "false" or a comparison. */
   condition(chosen: number[], among: number[]): string {
     if (chosen.length === 0) return "false";
     if (chosen.length === among.length) return "true";

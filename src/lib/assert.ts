@@ -1,4 +1,7 @@
-/** Thrown by `assert`: a bug in chronik itself, never an operating error. `main.ts` logs it and ends the process. */
+/**
+ * Thrown by `assert`: a bug in chronik itself, never an operating error. `main.ts` logs it and
+ * ends the process.
+ */
 export class AssertionError extends Error {
   override readonly name = "AssertionError";
 }

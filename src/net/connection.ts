@@ -3,6 +3,7 @@ import type { Dispatcher, Reply } from "../api/router.ts";
 import type { Clock } from "../lib/clock.ts";
 import { CloseConnection, errorText, ProtocolError } from "../lib/errors.ts";
 import type { Writer } from "../protocol/writer.ts";
+import type { BacklogMeter } from "./backlog-meter.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { Framer } from "./framer.ts";
 
@@ -33,6 +34,7 @@ export interface ConnectionServices {
   readonly dispatcher: Dispatcher;
   readonly limits: ConnectionLimits;
   readonly budget: ByteBudget;
+  readonly backlogs: BacklogMeter;
   readonly clock: Clock;
   /** Scratch for responses; empty between calls. */
   readonly writer: Writer;
@@ -140,10 +142,10 @@ export class Connection {
       if (taken > 0) this.activeMs = this.services.clock.monotonicMs();
       if (taken < 0) return;
       if (taken < backlog.length) {
-        this.backlog = backlog.subarray(taken);
+        this.keepBacklog(backlog.subarray(taken));
         return;
       }
-      this.backlog = null;
+      this.keepBacklog(null);
       this.giveBack(this.backlogBudget);
       this.backlogBudget = 0;
       if (this.cut) this.endSocket();
@@ -158,7 +160,7 @@ export class Connection {
     this.closed = true;
     this.ending = true;
     this.waiting = null;
-    this.backlog = null;
+    this.keepBacklog(null);
     if (this.inLine) this.services.budget.cancel(this.wake);
     this.giveBack(this.reserved + this.backlogBudget);
     this.reserved = 0;
@@ -172,6 +174,16 @@ export class Connection {
     this.ending = true;
     this.abortSignal();
     this.flush();
+  }
+
+  /** The peer does not read, and all such peers together hold too much. */
+  shed(): void {
+    if (this.closed) return;
+    this.end("did not read its responses while too many bytes waited for slow readers", "warn");
+    this.backlog = null;
+    this.cut = true;
+    this.forgetSettled();
+    this.socket.terminate();
   }
 
   /** Ends the connection now, whatever is in flight. */
@@ -364,7 +376,7 @@ export class Connection {
     }
     // The scratch is used again at once, so what stays is copied (Buffer.slice would be a view).
     const rest = bytes.subarray(taken, length);
-    this.backlog = oversized ? rest : new Uint8Array(rest);
+    this.keepBacklog(oversized ? rest : new Uint8Array(rest));
     this.backlogBudget += budget;
     writer.reset();
     return false;
@@ -415,6 +427,12 @@ export class Connection {
       this.inFlightBytes -= slot.frameBytes;
       this.giveBack(slot.frameBytes);
     }
+  }
+
+  /** What is left of a large response keeps all of its memory, so that is what counts. */
+  private keepBacklog(bytes: Uint8Array | null): void {
+    this.backlog = bytes;
+    this.services.backlogs.set(this, bytes?.buffer.byteLength ?? 0);
   }
 
   private giveBack(bytes: number): void {

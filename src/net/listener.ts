@@ -6,6 +6,7 @@ import { RateLimit } from "../lib/rate-limit.ts";
 import { Writer } from "../protocol/writer.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Counter, Gauge, Metrics } from "../telemetry/metrics.ts";
+import { BacklogMeter } from "./backlog-meter.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { Connection, type ConnectionLimits, type ConnectionServices } from "./connection.ts";
 
@@ -25,7 +26,7 @@ export interface ListenerOptions {
   readonly dispatcher: Dispatcher;
   readonly limits: ConnectionLimits & {
     readonly connectionsMax: number;
-    /** Request bytes of all connections together. */
+    /** Request bytes of all connections together; and as many response bytes not taken yet. */
     readonly inFlightBytesTotalMax: number;
   };
   readonly clock: Clock;
@@ -67,6 +68,7 @@ export class Listener {
       dispatcher: options.dispatcher,
       limits: options.limits,
       budget: this.budget,
+      backlogs: new BacklogMeter(options.limits.inFlightBytesTotalMax),
       clock: options.clock,
       writer: new Writer(),
       onEnd: (session, reason, severity) => this.logEnd(session, reason, severity),

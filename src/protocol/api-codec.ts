@@ -35,7 +35,7 @@ export interface ApiCodec<Request, Response> {
   readonly minVersion: number;
   /** Highest stable version. */
   readonly maxVersion: number;
-  /** A version above `maxVersion` that Kafka still calls unstable; coded, never to be advertised. */
+  /** A version above `maxVersion` that Kafka calls unstable; coded, never to be advertised. */
   readonly unstableVersion?: number;
   /** First version with compact types and tagged fields; `neverFlexible` if there is none. */
   readonly flexibleFrom: number;

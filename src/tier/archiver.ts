@@ -34,8 +34,10 @@ export interface ArchiveOutcome {
   readonly indexed: boolean;
 }
 
-/** One archive from WAL to registry, in the order of D7: build, put, read back and verify,
- * register, checkpoint, release. Each step is durable before the next; a crash repeats or adopts. */
+/**
+ * One archive from WAL to registry, in the order of D7: build, put, read back and verify,
+ * register, checkpoint, release. Each step is durable before the next; a crash repeats or adopts.
+ */
 export class Archiver {
   private readonly deps: ArchiverDeps;
   private scratchCount = 0;
@@ -121,7 +123,8 @@ export class Archiver {
       if (same) return { key: suffixed, summary: same, adopted: true };
       throw new BrokerError(
         "CHRONIK_OBJECT_CONFLICT",
-        `objects ${first} and ${suffixed} exist with other contents; move them away to let ${request.topic}-${request.partition} be archived`,
+        `objects ${first} and ${suffixed} exist with other contents; move them away ` +
+          `to let ${request.topic}-${request.partition} be archived`,
       );
     }
     this.logUpload(suffixed, built.bytes);

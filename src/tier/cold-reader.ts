@@ -213,7 +213,8 @@ function damaged(entry: SegmentEntry, reason: string, cause?: unknown): BrokerEr
   const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
   return new BrokerError(
     "CHRONIK_ARCHIVE_DAMAGED",
-    `archive ${entry.key} (${where}) cannot be read: ${reason}; restore the object, the other offsets stay readable`,
+    `archive ${entry.key} (${where}) cannot be read: ${reason}; ` +
+      "restore the object, the other offsets stay readable",
     { cause },
   );
 }

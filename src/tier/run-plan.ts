@@ -27,8 +27,11 @@ export function partitionsToSeal(
   return due.slice(0, most).map((entry) => entry.partition);
 }
 
-/** Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
- * up to `archiveBytesMax` (a larger segment still makes one archive), at most `segmentsMax` in all, oldest data first. */
+/**
+ * Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
+ * up to `archiveBytesMax` (a larger segment still makes one archive), at most `segmentsMax` in
+ * all, oldest data first.
+ */
 export function planArchives(
   partitions: Iterable<TierPartition>,
   archivedEnd: (partition: TierPartition) => number,

@@ -231,7 +231,8 @@ export class SegmentRegistry {
       const problem = overlaps ? "overlaps" : "leaves a hole after";
       throw new BrokerError(
         "CHRONIK_REGISTRY_CONFLICT",
-        `archive ${where} ${problem} the archived offsets up to ${range.end - 1}; it was not registered`,
+        `archive ${where} ${problem} the archived offsets up to ${range.end - 1}; ` +
+          "it was not registered",
       );
     }
   }
@@ -312,7 +313,8 @@ function decodeEntry(bytes: Uint8Array): JournalEntry {
   if (entry.v !== 1 || !known.includes(entry.type)) {
     throw new BrokerError(
       "CHRONIK_UNKNOWN_FORMAT",
-      `the segment registry holds an entry of version ${entry.v}, type ${entry.type}, which this build does not know; start the newer chronik that wrote it`,
+      `the segment registry holds an entry of version ${entry.v}, type ${entry.type}, ` +
+        "which this build does not know; start the newer chronik that wrote it",
     );
   }
   return entry as unknown as JournalEntry;

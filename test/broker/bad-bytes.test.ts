@@ -1,4 +1,5 @@
 /** Bytes that are no Kafka requests, or lie about themselves: a closed connection, nothing more. */
+
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { ApiKey } from "../../src/protocol/api-key.ts";
@@ -12,6 +13,7 @@ import { apiCodecs, codecOf, encodeToBytes } from "../protocol/support/codecs.ts
 import { makeSample } from "../protocol/support/sample.ts";
 import { messageSchemas } from "../protocol/support/schema.ts";
 import { type BrokerProcess, startBroker } from "../support/broker-process.ts";
+import { pending, within } from "../support/moments.ts";
 import { Random } from "../support/random.ts";
 import { Kafka } from "./kafka.ts";
 import { frameOf, int32, RawSocket, requestFrame } from "./raw-socket.ts";
@@ -98,9 +100,9 @@ async function outcome(
   socket: RawSocket,
   waitMs: number,
 ): Promise<"closed" | "answered" | "parked"> {
-  const parked = Bun.sleep(waitMs).then(() => "parked" as const);
-  const frame = socket.frame().then((bytes) => (bytes === null ? "closed" : "answered"));
-  return await Promise.race([frame, parked]);
+  const frame = await within(waitMs, socket.frame());
+  if (frame === pending) return "parked";
+  return frame === null ? "closed" : "answered";
 }
 
 test("every request cut short or continued closes its connection", async () => {

@@ -1,9 +1,9 @@
-/** What was answered survives the end of the process, and log, archive and groups go on after it. */
+/** What was answered survives the end of the process; log, archive and groups go on after it. */
 import { expect, test } from "bun:test";
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
-import { busyTierArgs, untilAllArchived } from "../support/archives.ts";
+import { busyTierArgs, untilAllArchived, walPartitions } from "../support/archives.ts";
 import { startBroker, until } from "../support/broker-process.ts";
 import { batchOf, Kafka } from "./kafka.ts";
 
@@ -121,4 +121,47 @@ test("a batch sent again is not stored again, after restarts and out of the arch
   }
   expect((await kafka.listOffset("once", 0, -1)).offset).toBe(14);
   expect(await kafka.producerId()).toBeGreaterThan(producerId);
+}, 60_000);
+
+test("memory for appends is given back: far more than the limit goes through", async () => {
+  await using broker = await startBroker({ args: ["-X", "wal.queue_bytes_max=1MiB"] });
+  const kafka = await Kafka.connect(broker.kafkaPort);
+  await kafka.createTopic("flow", 2);
+  const good = batchOf(["g".repeat(100_000)]);
+  const bad = Buffer.from(good);
+  bad.writeUInt32BE(0, 17);
+  const rounds = 20;
+  for (let round = 0; round < rounds; round++) {
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, at) =>
+        kafka.produce("flow", at % 2, at % 4 === 3 ? bad : good).then(({ errorCode }) => errorCode),
+      ),
+    );
+    for (const [at, errorCode] of answers.entries()) {
+      expect(errorCode).toBe(at % 4 === 3 ? ErrorCode.CORRUPT_MESSAGE : ErrorCode.NONE);
+    }
+  }
+  expect((await kafka.listOffset("flow", 0, -1)).offset).toBe(rounds * 10);
+  expect((await kafka.listOffset("flow", 1, -1)).offset).toBe(rounds * 5);
+}, 60_000);
+
+test("a failing store leaves the WAL; when it works again all is archived", async () => {
+  await using broker = await startBroker({ args: busyTierArgs });
+  const kafka = await Kafka.connect(broker.kafkaPort);
+  await kafka.createTopic("kept");
+  // A file where a folder is wanted.
+  const blocked = join(broker.dataDir, "tantivy_indexes/kept");
+  mkdirSync(dirname(blocked), { recursive: true });
+  writeFileSync(blocked, "");
+  await kafka.append("kept", 0, words);
+  await until("an archive failed", 20_000, () => broker.log().includes("indexer step failed"));
+  await broker.kill9();
+  await broker.restart();
+  const after = await Kafka.connect(broker.kafkaPort);
+  expect(await after.values("kept", 0)).toEqual(words);
+  const wal = (await walPartitions(broker)).find(({ topic }) => topic === "kept");
+  expect(wal?.segments.length).toBeGreaterThan(0);
+  rmSync(blocked);
+  await untilAllArchived(broker);
+  expect(await after.values("kept", 0)).toEqual(words);
 }, 60_000);

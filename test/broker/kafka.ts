@@ -160,11 +160,7 @@ export class Kafka {
   /** The values of all records from `offset` to the end; for uncompressed batches. */
   async values(topic: string, partition: number, offset = 0): Promise<string[]> {
     const batches = await this.readAll(topic, partition, offset);
-    return batches.flatMap(({ header, bytes }) =>
-      parseRecords(recordsPayload(bytes, 0, header), header).map(({ value }) =>
-        Buffer.from(value ?? []).toString(),
-      ),
-    );
+    return batches.flatMap(({ bytes }) => valuesOf(bytes));
   }
 
   async listOffset(topic: string, partition: number, timestamp: number) {
@@ -194,7 +190,12 @@ export class Kafka {
   }
 
   /** As a consumer without group membership; the coordinator may still be loading. */
-  async commit(group: string, topic: string, offset: number): Promise<void> {
+  async commit(
+    group: string,
+    topic: string,
+    offset: number,
+    committedMetadata = `at ${offset}`,
+  ): Promise<void> {
     let errorCode = -1;
     await until(`a commit of ${group}`, 10_000, async () => {
       const { topics } = await this.client.request(offsetCommitApi, 7, {
@@ -208,7 +209,7 @@ export class Kafka {
               {
                 partitionIndex: 0,
                 committedOffset: offset,
-                committedMetadata: `at ${offset}`,
+                committedMetadata,
               },
             ],
           },
@@ -248,6 +249,15 @@ export class Kafka {
     check("InitProducerId", response.errorCode);
     return response.producerId;
   }
+}
+
+/** Values of the records in whole uncompressed batches. */
+export function valuesOf(batches: Uint8Array): string[] {
+  return [...batchesIn(batches)].flatMap(({ position, header }) =>
+    parseRecords(recordsPayload(batches, position, header), header).map(({ value }) =>
+      Buffer.from(value ?? []).toString(),
+    ),
+  );
 }
 
 function isCoordinatorBusy(errorCode: number): boolean {

@@ -150,27 +150,32 @@ test("fetchers that never read cost little, and others are served", async () => 
   });
   const before = residentBytes();
   const sockets: RawSocket[] = [];
-  for (let at = 0; at < 100; at++) {
+  const fetchers = 130;
+  for (let at = 0; at < fetchers; at++) {
     const socket = await RawSocket.open(broker.kafkaPort);
     socket.socket.pause();
     // 80 MiB asked for on each, none of it read.
     socket.send(...Array.from({ length: 10 }, () => greedy));
     sockets.push(socket);
   }
-  const slowest: number[] = [];
+  const tookMs: number[] = [];
   for (let at = 0; at < 50; at++) {
     const startMs = performance.now();
     await kafka.append("data", 0, ["while others sleep"]);
-    slowest.push(performance.now() - startMs);
+    tookMs.push(performance.now() - startMs);
   }
-  const grownBytes = residentBytes() - before;
+  const grownMiB = () => Math.round((residentBytes() - before) / MiB);
   console.log(
-    `100 fetchers of 80 MiB that never read: ${Math.round(grownBytes / MiB)} MiB more, ` +
-      `slowest produce beside them ${Math.round(Math.max(...slowest))} ms`,
+    `${fetchers} fetchers of 80 MiB that never read: ${grownMiB()} MiB more at once, slowest ` +
+      `produce beside them ${Math.round(Math.max(...tookMs))} ms`,
   );
-  expect(Math.max(...slowest)).toBeLessThan(5_000);
-  // One response each at most is on its way; the views share the tail cache's bytes.
-  expect(grownBytes).toBeLessThan(1200 * MiB);
+  expect(Math.max(...tookMs)).toBeLessThan(10_000);
+  // 512 MiB may wait for slow readers; without that limit these would keep 1,300 for good.
+  await until("memory is given back", 20_000, async () => {
+    await kafka.append("data", 0, ["meanwhile"]);
+    return grownMiB() < 900;
+  });
+  expect(broker.log()).toContain("did not read its responses");
   for (const socket of sockets) socket.close();
 }, 60_000);
 

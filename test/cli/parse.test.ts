@@ -78,7 +78,7 @@ describe("verbs", () => {
   });
   test("what config prints is a configuration file", () => {
     const document = Bun.TOML.parse(printed("config"));
-    expect(document).toMatchObject({ wal: { committer_threads: 8 }, admin_bind: "127.0.0.1:6092" });
+    expect(document).toMatchObject({ wal: { committer_threads: 4 }, admin_bind: "127.0.0.1:6092" });
   });
 });
 
@@ -193,6 +193,8 @@ describe("exit codes", () => {
   });
   test("follow from the error", () => {
     expect(exitCodeOf(new BrokerError("CHRONIK_DATA_DIR_LOCKED", "x"))).toBe(8);
+    expect(exitCodeOf(new BrokerError("CHRONIK_DAMAGED", "x"))).toBe(7);
+    expect(exitCodeOf(new BrokerError("CHRONIK_METADATA_DAMAGED", "x"))).toBe(7);
     expect(exitCodeOf(new BrokerError("CHRONIK_OTHER", "x"))).toBe(1);
     expect(exitCodeOf(new Error("bug"))).toBe(1);
   });

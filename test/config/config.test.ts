@@ -78,7 +78,7 @@ describe("defaults", () => {
     expect(config.wal).toMatchObject({
       commitProfile: "low",
       segmentBytesMax: 134_217_728,
-      committerThreads: 8,
+      committerThreads: 4,
       queueBytesMax: 67_108_864,
       queueAppendsMax: 8192,
     });
@@ -164,10 +164,10 @@ describe("precedence", () => {
     const { config, origins } = load({
       toml,
       environment,
-      overrides: [["wal.committer_threads", "4"]],
+      overrides: [["wal.committer_threads", "6"]],
     });
     expect(config.wal).toMatchObject({
-      committerThreads: 4,
+      committerThreads: 6,
       queueAppendsMax: 200,
       openFilesMax: 70,
       commitProfile: "low",

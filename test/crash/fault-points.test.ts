@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Kafka } from "../broker/kafka.ts";
 import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
+import { pending, within } from "../support/moments.ts";
 import { Random } from "../support/random.ts";
 import { Scene } from "./scene.ts";
 
@@ -16,9 +18,6 @@ const notReached: Readonly<Record<string, string>> = {
   wal_rollback: "needs a full disk",
   truncate_after_unlink: "needs a log cut by its owner; a single broker never cuts one",
   truncate_after_cut: "needs a log cut by its owner; a single broker never cuts one",
-  clean_before_fsync: "internal topics are not cleaned while the broker runs",
-  clean_before_rename: "internal topics are not cleaned while the broker runs",
-  clean_after_rename: "internal topics are not cleaned while the broker runs",
 };
 
 /** Every point of the engine and of the archiver, read from where they are named. */
@@ -33,6 +32,8 @@ function pointsInSources(): string[] {
 }
 
 const points = pointsInSources();
+/** Passed when the log of the group offsets is cleaned, every 15 s where it grew. */
+const cleaningPoints = points.filter((name) => name.startsWith("clean_"));
 const topics = [{ name: "points", partitions: 2 }];
 const targets = [0, 1, 0, 1].map((partition) => [{ topic: "points", partition }]);
 const killed = 128 + 9;
@@ -57,7 +58,7 @@ describe("a kill at every named point", () => {
     expect(Object.keys(notReached).filter((name) => !points.includes(name))).toEqual([]);
   });
 
-  const reached = points.filter((name) => !(name in notReached));
+  const reached = points.filter((name) => !(name in notReached) && !cleaningPoints.includes(name));
   test.each(reached)(
     "%s",
     async (point) => {
@@ -91,6 +92,44 @@ describe("a kill at every named point", () => {
   }, 180_000);
 });
 
+test("a kill while the log of group offsets is cleaned loses no commit", async () => {
+  expect(cleaningPoints.length).toBeGreaterThanOrEqual(3);
+  // Side by side: each waits for the broker's next look at the log.
+  await Promise.all(cleaningPoints.map(killWhileCleaning));
+}, 120_000);
+
+async function killWhileCleaning(point: string): Promise<void> {
+  await using broker = await startBroker({ bin, env: { CHRONIK_FP: `${point}=kill` } });
+  const kafka = await Kafka.connect(broker.kafkaPort);
+  await kafka.createTopic("cleaned");
+  const padding = "m".repeat(4000);
+  let acked = 0;
+  const ended = broker.exited();
+  let isEnded = false;
+  void ended.then(() => {
+    isEnded = true;
+  });
+  const lateMs = performance.now() + 60_000;
+  while (!isEnded && performance.now() < lateMs) {
+    try {
+      await kafka.commit("group", "cleaned", acked + 1, padding);
+      acked++;
+    } catch (error) {
+      if (!`${error}`.includes("connection")) throw error;
+      break;
+    }
+  }
+  expect(await within(1_000, ended)).toBe(killed);
+  expect(broker.log()).toContain(`fault point ${point}`);
+  await broker.restart({ CHRONIK_FP: "" });
+  const after = await Kafka.connect(broker.kafkaPort);
+  expect([acked, acked + 1]).toContain(await after.committed("group", "cleaned"));
+  // Once more, so that what the kill left behind is cleaned or replayed.
+  await broker.restart({ CHRONIK_FP: "" });
+  const again = await Kafka.connect(broker.kafkaPort);
+  expect([acked, acked + 1]).toContain(await again.committed("group", "cleaned"));
+}
+
 /** The engine's points are passed often under load: which pass kills is left to the seed. */
 function passes(point: string, random: Random): number {
   if (/^wal_(before_write|after_write|after_fsync|before_complete)/.test(point)) {
@@ -108,10 +147,8 @@ async function isReady({ adminUrl }: BrokerProcess): Promise<boolean> {
 }
 
 async function exitWithin(broker: BrokerProcess, timeoutMs: number): Promise<number> {
-  const exited = broker.exited();
-  const late = Bun.sleep(timeoutMs).then(() => null);
-  const code = await Promise.race([exited, late]);
-  if (code === null) throw new Error(`still running:\n${broker.log().slice(-3000)}`);
+  const code = await within(timeoutMs, broker.exited());
+  if (code === pending) throw new Error(`still running:\n${broker.log().slice(-3000)}`);
   return code;
 }
 

@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
+import { unannouncedMoment } from "../support/moments.ts";
 import { Random } from "../support/random.ts";
 import type { Target } from "./producer.ts";
 import { Scene } from "./scene.ts";
@@ -41,11 +42,11 @@ test(
     for (let cycle = 1; cycle <= cycles; cycle++) {
       // Half of the kills come while segments are sealed, archived and released.
       if (random.between(0, 1) === 1) void startIndexer(broker);
-      await Bun.sleep(random.between(30, 400));
+      await unannouncedMoment(random, 30, 400);
       await broker.kill9();
       if (random.between(1, killedStartEvery) === 1) {
         broker.spawn();
-        await Bun.sleep(random.between(20, 250));
+        await unannouncedMoment(random, 20, 250);
         await broker.kill9();
         killedStarts++;
       }
@@ -72,8 +73,8 @@ test(
     await scene.checkAll();
     const segments = await registrySegments(broker);
     console.log(
-      `${cycles} kills, ${killedStarts} starts killed, ${scene.acked.count} batches acknowledged, ` +
-        `${scene.checkedOffsets} offsets checked, ${segments.length} archives`,
+      `${cycles} kills, ${killedStarts} starts killed, ${scene.acked.count} batches ` +
+        `acknowledged, ${scene.checkedOffsets} offsets checked, ${segments.length} archives`,
     );
   },
   60_000 + cycles * 10_000,

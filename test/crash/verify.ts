@@ -7,9 +7,12 @@ import { type AckedLog, keptHash, partitionName } from "./acked-log.ts";
 
 const fetchBytes = 8 << 20;
 
-/** Reads one partition on and on and checks: offsets dense, CRCs right, leader epochs never
- * falling, every producer's sequences contiguous (nothing lost in between, nothing twice), every acknowledged batch at its offset with
- * its bytes, and nothing that was read once ever different or gone. */
+/**
+ * Reads one partition on and on and checks: offsets dense, CRCs right, leader epochs never
+ * falling, every producer's sequences contiguous (nothing lost in between, nothing twice), every
+ * acknowledged batch at its offset with its bytes, and nothing that was read once ever different
+ * or gone.
+ */
 export class PartitionChecker {
   /** Where reading goes on: everything below was checked. */
   next = 0;

@@ -85,7 +85,8 @@ const batches = Object.fromEntries(lines.map((line) => line.split("\t")));
 const rows = Object.entries(messages).map(
   ([name, versions]) => `${JSON.stringify(name)}: ${JSON.stringify(versions)}`,
 );
-const text = `{"kafka": "${clientsJar.version}", "batches": ${JSON.stringify(batches)}, "messages": {
+const head = `"kafka": "${clientsJar.version}", "batches": ${JSON.stringify(batches)}`;
+const text = `{${head}, "messages": {
 ${rows.join(",\n")}
 }}
 `;

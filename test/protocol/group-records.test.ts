@@ -1,4 +1,4 @@
-/** Records of Apache Kafka 4.3.1's own __consumer_offsets; see test/golden/read-group-records.ts. */
+/** Records of Apache Kafka 4.3.1's __consumer_offsets; see test/golden/read-group-records.ts. */
 import { expect, test } from "bun:test";
 import { Reader } from "../../src/protocol/reader.ts";
 import { Writer } from "../../src/protocol/writer.ts";

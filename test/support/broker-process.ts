@@ -11,6 +11,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Subprocess } from "bun";
+import { pollPause } from "./moments.ts";
 
 /** The compiled broker under test; another build is named by CHRONIK_BIN. */
 export const brokerBin = resolve(
@@ -107,7 +108,7 @@ export async function until(
   const deadline = performance.now() + timeoutMs;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await Bun.sleep(everyMs);
+    await pollPause(everyMs);
   }
 }
 

@@ -1,15 +1,14 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { libraryPath as builtLibraryPath } from "../../scripts/support.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import { expectedAbi } from "../../src/native/abi.ts";
 import { type EngineConfig, NativeEngine } from "../../src/native/engine.ts";
 import { openLibrary } from "../../src/native/library.ts";
 
-const built = join(import.meta.dir, "../../ffi/target/release/libchronik.so");
-
 /** The engine's library: what was built here, or CHRONIK_LIBRARY. */
-export const libraryPath = process.env["CHRONIK_LIBRARY"] ?? built;
+export const libraryPath: string = process.env["CHRONIK_LIBRARY"] ?? builtLibraryPath("release");
 
 /** Tests of the native boundary are skipped, by name, where the library was not built. */
 export const hasLibrary = existsSync(libraryPath);

@@ -132,7 +132,7 @@ const shapes = fc.array(
   { minLength: 1, maxLength: 3 },
 );
 
-test("reads from any offset give every later record once, in order, whatever the limits", async () => {
+test("reads from any offset give each later record once, in order, for any limits", async () => {
   await fc.assert(
     fc.asyncProperty(
       shapes,
@@ -179,7 +179,7 @@ test("concurrent readers of one chunk share one read", async () => {
   expect(raw.gets).toBe(2);
 });
 
-test("a missing object fails its own offsets with a clear error, the others stay readable", async () => {
+test("a missing object fails its own offsets with a clear error, no others", async () => {
   const { reader, raw, registry } = await archives([[[5]], [[5]]]);
   raw.missing.add(registry.segments("id-t", 0)[0]?.key ?? "");
   await expect(reader.read("id-t", 0, 0, 1e6, 10)).rejects.toThrow(/t-0 offsets 0-4.*missing/);

@@ -163,7 +163,7 @@ test("a key whose deleted object may be deleted once more is not used again", as
   expect(registry.isRetiredKey(key)).toBe(false);
 });
 
-test("the archive of a topic deleted while it was made is not registered and not left", async () => {
+test("the archive of a topic deleted meanwhile is not registered and not left", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, engine, registry, files } = await world(partition);
   const verify = engine.verify.bind(engine);
@@ -196,7 +196,7 @@ test("a crash between register and release is finished at the next run", async (
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 20 });
 });
 
-test("only what lies below the archivable end is archived; the rest counts as pending", async () => {
+test("only what lies below the archivable end is archived, the rest is pending", async () => {
   const partition = new FakePartition({
     segments: [segment(1, 0, 9), segment(2, 10, 19)],
     archivableEnd: 15,
@@ -207,7 +207,7 @@ test("only what lies below the archivable end is archived; the rest counts as pe
   expect(indexer.stats().pending).toEqual({ sealed_segments: 1, records: 10, bytes: 100 });
 });
 
-test("data that waits too long is archived without an index, so that the WAL is bounded", async () => {
+test("data that waits too long is archived without an index: the WAL is bounded", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, store, registry, clock } = await world(partition);
   store.failPuts = true;

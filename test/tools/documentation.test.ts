@@ -42,8 +42,8 @@ describe.skipIf(!ready && process.env["CI"] !== "true")("documentation", () => {
     mkdirSync(bin);
     mkdirSync(join(folder, "dist"));
     for (const [name, main] of Object.entries(toolClasses)) {
-      const run = `exec java -Dlog4j2.configurationFile='${javaLogConfig}' -cp '${javaClassPath}' ${main} "$@"`;
-      writeFileSync(join(bin, name), `#!/bin/sh\n${run}\n`);
+      const java = `java -Dlog4j2.configurationFile='${javaLogConfig}' -cp '${javaClassPath}'`;
+      writeFileSync(join(bin, name), `#!/bin/sh\nexec ${java} ${main} "$@"\n`);
       chmodSync(join(bin, name), 0o755);
     }
     for (const path of [join(bin, "chronik"), join(folder, "dist", "chronik")]) {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -117,7 +116,7 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
         let before = next;
         let mut failure: Option<JobError> = None;
         walk(&core.wal, &log, next, limit, CHUNK_BYTES, &mut |frame| {
-            let pushed = if core.closing.load(Ordering::Relaxed) {
+            let pushed = if core.closing.is_said() {
                 let text = "the engine is closing".to_owned();
                 Err(JobError::new(Status::Closed, text))
             } else {
