@@ -18,6 +18,8 @@ export function serveAdmin(
     const server = Bun.serve({
       hostname: address.host,
       port: address.port,
+      // Left out, Bun shares the port: two brokers would answer for each other.
+      reusePort: false,
       fetch: app.fetch,
       // An indexer run on demand answers when it has ended.
       idleTimeout: 255,

@@ -63,7 +63,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     }
     await metadata.bumpLeaderEpochs();
   }
-  const registry = await SegmentRegistry.open(storage.registryJournal);
+  const registry = await SegmentRegistry.open(storage.registryJournal, (message, error) =>
+    logger.child("registry").warn(message, { error: errorText(error) }),
+  );
   const scratchDir = join(storage.dataDir, "tmp");
   const store = openStore(config, storage);
   const engine = archiveEngine(storage.archives, clock, scratchDir);

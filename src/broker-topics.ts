@@ -1,5 +1,5 @@
 import type { Clock } from "./lib/clock.ts";
-import { errorText } from "./lib/errors.ts";
+import { BrokerError, errorText } from "./lib/errors.ts";
 import type { PartitionLogConfig } from "./log/config.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
@@ -20,6 +20,7 @@ export interface TopicKeeperParts {
 
 /** Partitions opened at a time at start; each costs a few file reads. */
 const openingsMax = 64;
+const openRetryMs = 5_000;
 /** How long the objects of a deleted topic wait for their readers. */
 const pinGraceMs = 60_000;
 const pinPollMs = 500;
@@ -91,7 +92,26 @@ export class TopicKeeper {
   }
 
   private async openAll(topic: TopicImage): Promise<void> {
-    await Promise.all(topic.partitions.map((p) => this.open(topic, p.index, p.leaderEpoch)));
+    await Promise.all(topic.partitions.map(({ index }) => this.openOrRetry(topic.id, index)));
+  }
+
+  /** What a full disk kept from opening is opened when it has room again: the metadata have it. */
+  private async openOrRetry(topicId: string, index: number): Promise<void> {
+    const { clock, logger, metadata } = this.parts;
+    const topic = metadata.image.topicsById.get(topicId);
+    const partition = topic?.partitions[index];
+    if (this.stopping || topic === undefined || partition === undefined) return;
+    try {
+      await this.open(topic, index, partition.leaderEpoch);
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error;
+      logger.error("a partition cannot be opened; it is tried again", {
+        topic: topic.name,
+        partition: index,
+        error: errorText(error),
+      });
+      clock.schedule(openRetryMs, () => void this.openOrRetry(topicId, index));
+    }
   }
 
   private async open(topic: TopicImage, index: number, leaderEpoch: number): Promise<void> {

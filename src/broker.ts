@@ -75,6 +75,7 @@ export class Broker {
     await this.rooms.indexer.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
+    await this.rooms.registry.settled();
     await this.rooms.partitions.close();
     await this.storage.metadataJournal.close();
     await this.storage.registryJournal.close();

@@ -253,6 +253,20 @@ fn appends_behind_a_full_disk_are_refused_alike() {
     );
 }
 
+/// The same where the log was empty: the first offset tried is where it starts.
+#[test]
+fn appends_behind_a_full_disk_do_not_start_an_empty_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (options, disk) = world(&dir);
+    let opened = open_on(&options, Arc::new(disk.clone())).unwrap();
+    let mut random = Random(2);
+    disk.plan(Calls::Writes, 1, Fault::Once(ENOSPC));
+    assert_eq!(opened.append(&[one(0, &mut random, 10)]), [Status::NoSpace]);
+    assert_eq!(opened.append(&[one(1, &mut random, 10)]), [Status::NoSpace]);
+    assert_eq!(opened.append(&[one(0, &mut random, 10)]), [Status::Ok]);
+    assert_eq!(opened.log.bounds(), (0, 1));
+}
+
 /// A bad append is refused alone; its neighbours in the group are not.
 #[test]
 fn lying_appends_are_refused() {

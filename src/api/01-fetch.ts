@@ -80,12 +80,15 @@ async function fetch(
   const bytesMin = Math.min(request.minBytes, bytesMax);
   const endMs = clock.monotonicMs() + request.maxWaitMs;
   for (;;) {
+    const before = bytesAdvanced(targets);
     const round = await readRound(context, targets, request, bytesMax);
     const waitMs = endMs - clock.monotonicMs();
     const enough = round.urgent || round.bytes >= bytesMin || targets.length === 0;
     if (enough || waitMs <= 0 || context.signal.aborted) return respond(request, round.answers);
     const sources = openPartitions(targets);
-    const missing = Math.max(1, bytesMin - round.bytes);
+    // A round may take its time over a disk: what came meanwhile wakes nobody later.
+    const missing = Math.max(1, bytesMin - round.bytes) - (bytesAdvanced(targets) - before);
+    if (missing <= 0) continue;
     const parked = partitions.waiters.park(sources, missing, waitMs, context.signal);
     if (parked === null) return respond(request, round.answers);
     await parked;
@@ -229,6 +232,13 @@ function openPartitions(targets: readonly Target[]): Partition[] {
   const partitions = new Set<Partition>();
   for (const { found } of targets) if (typeof found !== "number") partitions.add(found);
   return [...partitions];
+}
+
+/** Only its growth says something: a partition named twice counts twice, which reads once more. */
+function bytesAdvanced(targets: readonly Target[]): number {
+  let bytes = 0;
+  for (const { found } of targets) if (typeof found !== "number") bytes += found.bytesAdvanced;
+  return bytes;
 }
 
 /** In the shape of the request. */

@@ -9,6 +9,7 @@ import {
   type AppendOrigin,
   checkFacts,
   checkHeader,
+  checkMany,
   checkRecords,
   needsRecords,
   type Rejection,
@@ -148,6 +149,8 @@ export class AppendGate {
     const config = this.parts.config();
     const nowMs = clock.nowMs();
     if (origin === "coordinator" || !needsRecords(facts, config, nowMs)) return null;
+    const certain = checkMany(facts, config, nowMs);
+    if (certain !== null) return certain;
     const payload = recordsPayload(batch, 0, header);
     const records = await wal.decompress(codec, payload, limits.decompressedBytesMax);
     return checkRecords(parseRecords(records, header), config, nowMs);

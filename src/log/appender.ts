@@ -161,26 +161,17 @@ export class Appender implements AppendSink {
 
   appended(segmentId: number, position: number): void {
     const done = this.shift();
+    this.completed(done, segmentId, position);
+    // Last: room may let in the next append of this very log at once.
     this.parts.budget.release(done.bytes);
-    if (done.base !== this.durable) {
-      // A frame behind a gap would be an acknowledged hole: refuse everything from here on.
-      const reason = `the WAL took offset ${done.base} while ${this.durable} was next`;
-      this.parts.events.broken(reason);
-      this.settle(done, rejection(ErrorCode.KAFKA_STORAGE_ERROR, reason));
-      return;
-    }
-    this.durable = done.last + 1;
-    this.parts.events.durable(done, segmentId, position);
-    this.settle(done, null);
-    this.recover();
   }
 
   appendFailed(error: BrokerError): void {
     const done = this.shift();
-    this.parts.budget.release(done.bytes);
     this.failure ??= error;
     this.settle(done, storageRejection(error));
     this.recover();
+    this.parts.budget.release(done.bytes);
   }
 
   rejected(why: Rejection): AppendResult {
@@ -192,6 +183,20 @@ export class Appender implements AppendSink {
       logStartOffset: this.parts.events.logStartOffset(),
       recordErrors: why.recordErrors,
     };
+  }
+
+  private completed(done: Pending, segmentId: number, position: number): void {
+    if (done.base !== this.durable) {
+      // A frame behind a gap would be an acknowledged hole: refuse everything from here on.
+      const reason = `the WAL took offset ${done.base} while ${this.durable} was next`;
+      this.parts.events.broken(reason);
+      this.settle(done, rejection(ErrorCode.KAFKA_STORAGE_ERROR, reason));
+      return;
+    }
+    this.durable = done.last + 1;
+    this.parts.events.durable(done, segmentId, position);
+    this.settle(done, null);
+    this.recover();
   }
 
   /** True when the batch is a retry or out of sequence, and was answered or will be. */
@@ -281,7 +286,11 @@ export class Appender implements AppendSink {
     this.end = durable;
     this.parts.tail.truncate(durable);
     this.parts.producers.rollBack(durable);
-    this.parts.epochs.truncateFromEnd(durable);
+    const { epochs } = this.parts;
+    const { latest } = epochs;
+    epochs.truncateFromEnd(durable);
+    // An epoch that began in what was cut goes on writing, from here.
+    epochs.assign(latest, durable);
     this.failure = null;
     this.parts.events.rolledBack(failure);
   }

@@ -28,6 +28,8 @@ export interface Rejection {
 export type AppendOrigin = "client" | "coordinator";
 
 const recordErrorsMax = 100;
+/** Records of a batch that are read on the event loop only to name those at fault. */
+const recordsNamedMax = 20_000;
 
 /** Exactly one v2 batch and what its header may say. */
 export function checkHeader(
@@ -84,6 +86,22 @@ export function needsRecords(
   if (config.timestampType === "LogAppendTime") return false;
   if (facts.maxTimestamp - nowMs > config.timestampAfterMaxMs) return true;
   return config.timestampBeforeMaxMs < Number.MAX_SAFE_INTEGER;
+}
+
+/** Of a batch of very many records (a few bytes can decompress to millions) what the facts alone
+ * are enough to reject: nothing is named, and nothing is decompressed for it. */
+export function checkMany(
+  facts: BatchFacts,
+  config: PartitionLogConfig,
+  nowMs: number,
+): Rejection | null {
+  if (facts.recordCount <= recordsNamedMax) return null;
+  if (config.compact && facts.keyless) {
+    const text = "a compacted topic takes no record without a key";
+    return rejection(ErrorCode.INVALID_RECORD, text);
+  }
+  const problem = timestampProblem(facts.maxTimestamp, config, nowMs);
+  return problem === null ? null : rejection(ErrorCode.INVALID_TIMESTAMP, problem);
 }
 
 /** Keys and timestamps of each record; the whole batch is rejected with the errors of each. */

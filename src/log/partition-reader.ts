@@ -65,6 +65,8 @@ export class PartitionReader {
       return { errorCode: ErrorCode.OFFSET_OUT_OF_RANGE, chunks: [], bytes: 0 };
     }
     if (offset >= offsetLimit) return nothing;
+    // A batch has more than no bytes: nothing is read only to be thrown away.
+    if (options.firstBatchAnyway === false && bytesMax <= 0) return nothing;
     const hit = this.parts.tail.read(offset, offsetLimit, bytesMax);
     if (hit === null) return this.readLower(options);
     return unlessTooLarge(options, hit.chunks, hit.bytes);
@@ -72,6 +74,24 @@ export class PartitionReader {
 
   /** First record with timestamp ≥ `target` (−1: largest timestamp) in [log start, `limit`). */
   async findTime(target: number, limit: number): Promise<TimeHit | null> {
+    for (;;) {
+      const before = this.borders();
+      const found = await this.findTimeOnce(target, limit).catch(settledError);
+      // A segment released while we looked is seen in neither tier: look again.
+      if (this.borders() !== before) continue;
+      if (found instanceof BrokerError) throw found;
+      return found;
+    }
+  }
+
+  /** Moves before anything leaves the WAL. */
+  private borders(): number {
+    const { cold, topicId, partition } = this.parts;
+    const archivedEnd = cold.archivedRange(topicId, partition)?.end ?? 0;
+    return Math.max(archivedEnd, this.parts.view().logStartOffset);
+  }
+
+  private async findTimeOnce(target: number, limit: number): Promise<TimeHit | null> {
     const { cold, wal, topicId, partition, log } = this.parts;
     const { logStartOffset, walStart } = this.parts.view();
     const archived = cold.archivedRange(topicId, partition);
@@ -166,6 +186,11 @@ function endOffset(chunks: readonly Uint8Array[], offset: number): number {
     }
   }
   return end;
+}
+
+function settledError(error: unknown): BrokerError {
+  if (error instanceof BrokerError) return error;
+  throw error;
 }
 
 function unlessTooLarge(

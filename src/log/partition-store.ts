@@ -32,6 +32,12 @@ export interface StoredMarks {
   readonly segmentIdNext: number;
 }
 
+/** How far a checkpoint moves a mark; it never goes back. */
+interface Marks {
+  archivedTo?: number;
+  logStart?: number;
+}
+
 const dirtyBytesMin = 1 << 20;
 const dirtyBytesMax = 64 << 20;
 
@@ -42,12 +48,11 @@ export const checkpointFile = "checkpoint";
 export class PartitionStore {
   private readonly parts: StoreParts;
   private start: number;
-  private startWanted: number;
-  private archivedWanted: number;
   private segmentIdMin: number;
   private written: StoredMarks;
   private running: Promise<void> | null = null;
-  private queued: Promise<void> | null = null;
+  /** The checkpoint behind the running one, and what it is asked for. */
+  private waiting: { readonly marks: Required<Marks>; readonly done: Promise<void> } | null = null;
   /** Work under way that touches the partition's files. */
   private readonly busy = new Set<Promise<unknown>>();
   private closed = false;
@@ -56,8 +61,6 @@ export class PartitionStore {
   constructor(parts: StoreParts, logStart: number, stored: StoredMarks) {
     this.parts = parts;
     this.start = logStart;
-    this.startWanted = logStart;
-    this.archivedWanted = stored.archivedTo;
     this.segmentIdMin = stored.segmentIdNext;
     this.written = stored;
   }
@@ -76,7 +79,7 @@ export class PartitionStore {
   }
 
   /** Durable when resolved. Neither mark ever goes back. */
-  checkpoint(marks: { archivedTo?: number; logStart?: number } = {}): Promise<void> {
+  checkpoint(marks: Marks = {}): Promise<void> {
     if (this.closed) return Promise.reject(closedError());
     return this.track(this.checkpointNow(marks));
   }
@@ -129,23 +132,30 @@ export class PartitionStore {
     return work;
   }
 
-  private checkpointNow(marks: { archivedTo?: number; logStart?: number }): Promise<void> {
-    this.archivedWanted = Math.max(this.archivedWanted, marks.archivedTo ?? 0);
-    this.startWanted = Math.max(this.startWanted, marks.logStart ?? 0);
-    if (this.running === null) {
-      this.running = this.write().finally(() => {
-        this.running = null;
-      });
-      return this.running;
+  private checkpointNow({ archivedTo = 0, logStart = 0 }: Marks): Promise<void> {
+    const { waiting } = this;
+    // Asked first: between the end of one write and its turn nothing runs, and nothing may.
+    if (waiting !== null) {
+      waiting.marks.archivedTo = Math.max(waiting.marks.archivedTo, archivedTo);
+      waiting.marks.logStart = Math.max(waiting.marks.logStart, logStart);
+      return waiting.done;
     }
-    if (this.queued === null) {
-      const after = () => {
-        this.queued = null;
-        return this.checkpointNow({});
-      };
-      this.queued = this.running.then(after, after);
-    }
-    return this.queued;
+    if (this.running === null) return this.run({ archivedTo, logStart });
+    const marks = { archivedTo, logStart };
+    const after = () => {
+      this.waiting = null;
+      return this.run(marks);
+    };
+    const done = this.running.then(after, after);
+    this.waiting = { marks, done };
+    return done;
+  }
+
+  private run(marks: Required<Marks>): Promise<void> {
+    this.running = this.write(marks).finally(() => {
+      this.running = null;
+    });
+    return this.running;
   }
 
   private async sealNow(): Promise<void> {
@@ -194,11 +204,12 @@ export class PartitionStore {
     assert(covered, `segment ${id} is archived or deleted before it is released`);
   }
 
-  private async write(): Promise<void> {
+  /** What a failed write was asked for did not happen: no later checkpoint slips it in. */
+  private async write(marks: Required<Marks>): Promise<void> {
     const { topicId, partition, files, dir, segments } = this.parts;
     const state = this.parts.state();
-    const logStart = this.startWanted;
-    const archivedTo = this.archivedWanted;
+    const logStart = Math.max(this.start, marks.logStart);
+    const archivedTo = Math.max(this.written.archivedTo, marks.archivedTo);
     this.segmentIdMin = Math.max(this.segmentIdMin, segments.nextId);
     const segmentIdNext = this.segmentIdMin;
     const { logEnd } = state;
@@ -210,14 +221,7 @@ export class PartitionStore {
       archivedTo,
       segmentIdNext,
     });
-    try {
-      await files.writeFile(`${dir}/${checkpointFile}`, bytes);
-    } catch (error) {
-      // What was asked for did not happen; a later checkpoint must not slip it in.
-      this.startWanted = this.start;
-      this.archivedWanted = this.written.archivedTo;
-      throw error;
-    }
+    await files.writeFile(`${dir}/${checkpointFile}`, bytes);
     this.written = { logStart, logEnd, archivedTo, segmentIdNext };
     this.start = logStart;
   }

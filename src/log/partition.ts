@@ -88,6 +88,7 @@ export class Partition {
   private readonly reader: PartitionReader;
   private readonly store: PartitionStore;
   private readonly listeners = new Set<(bytes: number) => void>();
+  private bytesPassed = 0;
   private epoch: number;
   private broken: Damage | null;
   private closing = false;
@@ -255,6 +256,11 @@ export class Partition {
     this.state.epochs.assign(epoch, this.logEndOffset);
   }
 
+  /** Bytes that the high watermark moved over since the opening. */
+  get bytesAdvanced(): number {
+    return this.bytesPassed;
+  }
+
   /** Told of the bytes that the high watermark moved over; of 0 when the partition was closed. */
   onAdvance(listener: (bytes: number) => void): () => void {
     this.listeners.add(listener);
@@ -345,6 +351,7 @@ export class Partition {
   }
 
   private notify(bytes: number): void {
+    this.bytesPassed += bytes;
     for (const listener of this.listeners) listener(bytes);
   }
 

@@ -24,6 +24,8 @@ export class TopicFolders {
   /** One claim at a time per topic name. */
   private readonly claims = new Map<string, { id: string; done: Promise<string> }>();
 
+  private emptying: Promise<unknown> = Promise.resolve();
+
   constructor(files: Files, dataDir: string, events: FolderEvents) {
     this.files = files;
     this.events = events;
@@ -59,7 +61,14 @@ export class TopicFolders {
   }
 
   /** Removes what `discard` moved, from this run or one before. */
-  async emptyTrash(): Promise<void> {
+  emptyTrash(): Promise<void> {
+    // One after the other: two would remove the same folder under each other's feet.
+    const done = this.emptying.then(() => this.emptyTrashNow());
+    this.emptying = done.catch(() => undefined);
+    return done;
+  }
+
+  private async emptyTrashNow(): Promise<void> {
     for (const { name } of await this.entries(this.trashDir)) {
       try {
         await this.files.removeDir(`${this.trashDir}/${name}`);

@@ -133,7 +133,7 @@ export class ArchiveReader {
   }
 
   private toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
-    return this.tocs.get(entry.key, async () => {
+    return this.tocs.get(cacheKey(entry), async () => {
       const tail = await this.range(entry, entry.tocPosition, entry.bytes - entry.tocPosition);
       try {
         return (await this.engine.readToc(tail, entry.bytes)).chunks;
@@ -144,7 +144,7 @@ export class ArchiveReader {
   }
 
   private chunk(entry: SegmentEntry, chunk: TocChunk): Promise<Uint8Array> {
-    return this.chunks.get(`${entry.key}@${chunk.position}`, async () => {
+    return this.chunks.get(`${cacheKey(entry)}@${chunk.position}`, async () => {
       const member = await this.range(entry, chunk.position, chunk.compressedLength);
       try {
         return await this.engine.inflateChunk(member, chunk.rawLength, chunk.crc32c);
@@ -202,6 +202,11 @@ export function sliceBatches(
     position += size;
   }
   return start < 0 ? null : { bytes: chunk.subarray(start, end), nextOffset, cut };
+}
+
+/** A topic made anew after a deletion may have archives of its own under the same object keys. */
+function cacheKey(entry: SegmentEntry): string {
+  return `${entry.topicId}/${entry.key}`;
 }
 
 function damaged(entry: SegmentEntry, reason: string, cause?: unknown): BrokerError {

@@ -193,6 +193,7 @@ export class Indexer {
       this.logger.info("archiving segments", {
         topic: partition.topic,
         partition: partition.index,
+        segments: segments.map((segment) => segment.id).join(","),
         records: segments.reduce((sum, segment) => sum + segment.records, 0),
         offsets: `${segments[0]?.base}-${segments[segments.length - 1]?.last}`,
         index: mode,

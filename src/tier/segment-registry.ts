@@ -41,26 +41,34 @@ export interface RegistryTotals {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-/** A snapshot replaces the journal once it holds this many entries beyond the last snapshot. */
-const journalEntriesMax = 4_096;
+/** A snapshot replaces the journal once this many entries came after the last one, and as many as
+ * it would hold: writing it costs no more than the entries did. */
+const journalEntriesMin = 4_096;
 
 /** Which object holds which topic, partition and offsets (R20). Durable before it is visible; the
  * entries of a partition are contiguous and never overlap. */
 export class SegmentRegistry {
   private readonly journal: RegistryJournal;
+  private readonly onWarning: (message: string, error: unknown) => void;
   private readonly partitions = new Map<string, PartitionSegments>();
   /** Entries of deleted topics whose objects are not deleted yet. */
   private readonly retired = new Map<string, SegmentEntry[]>();
   private readonly pins = new Map<string, number>();
   private entriesSinceSnapshot = 0;
+  private liveEntries = 0;
   private writing: Promise<unknown> = Promise.resolve();
 
-  private constructor(journal: RegistryJournal) {
+  private constructor(journal: RegistryJournal, onWarning: SegmentRegistry["onWarning"]) {
     this.journal = journal;
+    this.onWarning = onWarning;
   }
 
-  static async open(journal: RegistryJournal): Promise<SegmentRegistry> {
-    const registry = new SegmentRegistry(journal);
+  /** `onWarning` hears of snapshots that could not be written: the journal only stays longer. */
+  static async open(
+    journal: RegistryJournal,
+    onWarning: (message: string, error: unknown) => void = () => undefined,
+  ): Promise<SegmentRegistry> {
+    const registry = new SegmentRegistry(journal, onWarning);
     await journal.replay((bytes) => {
       registry.apply(decodeEntry(bytes));
       registry.entriesSinceSnapshot++;
@@ -170,16 +178,36 @@ export class SegmentRegistry {
     return this.pins.has(entry.key);
   }
 
+  /** Resolves when every change asked for so far is done with. */
+  async settled(): Promise<void> {
+    await this.writing;
+  }
+
   /** One entry at a time: check, make durable, then apply. */
   private commit(make: () => JournalEntry): Promise<void> {
     const step = this.writing.then(async () => {
       const entry = make();
       await this.journal.append(encoder.encode(JSON.stringify(entry)));
       this.apply(entry);
-      if (++this.entriesSinceSnapshot >= journalEntriesMax) await this.snapshot();
+      this.entriesSinceSnapshot++;
     });
-    this.writing = step.catch(() => undefined);
+    // Behind the entry's answer: it is durable and in force whatever becomes of the snapshot.
+    this.writing = step.then(
+      () => this.snapshotIfDue(),
+      () => undefined,
+    );
     return step;
+  }
+
+  private async snapshotIfDue(): Promise<void> {
+    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.liveEntries)) return;
+    try {
+      await this.snapshot();
+    } catch (error) {
+      this.onWarning("the segment registry's journal could not be compacted", error);
+      // Not again at every entry: a snapshot of many segments is work.
+      this.entriesSinceSnapshot = 0;
+    }
   }
 
   private async snapshot(): Promise<void> {
@@ -210,6 +238,7 @@ export class SegmentRegistry {
   }
 
   private put(segment: SegmentEntry): void {
+    this.liveEntries++;
     const key = partitionKey(segment.topicId, segment.partition);
     const held = this.partitions.get(key);
     if (!held) {
@@ -234,9 +263,11 @@ export class SegmentRegistry {
         }
         return;
       case "objects-deleted":
+        this.liveEntries -= this.retired.get(entry.topicId)?.length ?? 0;
         this.retired.delete(entry.topicId);
         return;
       case "snapshot":
+        this.liveEntries = entry.retired.length;
         this.partitions.clear();
         this.retired.clear();
         for (const segment of entry.segments) this.put(segment);

@@ -241,3 +241,22 @@ test("what fetches may read at a time is bounded in all, and given back", async 
   expect(answer!.records!.length).toBeLessThanOrEqual(64 << 10);
   expect(lab.log.partitions.readBudget.bytes).toBe(0);
 });
+
+test("what is appended while another partition is read from disk ends the wait too", async () => {
+  const lab = new ApiLab({ limits: { tailCacheBytesMax: 1 } });
+  const [first, second] = await lab.open();
+  await first.append(batch(), client);
+  // Takes the only place in the cache: the first partition's batch is read from the WAL.
+  await second.append(batch(), client);
+  const read = lab.log.wal.read.bind(lab.log.wal);
+  lab.log.wal.read = async (...args) => {
+    await second.append(batch(), client);
+    return read(...args);
+  };
+  const asks = [{ index: 1, offset: 1 }, { index: 0 }];
+  const answers = await fetch(lab, asks, 12, {
+    maxWaitMs: 60_000,
+    minBytes: batch().length + 1,
+  });
+  expect(answers.map((answer) => bases(answer.records))).toEqual([[1], [0]]);
+});

@@ -64,6 +64,16 @@ test("a read inside a batch returns the batch from its base", async () => {
   expect(valuesOf(read.chunks)).toEqual(["0=a", "1=b", "2=c"]);
 });
 
+test("a read that may return nothing does not go to the disk", async () => {
+  const lab = new LogLab();
+  await (await lab.open()).append(batch(), client);
+  const next = lab.restart();
+  const partition = await next.open();
+  const none = { offset: 0, bytesMax: 0, offsetLimit: 1, firstBatchAnyway: false };
+  expect(await partition.read(none)).toEqual({ errorCode: 0, chunks: [], bytes: 0 });
+  expect(next.wal.reads).toBe(0);
+});
+
 test("offsets outside the log are out of range; at its high watermark it is empty", async () => {
   const lab = new LogLab({ auto: false });
   const partition = await lab.open();
@@ -245,6 +255,22 @@ function gzipped(values: string[]): Uint8Array {
   return bytes;
 }
 
+test("a compressed batch of very many records is rejected unread", async () => {
+  const lab = new LogLab();
+  const partition = await lab.open({ timestampAfterMaxMs: 0 });
+  const many = gzipped(Array.from({ length: 20_001 }, () => ""));
+  let unpacked = 0;
+  const decompress = lab.wal.decompress.bind(lab.wal);
+  lab.wal.decompress = (...args) => {
+    unpacked++;
+    return decompress(...args);
+  };
+  lab.clock.nowMs = () => 1_600_000_000_000;
+  expect((await partition.append(many, client)).errorCode).toBe(ErrorCode.INVALID_TIMESTAMP);
+  // By the validation of the memory WAL itself.
+  expect(unpacked).toBe(1);
+});
+
 test("later batches wait behind a validation, in order", async () => {
   const lab = new LogLab();
   lab.wal.validations = [];
@@ -298,6 +324,36 @@ test("bytes in flight are bounded; what waits goes in when there is room, in ord
     await turn();
   }
   expect((await Promise.all(again)).map((result) => result.errorCode)).toEqual([0, 0, 0, 0]);
+});
+
+test("an epoch that began in what was rolled back begins again at the durable end", async () => {
+  const lab = new LogLab({ auto: false });
+  const partition = await lab.open({}, 1);
+  const lost = partition.append(batch(), client);
+  partition.becomeLeader(2);
+  lab.wal.failWhen = () => noSpace();
+  lab.wal.complete();
+  await lost;
+  expect(partition.leaderEpochs()).toEqual([[2, 0]]);
+});
+
+test("a retry that waited for memory is answered when its original's end makes room", async () => {
+  const first = idempotent(7, 0, 0);
+  const limits = { appendBytesInFlightMax: first.length * 2 };
+  const lab = new LogLab({ auto: false, limits });
+  const partition = await lab.open();
+  const answers = [first, idempotent(7, 0, 1), idempotent(7, 0, 2), first].map((bytes) =>
+    partition.append(bytes, client),
+  );
+  expect(lab.wal.submitted).toBe(2);
+  while (lab.wal.submitted > 0) lab.wal.complete(1);
+  const results = await Promise.all(answers);
+  expect(results.map((r) => [r.errorCode, r.baseOffset])).toEqual([
+    [0, 0],
+    [0, 1],
+    [0, 2],
+    [0, 0],
+  ]);
 });
 
 test("DeleteRecords moves the log start durably and frees whole segments", async () => {

@@ -285,6 +285,33 @@ test("a segment released between the look and the read is read from its archive"
   expect(next.heard).toEqual([]);
 });
 
+test("a search by time sees what moves from the WAL to the archive meanwhile", async () => {
+  const lab = new LogLab();
+  lab.wal.segmentBytesMax = 1;
+  const cold = new MemoryArchive();
+  const before = await lab.open();
+  for (let n = 0; n < 3; n++) await before.append(batch({ timestamps: [n] }), client);
+  const all = await before.read({ offset: 0, bytesMax: 1e6, offsetLimit: 3 });
+  const [chunk] = all.chunks;
+  const batches = [...batchesIn(chunk!)].map(({ position, header }) => ({
+    base: header.baseOffset,
+    last: header.baseOffset,
+    bytes: chunk!.slice(position, position + sizeInBytes(header)),
+  }));
+  cold.batches = batches.slice(0, 1);
+  const next = lab.restart({ cold });
+  const partition = await next.open();
+  const findCold = cold.findTime.bind(cold);
+  cold.findTime = async (...options) => {
+    const found = await findCold(...options);
+    cold.batches = batches.slice(0, 2);
+    await partition.checkpoint(2);
+    await partition.releaseSegments([0, 1]);
+    return found;
+  };
+  expect((await partition.offsetForTimestamp(1, "read_uncommitted")).offset).toBe(1);
+});
+
 test("a hole between the tiers is an error, not an empty read", async () => {
   const lab = new LogLab();
   lab.wal.segmentBytesMax = 1;

@@ -207,3 +207,22 @@ test("two openings of one partition give one partition", async () => {
   expect(one).toBe(two);
   expect(one.leaderEpoch).toBe(3);
 });
+
+test("topics deleted at the same time empty the trash without disturbing each other", async () => {
+  const lab = new LogLab();
+  await lab.open();
+  await lab.open({}, 0, topicB);
+  const removeDir = lab.files.removeDir.bind(lab.files);
+  lab.files.removeDir = async (path) => {
+    await turn();
+    const isThere = [...lab.disk.files.keys()].some((file) => file.startsWith(`${path}/`));
+    if (!isThere) throw new BrokerError("CHRONIK_NOT_FOUND", path);
+    await removeDir(path);
+  };
+  const remove = async (id: string) => {
+    await lab.partitions.drop(id);
+    await lab.partitions.emptyTrash();
+  };
+  await Promise.all([remove(topicA.id), remove(topicB.id)]);
+  expect([...lab.disk.files.keys()]).toEqual([]);
+});

@@ -204,3 +204,16 @@ test("a slice never splits a batch", () => {
   expect(slice?.nextOffset).toBe(5);
   expect(sliceBatches(chunk, 3, 10, 10, false)).toBeNull();
 });
+
+test("a topic made anew is not read from the caches of the deleted one", async () => {
+  const { raw, registry, reader } = await archives([[[3]]]);
+  expect((await reader.read("id-t", 0, 0, 1e6, 3))[0]?.length).toBe(71);
+  const [old] = await registry.retireTopic("id-t");
+  await registry.objectsDeleted("id-t");
+  const chunk = batch(0, 2, 20);
+  const size = { compressedLength: chunk.length, rawLength: chunk.length, crc32c: 0 };
+  const place = { position: 0, base: 0, last: 2, maxTimestamp: 2, leaderEpoch: 0 };
+  raw.objects.set(old?.key ?? "", { toc: [{ ...place, ...size }], chunks: [chunk] });
+  await registry.add(segmentEntry(0, 2, { topicId: "id-new", sha256: "1".repeat(64) }), 0);
+  expect(await reader.read("id-new", 0, 0, 1e6, 3)).toEqual([chunk]);
+});

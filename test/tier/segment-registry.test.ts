@@ -81,6 +81,17 @@ test("a reopened registry is equal, also after a snapshot and a retired topic", 
   expect((await SegmentRegistry.open(journal)).retiredTopics()).toEqual([]);
 });
 
+test("an entry stands whatever becomes of the snapshot behind it", async () => {
+  const journal = new MemoryJournal();
+  const heard: string[] = [];
+  const registry = await SegmentRegistry.open(journal, (message) => heard.push(message));
+  journal.compact = () => Promise.reject(new Error("too large"));
+  for (let i = 0; i < 4200; i++) await registry.add(segmentEntry(i, i), 0);
+  await registry.settled();
+  expect(heard).toEqual(["the segment registry's journal could not be compacted"]);
+  expect((await SegmentRegistry.open(journal)).range("id-t", 0)).toEqual({ start: 0, end: 4200 });
+});
+
 test("refuses a journal of a newer format by name", async () => {
   const journal = new MemoryJournal();
   journal.entries.push(new TextEncoder().encode(JSON.stringify({ v: 2, type: "add" })));

@@ -132,16 +132,22 @@ impl Writer {
         if (HEADER_BYTES + body.len()) as u64 > wal.frame_bytes_max {
             return Err(WalError::TooLarge(format!("batch of {} bytes", body.len())));
         }
+        let max_timestamp = match log.spec.kind {
+            Kind::Journal => -1,
+            Kind::Batches => {
+                let header = BatchHeader::parse(body)
+                    .ok_or_else(|| WalError::Invalid(format!("batch of {} bytes", body.len())))?;
+                match header.mismatch(body.len(), base, last, append.record_count) {
+                    Some(text) => return Err(WalError::Invalid(text)),
+                    None => header.max_timestamp,
+                }
+            }
+        };
         self.rolled_back = false;
-        if log.spec.kind == Kind::Journal {
-            return Ok(-1);
-        }
-        let header = BatchHeader::parse(body)
-            .ok_or_else(|| WalError::Invalid(format!("batch of {} bytes", body.len())))?;
-        match header.mismatch(body.len(), base, last, append.record_count) {
-            Some(text) => Err(WalError::Invalid(text)),
-            None => Ok(header.max_timestamp),
-        }
+        // The first append decides where an empty log starts, even if the disk then refuses it: one
+        // that was submitted behind it must not become the start.
+        self.next_offset.get_or_insert(base);
+        Ok(max_timestamp)
     }
 
     fn is_full(&self, log: &Log, pending_bytes: u64, frame_bytes: u64) -> bool {
