@@ -188,7 +188,7 @@ test("sessions: full requests are served without one, incremental ones refused",
   expect(await error(0, 0)).toEqual([0, 0]);
   expect(await error(7, -1)).toEqual([0, 0]);
   expect(await error(7, 3)).toEqual([ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0]);
-  expect(await error(0, 3)).toEqual([ErrorCode.INVALID_FETCH_SESSION_EPOCH, 0]);
+  expect(await error(0, 3)).toEqual([ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0]);
 });
 
 test("no partitions, no wait", async () => {
