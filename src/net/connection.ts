@@ -36,6 +36,8 @@ export interface ConnectionServices {
   readonly clock: Clock;
   /** Scratch for responses; empty between calls. */
   readonly writer: Writer;
+  /** Response bytes that began to wait for a slow peer; negative when they are gone. */
+  readonly onBacklog: (bytes: number) => void;
   /** One line about a connection that chronik ends; `severity` "error" marks a bug. */
   readonly onEnd: (session: Session, reason: string, severity: "info" | "warn" | "error") => void;
 }
@@ -82,6 +84,8 @@ export class Connection {
   private inFlightBytes = 0;
   /** Response bytes the socket did not take yet. */
   private backlog: Uint8Array | null = null;
+  /** Size of the backlog when it began to wait: it stays in memory until the last byte is taken. */
+  private backlogBytes = 0;
   /** Budget to give back when the backlog is gone. */
   private backlogBudget = 0;
   private paused = false;
@@ -143,7 +147,7 @@ export class Connection {
         this.backlog = backlog.subarray(taken);
         return;
       }
-      this.backlog = null;
+      this.dropBacklog();
       this.giveBack(this.backlogBudget);
       this.backlogBudget = 0;
       if (this.cut) this.endSocket();
@@ -158,7 +162,7 @@ export class Connection {
     this.closed = true;
     this.ending = true;
     this.waiting = null;
-    this.backlog = null;
+    this.dropBacklog();
     if (this.inLine) this.services.budget.cancel(this.wake);
     this.giveBack(this.reserved + this.backlogBudget);
     this.reserved = 0;
@@ -365,9 +369,17 @@ export class Connection {
     // The scratch is used again at once, so what stays is copied (Buffer.slice would be a view).
     const rest = bytes.subarray(taken, length);
     this.backlog = oversized ? rest : new Uint8Array(rest);
+    this.backlogBytes = rest.length;
+    this.services.onBacklog(rest.length);
     this.backlogBudget += budget;
     writer.reset();
     return false;
+  }
+
+  private dropBacklog(): void {
+    if (this.backlogBytes > 0) this.services.onBacklog(-this.backlogBytes);
+    this.backlogBytes = 0;
+    this.backlog = null;
   }
 
   /** Ends the connection because of `failure`; what was answered before still goes out. */

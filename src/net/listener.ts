@@ -28,6 +28,8 @@ export interface ListenerOptions {
     /** Request bytes of all connections together. */
     readonly inFlightBytesTotalMax: number;
   };
+  /** As of a connection: response bytes that peers did not take yet. */
+  readonly onBacklog: (bytes: number) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -69,6 +71,7 @@ export class Listener {
       budget: this.budget,
       clock: options.clock,
       writer: new Writer(),
+      onBacklog: options.onBacklog,
       onEnd: (session, reason, severity) => this.logEnd(session, reason, severity),
     };
     const { metrics, name } = options;

@@ -241,3 +241,17 @@ test("what fetches may read at a time is bounded in all, and given back", async 
   expect(answer!.records!.length).toBeLessThanOrEqual(64 << 10);
   expect(lab.log.partitions.readBudget.bytes).toBe(0);
 });
+
+test("what waits for slow readers counts: others read less at a time, but get on", async () => {
+  const lab = new ApiLab({ limits: { readBytesMax: 1 << 20 } });
+  const [partition] = await lab.open();
+  for (let n = 0; n < 2_000; n++) await partition.append(batch(), client);
+  const { readBudget } = lab.log.partitions;
+  const read = async () => (await fetch(lab, [{ bytesMax: 1 << 30 }], 12))[0]!.records!.length;
+  const freely = await read();
+  readBudget.hold(1 << 30);
+  expect(await read()).toBeLessThanOrEqual(64 << 10);
+  expect(await read()).toBeGreaterThan(0);
+  readBudget.hold(-(1 << 30));
+  expect(await read()).toBe(freely);
+});
