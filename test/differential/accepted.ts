@@ -10,6 +10,7 @@ export const accepted: readonly { readonly where: RegExp; readonly why: string }
   { where: /DeleteTopics v6 name and id/, why: "the answer to an id carries no name" },
   { where: /CreatePartitions .* (unknown|bad name|empty name)/, why: "chronik says why" },
   { where: /Metadata v1[23] by zero id/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
+  { where: /DescribeTopicPartitions v0 bad names/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
   { where: /Metadata v\d+ bad names, created/, why: "a topic can be used once it was created" },
   { where: /Fetch v\d+ (no such|zero id)/, why: "a null list of aborted transactions" },
   { where: /Fetch v12 (partition )?bytes -1/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },

@@ -15,10 +15,11 @@ import { type Case, type Note, Peer } from "./peer.ts";
 import { topicCases } from "./topic-cases.ts";
 
 const cases: Readonly<Record<string, Case>> = {
+  // First: they bring the broker's own topics into being.
+  ...groupCases,
   ...topicCases,
   ...dataCases,
   ...adminCases,
-  ...groupCases,
 };
 
 async function main(args: readonly string[]): Promise<number> {
