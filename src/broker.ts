@@ -145,6 +145,7 @@ export class Broker {
         inFlightCountMax: config.limits.inFlightRequestsPerConnectionMax,
         connectionsMax: config.limits.connectionsMax,
       },
+      onBacklog: (bytes) => this.rooms.partitions.readBudget.hold(bytes),
       clock,
       logger: logger.child("net"),
       metrics,

@@ -244,7 +244,7 @@ export const settings = {
   "limits.readBytesMax": bytes({
     default: 256 * MiB,
     min: MiB,
-    doc: "Bytes that fetches of all connections read at a time",
+    doc: "Bytes that fetches of all connections read, or wait with for slow readers, at a time",
   }),
   "limits.inFlightRequestsPerConnectionMax": integer({
     default: 64,

@@ -98,7 +98,7 @@ function produce(
     const text = "transactional records need a transactional id";
     return failed(index, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, text);
   }
-  if (request.acks === -1 && inSyncReplicas(context, partition) < minInsync(partition)) {
+  if (request.acks === -1 && !hasEnoughReplicas(context, partition)) {
     return failed(index, ErrorCode.NOT_ENOUGH_REPLICAS, null);
   }
   return partition.append(records, { origin: "client" }).then((result) => answerOf(index, result));
@@ -199,11 +199,10 @@ function attributesOf(records: Uint8Array): number {
   return ((records[attributesAt] ?? 0) << 8) | (records[attributesAt + 1] ?? 0);
 }
 
-function minInsync(partition: Partition): number {
-  return partition.config.minInsyncReplicas;
-}
-
-function inSyncReplicas(context: RequestContext, partition: Partition): number {
+/** A topic cannot ask for more copies in sync than it has replicas: the lesser number counts. */
+function hasEnoughReplicas(context: RequestContext, partition: Partition): boolean {
   const topic = context.services.metadata.image.topicsById.get(partition.topicId);
-  return topic?.partitions[partition.index]?.isr.length ?? 1;
+  const image = topic?.partitions[partition.index];
+  if (image === undefined) return true;
+  return image.isr.length >= Math.min(partition.config.minInsyncReplicas, image.replicas.length);
 }

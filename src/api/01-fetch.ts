@@ -62,11 +62,9 @@ export const fetchHandler: ApiHandler<FetchRequest, FetchResponse> = {
 };
 
 /** Only a full request can be served: epoch −1 (no session) or 0 (make one, declined). */
-function checkSession({ sessionId, sessionEpoch }: Request): number {
-  if (sessionEpoch === 0 || sessionEpoch === -1) return ErrorCode.NONE;
-  return sessionId === 0
-    ? ErrorCode.INVALID_FETCH_SESSION_EPOCH
-    : ErrorCode.FETCH_SESSION_ID_NOT_FOUND;
+function checkSession({ sessionEpoch }: Request): number {
+  const isFull = sessionEpoch === 0 || sessionEpoch === -1;
+  return isFull ? ErrorCode.NONE : ErrorCode.FETCH_SESSION_ID_NOT_FOUND;
 }
 
 async function fetch(

@@ -6,6 +6,7 @@
  */
 import { describeTopicConfigs } from "../metadata/config-catalogue.ts";
 import type { TopicOutcome } from "../metadata/requests.ts";
+import { isInternalTopic } from "../metadata/topic-name.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
@@ -17,8 +18,14 @@ import {
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { namedTwice } from "./named-twice.ts";
 
-/** Kafka's own metadata topic: never a user's. */
-const clusterMetadataTopic = "__cluster_metadata";
+/**
+ * Topics no client creates: Kafka's own metadata topic, and those the broker makes with settings
+ * of its own when it needs them. Offsets in a topic of another partition count would be lost to
+ * every group.
+ */
+function isReserved(name: string): boolean {
+  return name === "__cluster_metadata" || isInternalTopic(name);
+}
 
 export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsResponse> = {
   codec: createTopicsApi,
@@ -28,7 +35,7 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
     const { metadata } = context.services;
     const twice = namedTwice(request.topics.map(({ name }) => name));
     const wanted = request.topics.filter(({ name }) => {
-      return !twice.has(name) && name !== clusterMetadataTopic;
+      return !twice.has(name) && !isReserved(name);
     });
     const specs = wanted.map((topic) => ({
       ...topic,
@@ -39,9 +46,10 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
     for (const name of twice) {
       topics.push(error(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."));
     }
-    if (request.topics.some(({ name }) => name === clusterMetadataTopic)) {
-      const text = `Creation of internal topic ${clusterMetadataTopic} is prohibited.`;
-      topics.push(error(clusterMetadataTopic, ErrorCode.INVALID_REQUEST, text));
+    for (const { name } of request.topics) {
+      if (twice.has(name) || !isReserved(name)) continue;
+      const text = `Creation of internal topic ${name} is prohibited.`;
+      topics.push(error(name, ErrorCode.INVALID_REQUEST, text));
     }
     return { throttleTimeMs: 0, topics };
   },

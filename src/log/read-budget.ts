@@ -1,4 +1,7 @@
-/** Bounds the bytes that fetches may read at a time, all together. (pure) */
+/**
+ * Bounds the bytes that fetches may hold, all together: while they read, and where a slow reader
+ * does not take what was read for it. (pure)
+ */
 import { assert } from "../lib/assert.ts";
 
 /** Granted even when the budget is spent: every fetch gets on. */
@@ -22,6 +25,12 @@ export class ReadBudget {
     const granted = Math.min(wanted, free);
     this.bytesUsed += granted;
     return granted;
+  }
+
+  /** Counts bytes that are there anyway, or, negative, that are gone. */
+  hold(bytes: number): void {
+    this.bytesUsed += bytes;
+    assert(this.bytesUsed >= 0, "no more is let go than was held");
   }
 
   giveBack(granted: number): void {

@@ -10,6 +10,7 @@ import {
 import { parseList } from "./config-types.ts";
 import type { MetadataImage } from "./image.ts";
 import type { ConfigAlteration, ConfigOperation, Outcome } from "./requests.ts";
+import { checkTopicName } from "./topic-name.ts";
 import { failure } from "./topic-plan.ts";
 
 /** Plans the change of one resource's configs (pure): the command, or Kafka's error. A command
@@ -38,6 +39,8 @@ function planTopicConfigs(
   }
   const topic = image.topicsByName.get(alteration.name);
   if (topic === undefined) {
+    const misnamed = checkTopicName(alteration.name);
+    if (misnamed !== null) return failure(ErrorCode.INVALID_TOPIC_EXCEPTION, misnamed);
     return failure(
       ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
       `The topic '${alteration.name}' does not exist.`,

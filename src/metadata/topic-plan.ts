@@ -63,11 +63,12 @@ export function planPartitions(
   }
   const current = topic.partitions.length;
   if (spec.count <= current) {
-    const reason = spec.count === current ? "" : `; ${spec.count} would not be an increase`;
-    return failure(
-      ErrorCode.INVALID_PARTITIONS,
-      `Topic ${spec.name} already has ${current} partition(s)${reason}.`,
-    );
+    const text =
+      spec.count === current
+        ? `Topic already has ${current} partition(s).`
+        : `The topic ${spec.name} currently has ${current} partition(s); ${spec.count} would ` +
+          `not be an increase.`;
+    return failure(ErrorCode.INVALID_PARTITIONS, text);
   }
   const additional = spec.count - current;
   const { assignments } = spec;

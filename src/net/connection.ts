@@ -38,6 +38,8 @@ export interface ConnectionServices {
   readonly clock: Clock;
   /** Scratch for responses; empty between calls. */
   readonly writer: Writer;
+  /** Response bytes that began to wait for a slow peer; negative when they are gone. */
+  readonly onBacklog: (bytes: number) => void;
   /** One line about a connection that chronik ends; `severity` "error" marks a bug. */
   readonly onEnd: (session: Session, reason: string, severity: "info" | "warn" | "error") => void;
 }
@@ -84,6 +86,8 @@ export class Connection {
   private inFlightBytes = 0;
   /** Response bytes the socket did not take yet. */
   private backlog: Uint8Array | null = null;
+  /** Size of the backlog when it began to wait: it stays in memory until the last byte is taken. */
+  private backlogBytes = 0;
   /** Budget to give back when the backlog is gone. */
   private backlogBudget = 0;
   private paused = false;
@@ -431,8 +435,11 @@ export class Connection {
 
   /** What is left of a large response keeps all of its memory, so that is what counts. */
   private keepBacklog(bytes: Uint8Array | null): void {
+    const held = bytes?.buffer.byteLength ?? 0;
+    this.services.onBacklog(held - this.backlogBytes);
+    this.backlogBytes = held;
     this.backlog = bytes;
-    this.services.backlogs.set(this, bytes?.buffer.byteLength ?? 0);
+    this.services.backlogs.set(this, held);
   }
 
   private giveBack(bytes: number): void {

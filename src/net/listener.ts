@@ -29,6 +29,8 @@ export interface ListenerOptions {
     /** Request bytes of all connections together; and as many response bytes not taken yet. */
     readonly inFlightBytesTotalMax: number;
   };
+  /** As of a connection: response bytes that peers did not take yet. */
+  readonly onBacklog: (bytes: number) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -71,6 +73,7 @@ export class Listener {
       backlogs: new BacklogMeter(options.limits.inFlightBytesTotalMax),
       clock: options.clock,
       writer: new Writer(),
+      onBacklog: options.onBacklog,
       onEnd: (session, reason, severity) => this.logEnd(session, reason, severity),
     };
     const { metrics, name } = options;

@@ -88,6 +88,7 @@ describe("IncrementalAlterConfigs and AlterConfigs", () => {
         [topicType, "b", [op("retention.ms", 0, "x")], ErrorCode.INVALID_CONFIG],
         [topicType, "c", [op("nope", 0, "1")], ErrorCode.INVALID_CONFIG],
         [topicType, "x", [op("retention.ms", 0, "1")], ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
+        [topicType, "x y", [op("retention.ms", 0, "1")], ErrorCode.INVALID_TOPIC_EXCEPTION],
         [topicType, "d", [op("retention.ms", 0, null)], ErrorCode.INVALID_REQUEST],
         [topicType, "", [], ErrorCode.INVALID_REQUEST],
         [brokerType, "", [op("log.retention.ms", 0, "5")], 0],

@@ -188,7 +188,7 @@ test("sessions: full requests are served without one, incremental ones refused",
   expect(await error(0, 0)).toEqual([0, 0]);
   expect(await error(7, -1)).toEqual([0, 0]);
   expect(await error(7, 3)).toEqual([ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0]);
-  expect(await error(0, 3)).toEqual([ErrorCode.INVALID_FETCH_SESSION_EPOCH, 0]);
+  expect(await error(0, 3)).toEqual([ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0]);
 });
 
 test("no partitions, no wait", async () => {
@@ -259,4 +259,18 @@ test("what is appended while another partition is read from disk ends the wait t
     minBytes: batch().length + 1,
   });
   expect(answers.map((answer) => bases(answer.records))).toEqual([[1], [0]]);
+});
+
+test("what waits for slow readers counts: others read less at a time, but get on", async () => {
+  const lab = new ApiLab({ limits: { readBytesMax: 1 << 20 } });
+  const [partition] = await lab.open();
+  for (let n = 0; n < 2_000; n++) await partition.append(batch(), client);
+  const { readBudget } = lab.log.partitions;
+  const read = async () => (await fetch(lab, [{ bytesMax: 1 << 30 }], 12))[0]!.records!.length;
+  const freely = await read();
+  readBudget.hold(1 << 30);
+  expect(await read()).toBeLessThanOrEqual(64 << 10);
+  expect(await read()).toBeGreaterThan(0);
+  readBudget.hold(-(1 << 30));
+  expect(await read()).toBe(freely);
 });

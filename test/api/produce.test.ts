@@ -125,8 +125,15 @@ test("other acks are refused for every partition and nothing is appended", async
   expect(partition.logEndOffset).toBe(0);
 });
 
-test("acks=-1 needs min.insync.replicas, acks=1 does not", async () => {
+test("min.insync.replicas asks for no more copies than a topic has replicas", async () => {
   const lab = new ApiLab();
+  await lab.open({ minInsyncReplicas: 2 });
+  const [answer] = (await produce(lab, [{ records: batch() }], 9, { acks: -1 }))!;
+  expect(answer!.errorCode).toBe(ErrorCode.NONE);
+});
+
+test("acks=-1 needs min.insync.replicas, acks=1 does not", async () => {
+  const lab = new ApiLab({}, [1, 2]);
   await lab.open({ minInsyncReplicas: 2 });
   const code = async (acks: number) =>
     (await produce(lab, [{ records: batch() }], 9, { acks }))![0]!.errorCode;

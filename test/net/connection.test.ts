@@ -210,6 +210,28 @@ describe("connection", () => {
     }
   });
 
+  test("what waits for slow readers is told, and told when it is gone", async () => {
+    let waiting = 0;
+    const onBacklog = (bytes: number): void => {
+      waiting += bytes;
+    };
+    const big = 8 << 20;
+    const answers = dispatcherOf((frame) => reply(correlationIdOf(frame), big));
+    await using server = serve(answers, {}, { onBacklog });
+    const slow = await RawPeer.connect(server.port);
+    const gone = await RawPeer.connect(server.port);
+    for (const peer of [slow, gone]) {
+      peer.socket.pause();
+      peer.send(requestFrame(3, 1));
+    }
+    await until(() => waiting > big);
+    gone.socket.terminate();
+    await until(() => waiting > 0 && waiting <= big);
+    slow.socket.resume();
+    await slow.until(() => slow.received === big + 8);
+    await until(() => waiting === 0);
+  });
+
   test("in-flight limits by count and by bytes hold back further requests", async () => {
     const held = heldDispatcher();
     await using server = serve(held.dispatcher, { inFlightCountMax: 4 });

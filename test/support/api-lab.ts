@@ -6,17 +6,21 @@ import { Reader } from "../../src/protocol/reader.ts";
 import { Writer } from "../../src/protocol/writer.ts";
 import { type LabOptions, LogLab, topicA, topicB } from "./log-lab.ts";
 
-function topicImage(ref: typeof topicA, partitions: number, internal = false): TopicImage {
+function topicImage(
+  ref: typeof topicA,
+  partitions: number,
+  replicas: readonly number[],
+): TopicImage {
   return {
     name: ref.name,
     id: ref.id,
-    internal,
+    internal: false,
     configs: new Map(),
     partitions: Array.from({ length: partitions }, (_, index) => ({
       index,
       leader: 1,
       leaderEpoch: 0,
-      replicas: [1],
+      replicas,
       isr: [1],
     })),
   };
@@ -32,9 +36,10 @@ export class ApiLab {
   producerIds: () => Promise<{ producerId: number; producerEpoch: 0 }> = () =>
     Promise.resolve({ producerId: 77, producerEpoch: 0 });
 
-  constructor(options: LabOptions = {}) {
+  /** `replicas` of every partition; broker 1 alone is in sync. */
+  constructor(options: LabOptions = {}, replicas: readonly number[] = [1]) {
     this.log = new LogLab(options);
-    const topics = [topicImage(topicA, 3), topicImage(topicB, 1)];
+    const topics = [topicImage(topicA, 3, replicas), topicImage(topicB, 1, replicas)];
     const image: MetadataImage = {
       ...emptyImage,
       topicsByName: new Map(topics.map((topic) => [topic.name, topic])),

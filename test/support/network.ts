@@ -49,6 +49,7 @@ export function serve(
     addresses: [{ host: "127.0.0.1", port: 0, optional: false }],
     dispatcher,
     limits: { ...roomyLimits, ...limits },
+    onBacklog: () => undefined,
     clock: systemClock,
     logger,
     metrics: new Metrics(),

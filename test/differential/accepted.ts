@@ -1,0 +1,55 @@
+/** Differences that are meant, by label, with their reasons. */
+export const accepted: readonly { readonly where: RegExp; readonly why: string }[] = [
+  {
+    where: /CreateTopics v[5-7] |DescribeConfigs v4 no keys/,
+    why: "segment.bytes has another default, search.index is chronik's own",
+  },
+  { where: /CreateTopics v4 consumer offsets/, why: "the broker makes its topics itself" },
+  { where: /DeleteTopics v\d.* (named|good|again)$/, why: "another order" },
+  { where: /DeleteTopics v6 neither twice/, why: "one answer for what is asked twice" },
+  { where: /DeleteTopics v6 name and id/, why: "the answer to an id carries no name" },
+  { where: /CreatePartitions .* (unknown|bad name|empty name)/, why: "chronik says why" },
+  { where: /Metadata v1[23] by zero id/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
+  { where: /DescribeTopicPartitions v0 bad names/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
+  { where: /Metadata v\d+ bad names, created/, why: "a topic can be used once it was created" },
+  { where: /Fetch v\d+ (no such|zero id)/, why: "a null list of aborted transactions" },
+  { where: /Fetch v12 (partition )?bytes -1/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
+  { where: /Fetch v12 bytes \d+/, why: "Kafka counts the part of a batch that does not fit" },
+  { where: /Fetch v12 (error and|twice)/, why: "a partition asked twice is answered twice" },
+  { where: /ListOffsets v\d twice/, why: "a partition asked twice is answered twice" },
+  { where: /Fetch v12 session 77 0/, why: "no fetch sessions" },
+  { where: /emptied log at -3/, why: "Kafka names an offset below the log start" },
+  {
+    where: /Produce v9 (internal|empty|ten bytes|wrong checksum|two batches|transactional|small)$/,
+    why: "chronik says why",
+  },
+  {
+    where: /Produce v9 (magic|length|base offset|count|delta|control|codec|gzip|too large)/,
+    why: "chronik says why; INVALID_RECORD, which no client retries, for what cannot be valid",
+  },
+  { where: /Produce v9 null$/, why: "Kafka never answers" },
+  {
+    where: /Produce v9 (trailing|log append|unused|delete horizon|record delta|append time, told)/,
+    why: "Kafka takes batches that break the format; later offsets of the run differ with them",
+  },
+  {
+    where: /Produce v9 (max timestamp wrong|no timestamps|negative timestamp|partition epoch 7)/,
+    why: "later offsets than above",
+  },
+  {
+    where: /Produce v\d (in an hour|compact|after|before|1 to 2|gap|an old|new epoch|old epoch)/,
+    why: "the log start is not told with an error",
+  },
+  { where: /Produce v9 (sequence -1|epoch -1)/, why: "chronik says why" },
+  { where: /DescribeConfigs v\d synonyms/, why: "the broker's default is told as a synonym" },
+  { where: /DescribeConfigs v4 (broker 1|type)/, why: "no loggers, client metrics, group configs" },
+  { where: /IncrementalAlterConfigs v1 .*operation/, why: "another order of the same checks" },
+  { where: /DescribeLogDirs v4/, why: "the disk fills meanwhile" },
+  { where: /ApiVersions/, why: "other APIs, versions and features" },
+  { where: /FindCoordinator v[36] type [12]/, why: "no transactions, no share groups" },
+  { where: /ListGroups/, why: "Kafka makes a group of a refused join" },
+  {
+    where: /OffsetDelete v0 delete of-g|offsets: DescribeGroups/,
+    why: "a group without members and offsets is gone at once",
+  },
+];

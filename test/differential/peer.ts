@@ -1,0 +1,144 @@
+import { WireClient } from "../../src/client/wire-client.ts";
+import type { ApiCodec, Decoded } from "../../src/protocol/api-codec.ts";
+import { errorName } from "../../src/protocol/error-code.ts";
+import { batchesIn, sizeInBytes } from "../../src/protocol/record-batch.ts";
+import { zeroUuid } from "../../src/protocol/uuid.ts";
+
+/** One case: asks, and notes what was answered. */
+export type Case = (peer: Peer) => Promise<void>;
+
+/** An answer in comparable form; `texts` are the error messages, apart from the rest. */
+export interface Note {
+  readonly label: string;
+  readonly body: string;
+  readonly texts: string;
+}
+
+/** After which a broker is taken not to answer at all. */
+const silenceMs = 8000;
+const recentMs = 3_600_000;
+
+/**
+ * One of the two brokers. What must differ between them (ids, addresses, the time of day) gets the
+ * number of its first appearance in place of its value.
+ */
+export class Peer {
+  readonly port: number;
+  readonly notes: Note[] = [];
+  private client: WireClient | null = null;
+  private readonly aliases = new Map<string, string>();
+
+  constructor(port: number) {
+    this.port = port;
+  }
+
+  /** A second connection, for what happens side by side. */
+  async connection(): Promise<WireClient> {
+    return await WireClient.connect({ host: "127.0.0.1", port: this.port, clientId: "differ" });
+  }
+
+  close(): void {
+    this.client?.close();
+    this.client = null;
+  }
+
+  async ask<Q, R>(codec: ApiCodec<Q, R>, version: number, request: Q): Promise<Decoded<R>> {
+    this.client ??= await this.connection();
+    return await this.client.request(codec, version, request);
+  }
+
+  /** Asks in one version and notes the answer, or that the connection ended. */
+  async note<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, request: Q) {
+    const name = `${codec.name} v${version} ${label}`;
+    try {
+      const late = Bun.sleep(silenceMs).then(() => Promise.reject(new Error("no answer")));
+      const answer = await Promise.race([this.ask(codec, version, request), late]);
+      this.add(name, answer);
+      return answer;
+    } catch (error) {
+      this.client?.close();
+      this.client = null;
+      this.add(name, {
+        connection: error instanceof Error ? error.message.replace(/\d{4,}/, "<port>") : "ended",
+      });
+      return null;
+    }
+  }
+
+  /** The same request in every version of a range. */
+  async every<Q, R>(
+    label: string,
+    codec: ApiCodec<Q, R>,
+    [from, to]: readonly [number, number],
+    request: (version: number) => Q,
+  ): Promise<void> {
+    for (let version = from; version <= to; version++) {
+      await this.note(label, codec, version, request(version));
+    }
+  }
+
+  add(label: string, answer: unknown): void {
+    const texts: string[] = [];
+    const body = JSON.stringify(this.plain("", answer, texts), null, 1);
+    this.notes.push({ label, body, texts: texts.join("\n") });
+  }
+
+  private plain(key: string, value: unknown, texts: string[]): unknown {
+    if (value instanceof Uint8Array) return key === "records" ? batches(value) : [...value];
+    if (Array.isArray(value)) return this.sorted(key, value, texts);
+    if (typeof value === "object" && value !== null) {
+      const entries = Object.entries(value).map(([name, inner]) => [
+        name,
+        this.plain(name, inner, texts),
+      ]);
+      return Object.fromEntries(entries);
+    }
+    if (/errorMessage$/i.test(key)) {
+      texts.push(`${value}`);
+      return value === null ? null : value === "" ? "" : "<text>";
+    }
+    if (key === "errorCode") return errorName(Number(value));
+    return this.scalar(key, value);
+  }
+
+  private sorted(key: string, value: readonly unknown[], texts: string[]): unknown {
+    const items = value.map((item) => this.plain(key, item, texts));
+    if (!["topics", "responses", "results", "groups", "members"].includes(key)) return items;
+    return items.toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
+  }
+
+  private scalar(key: string, value: unknown): unknown {
+    if (typeof value === "number") {
+      if (key === "port") return value > 0 ? "<port>" : value;
+      if (key === "producerId") return value >= 0 ? this.alias("producer", value) : value;
+      if (Math.abs(value - Date.now()) < recentMs) return "<now>";
+      return value;
+    }
+    if (typeof value !== "string" || value === "") return value;
+    if (key === "clusterId" || key === "host" || key === "logDir") return `<${key}>`;
+    if (key === "topicId") return value === zeroUuid ? "<none>" : this.alias("topic", value);
+    if (/^(memberId|leader)$/.test(key)) return this.alias("member", value);
+    return value;
+  }
+
+  private alias(kind: string, value: string | number): string {
+    const key = `${kind} ${value}`;
+    const known = this.aliases.get(key);
+    if (known !== undefined) return known;
+    const count = [...this.aliases.keys()].filter((other) => other.startsWith(kind)).length;
+    const alias = `<${kind} ${count + 1}>`;
+    this.aliases.set(key, alias);
+    return alias;
+  }
+}
+
+function batches(bytes: Uint8Array): unknown {
+  return [...batchesIn(bytes)].map(({ header }) => ({
+    base: header.baseOffset,
+    records: header.recordsCount,
+    bytes: sizeInBytes(header),
+    epoch: header.partitionLeaderEpoch,
+    attributes: header.attributes,
+    sequence: header.baseSequence,
+  }));
+}
