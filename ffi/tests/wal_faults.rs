@@ -253,6 +253,62 @@ fn appends_behind_a_full_disk_are_refused_alike() {
     );
 }
 
+/// In an empty log any base may come first, but not one from behind a refused append.
+#[test]
+fn a_full_disk_at_the_first_append_leaves_no_hole() {
+    for (calls, nth) in [
+        (Calls::Changes, 1),
+        (Calls::Allocations, 1),
+        (Calls::Writes, 1),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (options, disk) = world(&dir);
+        let opened = open_on(&options, Arc::new(disk.clone())).unwrap();
+        let mut random = Random(2);
+        disk.plan(calls, nth, Fault::Times(2, ENOSPC));
+        let first = opened.append(&[one(0, &mut random, 10)]);
+        assert_eq!(first, [Status::NoSpace], "{calls:?}");
+        // Submitted before the answer was heard; there is room again.
+        disk.plan(Calls::Changes, 1000, Fault::Short);
+        let second = opened.append(&[one(1, &mut random, 10)]);
+        assert_eq!(second, [Status::NoSpace], "{calls:?}");
+        let bodies = [one(0, &mut random, 10), one(1, &mut random, 10)];
+        assert_eq!(opened.append(&bodies), [Status::Ok; 2], "{calls:?}");
+        assert_eq!(opened.read_all().unwrap(), bodies.concat());
+    }
+}
+
+/// Out of descriptors is no reason to end: nothing was written, nothing is acknowledged.
+#[test]
+fn without_descriptors_appends_fail_and_go_on() {
+    const EMFILE: i32 = 24;
+    // The creation, and the directory's fsync after the data's.
+    for (calls, nth) in [(Calls::Changes, 1), (Calls::Syncs, 2)] {
+        for times in [1, 2] {
+            let dir = tempfile::tempdir().unwrap();
+            let (options, disk) = world(&dir);
+            let opened = open_on(&options, Arc::new(disk.clone())).unwrap();
+            let mut random = Random(2);
+            let bodies = [one(0, &mut random, 10), one(1, &mut random, 10)];
+            disk.plan(calls, nth, Fault::Times(times, EMFILE));
+            let statuses = opened.append(&bodies);
+            if times == 2 {
+                assert_eq!(statuses, [Status::Io; 2], "{calls:?}");
+                assert_eq!(opened.log.bounds(), (0, 0));
+                assert_eq!(opened.append(&bodies), [Status::Ok; 2], "{calls:?}");
+            } else {
+                assert_eq!(statuses, [Status::Ok; 2], "the cached files made room");
+            }
+            assert_eq!(*opened.exits.lock().unwrap(), Vec::<i32>::new());
+            assert!(disk.seen(Calls::Syncs) >= 2, "the directory was synced");
+            drop(opened);
+            let opened = open(&options).unwrap();
+            assert_eq!(opened.damaged(), None);
+            assert_eq!(opened.read_all().unwrap(), bodies.concat());
+        }
+    }
+}
+
 /// A bad append is refused alone; its neighbours in the group are not.
 #[test]
 fn lying_appends_are_refused() {
@@ -412,6 +468,32 @@ fn cleaning_survives_a_crash_at_every_change() {
         }
     }
     panic!("the cleaning never ended");
+}
+
+/// Transactional records stay, so the tombstone over them has to stay too.
+#[test]
+fn a_tombstone_over_a_transactional_record_stays() {
+    for entries in [1, 1000] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options {
+            segment_bytes_max: 1 << 20,
+            ..Options::new(dir.path())
+        };
+        let opened = open(&options).unwrap();
+        let mut committed = keyed_batch(0, &[(Some(b"k"), Some(OLD))]);
+        committed[22] |= 0x10;
+        let crc = crc32c::crc32c(&committed[21..]);
+        committed[17..21].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(opened.append(&[committed]), [Status::Ok]);
+        let gone: [Pair<'_>; 2] = [(Some(b"other"), None), (Some(b"k"), None)];
+        assert_eq!(opened.append(&[keyed_batch(1, &gone)]), [Status::Ok]);
+        opened.seal().unwrap().unwrap();
+        let later = keyed_batch(3, &[(Some(b"later"), Some(NEW))]);
+        assert_eq!(opened.append(&[later]), [Status::Ok]);
+        clean_log(&opened.wal, &opened.log, &rules(entries, i64::MAX)).unwrap();
+        let found: Vec<_> = contents(&opened).into_iter().map(|one| one.0).collect();
+        assert!(found.contains(&2), "the deleted key came back: {found:?}");
+    }
 }
 
 #[test]
