@@ -295,14 +295,26 @@ fn offsets_by_time() {
     assert_eq!(max_timestamp(&log, 0, 1 << 20).unwrap(), Some((4, 40)));
     for from in 0..6 {
         let hit = find_timestamp(&log, from, 0, 1 << 20).unwrap();
-        assert!(hit.is_none_or(|(offset, _)| offset >= from), "{hit:?} from {from}");
+        assert!(
+            hit.is_none_or(|(offset, _)| offset >= from),
+            "{hit:?} from {from}"
+        );
         let newest = max_timestamp(&log, from, 1 << 20).unwrap();
-        assert!(newest.is_none_or(|(offset, _)| offset >= from), "{newest:?} from {from}");
+        assert!(
+            newest.is_none_or(|(offset, _)| offset >= from),
+            "{newest:?} from {from}"
+        );
     }
 
     let appended = [times(0, &[1, 5, 2], true), times(3, &[4, 9, 7], true)].concat();
-    assert_eq!(find_timestamp(&appended, 0, 3, 1 << 20).unwrap(), Some((0, 5)));
-    assert_eq!(find_timestamp(&appended, 0, 6, 1 << 20).unwrap(), Some((3, 9)));
+    assert_eq!(
+        find_timestamp(&appended, 0, 3, 1 << 20).unwrap(),
+        Some((0, 5))
+    );
+    assert_eq!(
+        find_timestamp(&appended, 0, 6, 1 << 20).unwrap(),
+        Some((3, 9))
+    );
     assert_eq!(max_timestamp(&appended, 0, 1 << 20).unwrap(), Some((5, 9)));
 
     let timeless = times(0, &[-1, -1], false);

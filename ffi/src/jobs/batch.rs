@@ -117,7 +117,11 @@ pub fn decompress(codec: &str, bytes_max: u64, raw: &[u8]) -> Result<Output, Job
 
 /// Of the records from offset `from` on the first at or after `target`, or with -1 the one with the
 /// largest timestamp, as (offset, timestamp, leader epoch of its batch).
-pub fn locate_time(raw: &[u8], from: i64, target: i64) -> Result<Option<(i64, i64, i32)>, JobError> {
+pub fn locate_time(
+    raw: &[u8],
+    from: i64,
+    target: i64,
+) -> Result<Option<(i64, i64, i32)>, JobError> {
     let corrupt = |error: BatchError| JobError::new(Status::Corrupt, error.to_string());
     let found = if target < 0 {
         max_timestamp(raw, from, RECORDS_BYTES_MAX)
