@@ -82,7 +82,7 @@ impl Loop {
             if let Some((_, json)) = self.reap().results.into_iter().find(|(of, _)| *of == token) {
                 return json;
             }
-            std::thread::sleep(Duration::from_micros(50));
+            std::thread::park_timeout(Duration::from_micros(50));
         }
     }
 }

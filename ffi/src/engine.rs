@@ -157,7 +157,10 @@ impl Engine {
         threads.workers.drain(..).for_each(join);
         core.ready.close();
         threads.committers.drain(..).for_each(join);
-        threads.watchdog.take().into_iter().for_each(join);
+        if let Some(watchdog) = threads.watchdog.take() {
+            watchdog.thread().unpark();
+            join(watchdog);
+        }
         let logs: Vec<_> = read(&core.logs).values().cloned().collect();
         let mut status = Status::Ok;
         for log in logs {
@@ -196,7 +199,8 @@ impl Core {
     fn drain(&self, log: &Arc<Log>) {
         let wait = self.config.commit_wait_us;
         if wait > 0 {
-            std::thread::sleep(std::time::Duration::from_micros(wait));
+            // Woken early it only gathers a smaller group.
+            std::thread::park_timeout(std::time::Duration::from_micros(wait));
         }
         let mut writer = lock(&log.writer);
         match gather(log) {

@@ -1,7 +1,7 @@
 //! Ends the process when the event loop is silent for too long (design D15).
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::Core;
 
@@ -17,7 +17,7 @@ pub fn run(core: &Core) {
     let mut seen = core.signs_of_life.load(Ordering::Relaxed);
     let mut silent_ticks = 0;
     while !core.closing.load(Ordering::Relaxed) {
-        std::thread::sleep(TICK);
+        wait_a_tick(core);
         let now = core.signs_of_life.load(Ordering::Relaxed);
         if now == seen {
             silent_ticks += 1;
@@ -33,6 +33,18 @@ pub fn run(core: &Core) {
             core.wal.poison.exit(EXIT_HUNG, &text);
             return;
         }
+    }
+}
+
+/// A whole tick, however often the thread is woken; cut short only by the engine's close.
+fn wait_a_tick(core: &Core) {
+    let until = Instant::now() + TICK;
+    while !core.closing.load(Ordering::Relaxed) {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left);
     }
 }
 

@@ -44,7 +44,7 @@ impl AnonPeak {
             let mut peak = 0;
             while !stopped.load(Ordering::Relaxed) {
                 peak = peak.max(status_kib("RssAnon"));
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::park_timeout(Duration::from_millis(5));
             }
             peak
         });

@@ -275,7 +275,7 @@ fn results_that_wait_are_bounded() {
         assert_eq!(unsafe { chronik_reap(client.engine, pointer, 40, used) }, 0);
     }
     // The first result is not fetched yet: no second one fits beside it.
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::park_timeout(Duration::from_millis(200));
     let mut more = [0u8; 400];
     let pointer = more.as_mut_ptr();
     let status = unsafe { chronik_reap(client.engine, pointer, 400, &raw mut used) };
