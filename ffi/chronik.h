@@ -105,8 +105,8 @@ struct chronik_batch_info {
 uint32_t chronik_abi(void);
 
 /* config: UTF-8 JSON {data_dir, committer_threads?, worker_threads?, heavy_threads?,
- * queue_bytes_max?, queue_appends_max?, queue_jobs_max?, completions_max?, segment_bytes_max?,
- * batch_bytes_max?, files_open_max?, index_cache_bytes_max?, commit_wait_us?, watchdog_seconds?}
+ * queue_bytes_max?, queue_appends_max?, queue_jobs_max?, completions_max?, results_bytes_max?,
+ * segment_bytes_max?, batch_bytes_max?, files_open_max?, index_cache_bytes_max?, commit_wait_us?, watchdog_seconds?}
  * (defaults in ffi/src/config.rs; an unknown key is INVALID_ARGUMENT; watchdog_seconds 0 = none).
  * Locks the data directory exclusively (LOCKED), empties {data_dir}/tmp, starts the threads. Errors
  * leave text for chronik_last_error(0, …). The caller owns and closes the doorbell's descriptor.

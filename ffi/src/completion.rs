@@ -55,19 +55,36 @@ struct Queue {
     closing: bool,
 }
 
+#[derive(Default)]
+struct Results {
+    waiting: HashMap<u64, Vec<u8>>,
+    bytes: usize,
+    closing: bool,
+}
+
+impl Results {
+    fn remove(&mut self, token: u64) {
+        if let Some(result) = self.waiting.remove(&token) {
+            self.bytes -= result.len();
+        }
+    }
+}
+
 /// Shared by all threads that finish work and the loop that reaps.
 pub struct Completions {
     queue: Mutex<Queue>,
     room: Condvar,
     capacity: usize,
-    results: Mutex<HashMap<u64, Vec<u8>>>,
+    results: Mutex<Results>,
+    fetched: Condvar,
+    results_bytes_max: usize,
     rung: AtomicBool,
     bell: UnixStream,
 }
 
 impl Completions {
     /// The queue, and the file descriptor whose readability means "reap".
-    pub fn new(capacity: usize) -> io::Result<(Self, RawFd)> {
+    pub fn new(capacity: usize, results_bytes_max: usize) -> io::Result<(Self, RawFd)> {
         let (bell, ear) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ear.set_nonblocking(true)?;
@@ -79,7 +96,9 @@ impl Completions {
             queue: Mutex::new(queue),
             room: Condvar::new(),
             capacity: capacity.max(1),
-            results: Mutex::new(HashMap::new()),
+            results: Mutex::default(),
+            fetched: Condvar::new(),
+            results_bytes_max,
             rung: AtomicBool::new(false),
             bell,
         };
@@ -106,11 +125,26 @@ impl Completions {
         self.ring();
     }
 
-    /// Queues one completion together with its result bytes.
+    /// Queues one completion together with its result bytes; blocks the calling thread while the
+    /// results that wait leave no room. One result always fits.
     pub fn push_result(&self, mut completion: Completion, result: Vec<u8>) {
         completion.result_len = result.len() as u64;
         if !result.is_empty() {
-            lock(&self.results).insert(completion.token, result);
+            let mut results = lock(&self.results);
+            while results.bytes > 0
+                && results.bytes.saturating_add(result.len()) > self.results_bytes_max
+                && !results.closing
+            {
+                self.ring();
+                results = self
+                    .fetched
+                    .wait(results)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            if !results.closing {
+                results.bytes += result.len();
+                results.waiting.insert(completion.token, result);
+            }
         }
         self.push_all([completion]);
     }
@@ -139,11 +173,12 @@ impl Completions {
     /// is empty. None: no result waits under this token.
     pub fn read(&self, token: u64, offset: u64, out: &mut [u8]) -> Result<usize, Status> {
         let mut results = lock(&self.results);
-        let Some(result) = results.get(&token) else {
+        let Some(result) = results.waiting.get(&token) else {
             return Err(Status::NotFound);
         };
         if out.is_empty() {
-            results.remove(&token);
+            results.remove(token);
+            self.fetched.notify_all();
             return Ok(0);
         }
         let from = usize::try_from(offset).map_err(|_| Status::OutOfRange)?;
@@ -154,7 +189,8 @@ impl Completions {
         };
         target.copy_from_slice(source);
         if count == rest.len() {
-            results.remove(&token);
+            results.remove(token);
+            self.fetched.notify_all();
         }
         Ok(count)
     }
@@ -163,11 +199,16 @@ impl Completions {
     pub fn close(&self) {
         lock(&self.queue).closing = true;
         self.room.notify_all();
+        lock(&self.results).closing = true;
+        self.fetched.notify_all();
     }
 
     /// Completions waiting and results held, for the watchdog's report.
     pub fn depth(&self) -> (usize, usize) {
-        (lock(&self.queue).waiting.len(), lock(&self.results).len())
+        (
+            lock(&self.queue).waiting.len(),
+            lock(&self.results).waiting.len(),
+        )
     }
 
     fn ring(&self) {

@@ -29,6 +29,9 @@ pub struct Config {
     pub queue_jobs_max: usize,
     #[serde(default = "defaults::completions_max")]
     pub completions_max: usize,
+    /// Result bytes that may wait to be fetched; a single larger result waits alone.
+    #[serde(default = "defaults::results_bytes_max")]
+    pub results_bytes_max: usize,
     #[serde(default = "defaults::segment_bytes_max")]
     pub segment_bytes_max: u64,
     /// Largest batch, in bytes.
@@ -68,6 +71,9 @@ mod defaults {
     }
     pub fn completions_max() -> usize {
         65_536
+    }
+    pub fn results_bytes_max() -> usize {
+        128 << 20
     }
     pub fn segment_bytes_max() -> u64 {
         128 << 20

@@ -242,6 +242,13 @@ pub fn is_no_space(error: &io::Error) -> bool {
     )
 }
 
+/// True when the process or the system has no file descriptor left: nothing was touched.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let number = error.raw_os_error();
+    number == Some(Errno::MFILE.raw_os_error()) || number == Some(Errno::NFILE.raw_os_error())
+}
+
 /// Creates `path` and its missing parents, each made durable in the directory above it.
 pub fn create_dirs(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || disk.is_dir(path) {

@@ -104,10 +104,15 @@ impl Engine {
         let temp_dir = data_dir.join("tmp");
         empty_dir(disk.as_ref(), &temp_dir)
             .map_err(|error| OpenError::io("empty", &temp_dir, &error))?;
-        raise_file_limit();
-        let (completions, doorbell) = Completions::new(config.completions_max)
-            .map_err(|error| OpenError::io("socketpair for", &data_dir, &error))?;
-        let files = Files::new(disk, config.files_open_max, config.index_cache_bytes_max);
+        let files_limit = raise_file_limit();
+        let (completions, doorbell) =
+            Completions::new(config.completions_max, config.results_bytes_max)
+                .map_err(|error| OpenError::io("socketpair for", &data_dir, &error))?;
+        let files = Files::new(
+            disk,
+            config.files_open_max.min(files_limit / 2),
+            config.index_cache_bytes_max,
+        );
         let frame_bytes_max = u64::from(config.batch_bytes_max) + HEADER_BYTES as u64;
         let core = Arc::new(Core {
             completions,
@@ -154,13 +159,20 @@ impl Engine {
         threads.workers.drain(..).for_each(join);
         core.ready.close();
         threads.committers.drain(..).for_each(join);
-        threads.watchdog.take().into_iter().for_each(join);
+        if let Some(watchdog) = threads.watchdog.take() {
+            watchdog.thread().unpark();
+            join(watchdog);
+        }
         let logs: Vec<_> = read(&core.logs).values().cloned().collect();
         let mut status = Status::Ok;
         for log in logs {
-            if let Err(error) = lock(&log.writer).stop(&core.wal, &log) {
-                core.note(&error.to_string());
-                status = error.status();
+            match lock(&log.writer).stop(&core.wal, &log) {
+                // A full disk has no room for the mark; the next open scans, as after a crash.
+                Ok(()) | Err(WalError::NoSpace { .. }) => {}
+                Err(error) => {
+                    core.note(&error.to_string());
+                    status = error.status();
+                }
             }
         }
         lock(&self.lock_file).take();
@@ -377,8 +389,9 @@ fn empty_dir(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Thousands of partitions need more files than the usual soft limit of 1,024.
-fn raise_file_limit() {
+/// Thousands of partitions need more files than the usual soft limit of 1,024. Returns the limit
+/// there is: sockets and jobs need their share of it too.
+fn raise_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -391,4 +404,6 @@ fn raise_file_limit() {
             limit.current
         );
     }
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(now).unwrap_or(usize::MAX)
 }

@@ -199,6 +199,86 @@ fn names_links_and_sizes_that_lie() {
     assert!(verify(&padded).is_err());
 }
 
+/// The sample with its manifest and TOC written anew, as one who lies about a member would.
+fn with_manifest(change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
+    let good = sample();
+    let report = verify(&good).unwrap();
+    let mut manifest = serde_json::to_value(&report.manifest).unwrap();
+    change(&mut manifest);
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let regular = tar::EntryType::Regular;
+    let name = |name: &str, bytes: usize| gz(&header(name, bytes as u64, regular));
+    let mut out = [name("manifest.json", manifest.len()), gz(&manifest)].concat();
+    let old = &report.toc.manifest;
+    let mut toc = serde_json::to_value(&report.toc).unwrap();
+    toc["manifest"] = serde_json::json!({
+        "position": out.len() - gz(&manifest).len(), "length": gz(&manifest).len(),
+        "bytes": manifest.len(), "sha256": sha256(&manifest),
+    });
+    let padding = |bytes: usize| vec![0; (512 - bytes % 512) % 512];
+    let block = header("batches", report.toc.batches.bytes, regular);
+    out.extend(gz(&[padding(manifest.len()), block].concat()));
+    // Batches and index as they were, from here on: only their positions move.
+    let from = report.toc.batches.position;
+    let to = report.toc.index.position + report.toc.index.length;
+    let shift = out.len() as i64 - from as i64;
+    assert!(old.position < from && from < to);
+    out.extend(range(&good, from, to - from));
+    shift_positions(&mut toc["batches"], shift);
+    shift_positions(&mut toc["index"], shift);
+    let json = serde_json::to_vec(&toc).unwrap();
+    let last = report.toc.index.files.last().unwrap().bytes as usize;
+    let block = header("toc.json", json.len() as u64, regular);
+    out.extend(gz(&[padding(last), block].concat()));
+    let location = chronik::archive::TocLocation {
+        position: out.len() as u64,
+        length: gz(&json).len() as u64,
+        crc32c: crc32c::crc32c(&json),
+    };
+    out.extend(gz(&json));
+    out.extend(gz(&[padding(json.len()), vec![0; 1024]].concat()));
+    out.extend(location.encode());
+    out
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+fn shift_positions(value: &mut serde_json::Value, shift: i64) {
+    match value {
+        serde_json::Value::Array(all) => all.iter_mut().for_each(|one| shift_positions(one, shift)),
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                match field.as_i64().filter(|_| name == "position") {
+                    Some(position) => *field = (position + shift).into(),
+                    None => shift_positions(field, shift),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Every member's hash counts: one that lies in an otherwise consistent archive is seen.
+#[test]
+fn a_member_hash_that_lies_is_seen() {
+    verify(&with_manifest(|_| {})).unwrap();
+    let members = verify(&sample()).unwrap().manifest.members.len();
+    assert!(members > 2, "batches and an index");
+    for member in 0..members {
+        let lying = with_manifest(|manifest| {
+            manifest["members"][member]["sha256"] = sha256(b"other bytes").into();
+        });
+        let error = verify(&lying).unwrap_err();
+        assert!(
+            error.to_string().contains("disagree"),
+            "member {member}: {error}"
+        );
+    }
+}
+
 #[test]
 fn a_million_entries_are_not_walked() {
     let regular = tar::EntryType::Regular;

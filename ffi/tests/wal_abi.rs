@@ -249,6 +249,63 @@ fn full_queues_are_busy() {
     assert_eq!(chronik_close(client.engine), 0);
 }
 
+/// Results that nobody fetched hold back the threads that make more of them.
+#[test]
+fn results_that_wait_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({
+        "data_dir": dir.path(), "results_bytes_max": 100_000, "worker_threads": 2,
+    });
+    let mut client = try_open(&config).unwrap();
+    let (bytes, name) = (vec![7u8; 60_000], "some.file");
+    let (status, ..) = client.job(&json!({ "op": "write_file", "path": name }), &bytes);
+    assert_eq!(status, 0);
+    let text = json!({ "op": "read_file", "path": name }).to_string();
+    let mut payload = (text.len() as u32).to_le_bytes().to_vec();
+    payload.extend(text.as_bytes());
+    let mut block = Vec::new();
+    let tokens: Vec<_> = (0..20)
+        .map(|_| client.command(&mut block, 3, 0, &payload))
+        .collect();
+    assert_eq!(client.submit(&block), 0);
+    let mut out = [0u8; 40];
+    let mut used = 0;
+    while used == 0 {
+        let (pointer, used) = (out.as_mut_ptr(), &raw mut used);
+        assert_eq!(unsafe { chronik_reap(client.engine, pointer, 40, used) }, 0);
+    }
+    // The first result is not fetched yet: no second one fits beside it.
+    std::thread::park_timeout(Duration::from_millis(200));
+    let mut more = [0u8; 400];
+    let pointer = more.as_mut_ptr();
+    let status = unsafe { chronik_reap(client.engine, pointer, 400, &raw mut used) };
+    assert_eq!((status, used), (0, 0), "results pile up");
+    let first = u64::from_le_bytes(out[..8].try_into().unwrap());
+    let length = u64::from_le_bytes(out[32..40].try_into().unwrap()) as usize;
+    assert!(client.fetch(first, length).ends_with(&bytes));
+    for token in tokens.into_iter().filter(|token| *token != first) {
+        assert_eq!(client.wait(token).status, 0);
+    }
+    assert_eq!(chronik_close(client.engine), 0);
+}
+
+/// A name left behind by a crashed process of the same id is no object that exists.
+#[test]
+fn scratch_left_behind_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let mut client = open(dir.path());
+    for number in 0..4 {
+        let stale = format!(".{}-{number}.tmp", std::process::id());
+        std::fs::write(store.path().join(stale), b"half of it").unwrap();
+    }
+    let path = store.path().join("object");
+    let (status, text, _) = client.job(&json!({ "op": "write_file", "path": path }), b"whole");
+    assert_eq!(status, 0, "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+    assert_eq!(chronik_close(client.engine), 0);
+}
+
 /// Build, verify, read back by ranges, find by time: all from the log.
 #[test]
 fn archives_of_a_log() {

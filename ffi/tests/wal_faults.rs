@@ -4,12 +4,9 @@ mod wal_support;
 
 use std::sync::Arc;
 
-use chronik::disk::RealDisk;
 use chronik::status::Status;
-use chronik::wal::clean::{Rules, clean_log};
-use chronik::wal::error::WalError;
 use wal_support::disk::{Calls, Fault, FaultyDisk};
-use wal_support::{Opened, Options, Pair, Random, keyed_batch, one, open, open_on};
+use wal_support::{Opened, Options, Random, one, open, open_on};
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -253,18 +250,60 @@ fn appends_behind_a_full_disk_are_refused_alike() {
     );
 }
 
-/// The same where the log was empty: the first offset tried is where it starts.
+/// In an empty log any base may come first, but not one from behind a refused append.
 #[test]
-fn appends_behind_a_full_disk_do_not_start_an_empty_log() {
-    let dir = tempfile::tempdir().unwrap();
-    let (options, disk) = world(&dir);
-    let opened = open_on(&options, Arc::new(disk.clone())).unwrap();
-    let mut random = Random(2);
-    disk.plan(Calls::Writes, 1, Fault::Once(ENOSPC));
-    assert_eq!(opened.append(&[one(0, &mut random, 10)]), [Status::NoSpace]);
-    assert_eq!(opened.append(&[one(1, &mut random, 10)]), [Status::NoSpace]);
-    assert_eq!(opened.append(&[one(0, &mut random, 10)]), [Status::Ok]);
-    assert_eq!(opened.log.bounds(), (0, 1));
+fn a_full_disk_at_the_first_append_leaves_no_hole() {
+    for (calls, nth) in [
+        (Calls::Changes, 1),
+        (Calls::Allocations, 1),
+        (Calls::Writes, 1),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (options, disk) = world(&dir);
+        let opened = open_on(&options, Arc::new(disk.clone())).unwrap();
+        let mut random = Random(2);
+        disk.plan(calls, nth, Fault::Times(2, ENOSPC));
+        let first = opened.append(&[one(0, &mut random, 10)]);
+        assert_eq!(first, [Status::NoSpace], "{calls:?}");
+        // Submitted before the answer was heard; there is room again.
+        disk.plan(Calls::Changes, 1000, Fault::Short);
+        let second = opened.append(&[one(1, &mut random, 10)]);
+        assert_eq!(second, [Status::NoSpace], "{calls:?}");
+        let bodies = [one(0, &mut random, 10), one(1, &mut random, 10)];
+        assert_eq!(opened.append(&bodies), [Status::Ok; 2], "{calls:?}");
+        assert_eq!(opened.read_all().unwrap(), bodies.concat());
+    }
+}
+
+/// Out of descriptors is no reason to end: nothing was written, nothing is acknowledged.
+#[test]
+fn without_descriptors_appends_fail_and_go_on() {
+    const EMFILE: i32 = 24;
+    // The creation, and the directory's fsync after the data's.
+    for (calls, nth) in [(Calls::Changes, 1), (Calls::Syncs, 2)] {
+        for times in [1, 2] {
+            let dir = tempfile::tempdir().unwrap();
+            let (options, disk) = world(&dir);
+            let opened = open_on(&options, Arc::new(disk.clone())).unwrap();
+            let mut random = Random(2);
+            let bodies = [one(0, &mut random, 10), one(1, &mut random, 10)];
+            disk.plan(calls, nth, Fault::Times(times, EMFILE));
+            let statuses = opened.append(&bodies);
+            if times == 2 {
+                assert_eq!(statuses, [Status::Io; 2], "{calls:?}");
+                assert_eq!(opened.log.bounds(), (0, 0));
+                assert_eq!(opened.append(&bodies), [Status::Ok; 2], "{calls:?}");
+            } else {
+                assert_eq!(statuses, [Status::Ok; 2], "the cached files made room");
+            }
+            assert_eq!(*opened.exits.lock().unwrap(), Vec::<i32>::new());
+            assert!(disk.seen(Calls::Syncs) >= 2, "the directory was synced");
+            drop(opened);
+            let opened = open(&options).unwrap();
+            assert_eq!(opened.damaged(), None);
+            assert_eq!(opened.read_all().unwrap(), bodies.concat());
+        }
+    }
 }
 
 /// A bad append is refused alone; its neighbours in the group are not.
@@ -284,162 +323,4 @@ fn lying_appends_are_refused() {
     let expected = [Status::Ok, invalid, invalid, Status::TooLarge, Status::Ok];
     assert_eq!(opened.append(&group), expected);
     assert_eq!(opened.read_all().unwrap(), good.concat());
-}
-
-const OLD: &[u8] = b"old";
-const NEW: &[u8] = b"new";
-
-/// Four sealed segments and an active one; key k0..k3 rewritten, one tombstone.
-fn compactable(opened: &Opened) {
-    let keys: [&[u8]; 4] = [b"k0", b"k1", b"k2", b"k3"];
-    let mut base = 0;
-    let mut add = |pairs: &[Pair<'_>]| {
-        assert_eq!(opened.append(&[keyed_batch(base, pairs)]), [Status::Ok]);
-        base += pairs.len() as i64;
-    };
-    for round in 0..4 {
-        let value = if round == 3 { NEW } else { OLD };
-        add(&[(Some(keys[0]), Some(value)), (Some(keys[1]), Some(value))]);
-        add(&[(Some(keys[2]), Some(value)), (None, Some(b"keyless"))]);
-        if round == 0 {
-            add(&[(Some(keys[3]), Some(OLD))]);
-        }
-        if round == 2 {
-            add(&[(Some(keys[3]), None)]);
-        }
-        opened.seal().unwrap().unwrap();
-    }
-    add(&[(Some(keys[0]), Some(b"active"))]);
-}
-
-/// Offset, key and value.
-type Content = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
-
-fn contents(opened: &Opened) -> Vec<Content> {
-    use chronik::record::{batches, decode_records};
-    let bytes = opened.read_all().unwrap();
-    let mut out = Vec::new();
-    for batch in batches(&bytes) {
-        let batch = batch.unwrap();
-        batch.check_crc().unwrap();
-        for record in decode_records(&batch, 1 << 20).unwrap().iter() {
-            let record = record.unwrap();
-            out.push((
-                record.offset,
-                record.key.map(<[u8]>::to_vec),
-                record.value.map(<[u8]>::to_vec),
-            ));
-        }
-    }
-    out
-}
-
-fn rules(map_entries_max: usize, tombstones_before_ms: i64) -> Rules {
-    Rules {
-        keep_from: i64::MAX,
-        tombstones_before_ms,
-        map_entries_max,
-    }
-}
-
-#[test]
-fn cleaning_keeps_the_last_record_of_each_key() {
-    for entries in [1, 2, 1000] {
-        for tombstones_go in [false, true] {
-            let dir = tempfile::tempdir().unwrap();
-            let options = Options {
-                segment_bytes_max: 1 << 20,
-                ..Options::new(dir.path())
-            };
-            let opened = open(&options).unwrap();
-            compactable(&opened);
-            let before = contents(&opened);
-            let bounds = opened.log.bounds();
-            let cutoff = if tombstones_go { i64::MAX } else { 0 };
-            let cleaned = clean_log(&opened.wal, &opened.log, &rules(entries, cutoff)).unwrap();
-            assert!(cleaned.segments > 0 && cleaned.bytes_after < cleaned.bytes_before);
-            let last_of = |key: &Option<Vec<u8>>| {
-                before
-                    .iter()
-                    .rev()
-                    .find(|(_, other, _)| other == key)
-                    .unwrap()
-                    .0
-            };
-            let expected: Vec<_> = before
-                .iter()
-                .filter(|(offset, key, value)| {
-                    let stays = key.is_none() || last_of(key) == *offset;
-                    stays && (value.is_some() || !tombstones_go)
-                })
-                .cloned()
-                .collect();
-            assert_eq!(contents(&opened), expected, "map of {entries}");
-            assert_eq!(opened.log.bounds(), bounds, "offsets stay");
-            let again = clean_log(&opened.wal, &opened.log, &rules(entries, cutoff)).unwrap();
-            assert_eq!(again.segments, 0, "nothing left to clean");
-            drop(opened);
-            let opened = open(&options).unwrap();
-            assert_eq!(opened.damaged(), None);
-            assert_eq!(contents(&opened), expected);
-            assert!(opened.log.segments().iter().any(|meta| meta.cleaned));
-        }
-    }
-}
-
-/// A crash at every change of a cleaning: all last values are there, and it can be repeated.
-#[test]
-fn cleaning_survives_a_crash_at_every_change() {
-    for nth in 1..200 {
-        let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            segment_bytes_max: 1 << 20,
-            ..Options::new(dir.path())
-        };
-        compactable(&open(&options).unwrap());
-        let disk = FaultyDisk::new(&dir.path().join("trash"));
-        let opened = open_on(&options, Arc::new(disk.clone())).unwrap();
-        disk.plan(Calls::Changes, nth, Fault::Crash);
-        let done = clean_log(&opened.wal, &opened.log, &rules(1000, i64::MAX)).is_ok();
-        drop(opened);
-        let opened = open_on(&options, Arc::new(RealDisk)).unwrap();
-        assert_eq!(opened.damaged(), None, "crash at {nth}");
-        let value = |key: &[u8]| {
-            let found = contents(&opened);
-            let last = found
-                .into_iter()
-                .rev()
-                .find(|(_, other, _)| other.as_deref() == Some(key));
-            last.and_then(|(_, _, value)| value)
-        };
-        assert_eq!(value(b"k1").as_deref(), Some(NEW), "crash at {nth}");
-        assert_eq!(value(b"k0").as_deref(), Some(&b"active"[..]));
-        assert_eq!(value(b"k3"), None, "a deleted key came back at {nth}");
-        clean_log(&opened.wal, &opened.log, &rules(1000, i64::MAX)).unwrap();
-        assert_eq!(
-            contents(&opened)
-                .iter()
-                .filter(|(_, key, _)| key.is_some())
-                .count(),
-            3
-        );
-        if done {
-            assert!(nth > 10, "only {nth} changes");
-            return;
-        }
-    }
-    panic!("the cleaning never ended");
-}
-
-#[test]
-fn a_journal_is_not_cleaned() {
-    let dir = tempfile::tempdir().unwrap();
-    let kind = chronik::wal::log::Kind::Journal;
-    let opened = open(&Options {
-        kind,
-        ..Options::new(dir.path())
-    })
-    .unwrap();
-    let cleaned = clean_log(&opened.wal, &opened.log, &rules(10, 0));
-    assert!(matches!(cleaned, Err(WalError::Invalid(_))));
 }

@@ -141,7 +141,9 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
             return Err(JobError::new(Status::OutOfRange, text));
         }
     }
-    let summary = builder.finish()?;
+    let summary = builder
+        .finish()
+        .map_err(|error| if_fsync_failed(core, error))?;
     if (summary.base_offset, summary.last_offset) != (build.from_offset, build.to_offset) {
         let text = format!(
             "offsets {} to {} are not whole batches: {} to {}",
@@ -152,6 +154,16 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
         return Err(JobError::new(Status::InvalidArgument, text));
     }
     Ok(describe(&summary))
+}
+
+/// A failed fsync ends the process here too: the pages it lost may be anyone's (design D3).
+fn if_fsync_failed(core: &Core, error: ArchiveError) -> JobError {
+    match &error {
+        ArchiveError::Io { action, .. } if action.starts_with("fsync ") => {
+            core.wal.poison.poison(&error.to_string()).into()
+        }
+        _ => error.into(),
+    }
 }
 
 fn describe(summary: &ArchiveSummary) -> Output {

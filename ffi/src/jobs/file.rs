@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::json;
 
 use super::{JobError, Output};
-use crate::disk::{Disk, DiskFile, OpenMode, create_dirs, read_full, write_all};
+use crate::disk::{Disk, DiskFile, OpenMode, create_dirs, is_out_of_files, read_full, write_all};
 use crate::engine::Core;
 use crate::status::{Status, status_of_io};
 
@@ -64,14 +65,30 @@ fn sync(core: &Core, path: &Path, synced: io::Result<()>) -> Result<(), JobError
 }
 
 fn sync_dir(core: &Core, dir: &Path) -> Result<(), JobError> {
-    sync(core, dir, disk_of(core).sync_dir(dir))
+    match core.wal.files.with_room(|| disk_of(core).sync_dir(dir)) {
+        // No descriptor to sync with: no fsync failed, and nothing is claimed to be durable.
+        Err(error) if is_out_of_files(&error) => Err(failed("open", dir, &error)),
+        synced => sync(core, dir, synced),
+    }
+}
+
+/// A new scratch file; one that a crashed process of the same id left behind gives way.
+fn create_scratch(core: &Core, path: &Path) -> Result<Arc<dyn DiskFile>, JobError> {
+    let disk = disk_of(core);
+    let mut created = disk.open(path, OpenMode::CreateNew);
+    if created
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+    {
+        disk.remove_file(path)
+            .map_err(|error| failed("unlink", path, &error))?;
+        created = disk.open(path, OpenMode::CreateNew);
+    }
+    created.map_err(|error| failed("create", path, &error))
 }
 
 fn write_synced(core: &Core, path: &Path, raw: &[u8]) -> Result<(), JobError> {
-    let disk = disk_of(core);
-    let file = disk
-        .open(path, OpenMode::CreateNew)
-        .map_err(|error| failed("create", path, &error))?;
+    let file = create_scratch(core, path)?;
     write_all(file.as_ref(), &[raw], 0).map_err(|error| failed("write", path, &error))?;
     fp!("write_file_after_write");
     sync(core, path, file.sync_all())
@@ -236,9 +253,7 @@ fn scratch_name(core: &Core) -> String {
 }
 
 fn copy(core: &Core, source: &dyn DiskFile, to: &Path) -> Result<(), JobError> {
-    let target = disk_of(core)
-        .open(to, OpenMode::CreateNew)
-        .map_err(|error| failed("create", to, &error))?;
+    let target = create_scratch(core, to)?;
     let mut buffer = vec![0; COPY_BYTES];
     let mut position = 0;
     loop {

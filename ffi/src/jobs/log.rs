@@ -164,7 +164,10 @@ pub fn clean(core: &Core, clean: &Clean) -> Result<Output, JobError> {
     let log = find(core, clean.log)?;
     let rules = Rules {
         keep_from: clean.keep_from.unwrap_or(i64::MAX),
-        tombstones_before_ms: clean.now_ms.unwrap_or_else(now_ms) - clean.tombstone_age_ms,
+        tombstones_before_ms: clean
+            .now_ms
+            .unwrap_or_else(now_ms)
+            .saturating_sub(clean.tombstone_age_ms),
         map_entries_max: CLEAN_MAP_ENTRIES_MAX,
     };
     let cleaned = clean_log(&core.wal, &log, &rules)?;

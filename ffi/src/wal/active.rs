@@ -12,7 +12,7 @@ use super::index::SparseIndex;
 use super::log::{Log, Wal};
 use super::segment::{Segment, SegmentMeta, encode_footer, footer_header, segment_path};
 use crate::bytes::{now_ms, write};
-use crate::disk::{DiskFile, OpenMode, is_no_space};
+use crate::disk::{DiskFile, OpenMode, is_no_space, is_out_of_files};
 
 /// The segment file that is being written.
 pub struct Active {
@@ -47,8 +47,15 @@ impl Writer {
         fp!("wal_before_create");
         let id = self.next_segment_id;
         let path = segment_path(&log.spec.dir, &log.spec.prefix, id);
-        let file = match wal.files.disk.open(&path, OpenMode::CreateNew) {
+        let created = wal
+            .files
+            .with_room(|| wal.files.disk.open(&path, OpenMode::CreateNew));
+        let file = match created {
             Ok(file) => file,
+            // Nothing was touched: this append fails, the next one may find a descriptor.
+            Err(error) if is_out_of_files(&error) => {
+                return Err(WalError::io("create", &path, error));
+            }
             Err(error) if is_no_space(&error) => {
                 self.rolled_back = true;
                 return Err(WalError::NoSpace { path });
@@ -109,13 +116,15 @@ impl Writer {
         self.allocated_at = Instant::now();
         let step_end = (active.allocated + self.step_bytes).min(bytes_max);
         let target = end.max(step_end).next_multiple_of(BLOCK_BYTES);
+        let mut reserved = target;
         let mut result = file.allocate(active.allocated, target - active.allocated);
         if result.as_ref().is_err_and(is_no_space) && target > end {
             // A nearly full disk may still take what is needed now.
+            reserved = end;
             result = file.allocate(active.allocated, end - active.allocated);
         }
         match result {
-            Ok(()) => active.allocated = target.max(end),
+            Ok(()) => active.allocated = reserved,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => active.allocated = u64::MAX,
             Err(error) => return Err(error),
         }
@@ -142,18 +151,10 @@ impl Writer {
         fp!("wal_rollback");
         self.rolled_back = true;
         if !active.published {
-            // Never held a frame: as if it was not created.
-            let segment = Arc::clone(&active.segment);
-            self.active = None;
-            wal.files.forget(&segment);
-            if let Err(error) = wal.files.disk.remove_file(&path) {
-                return wal
-                    .poison
-                    .poison(&format!("unlink {}: {error}", path.display()));
-            }
-            return sync_dir(wal, &log.spec.dir)
-                .err()
-                .unwrap_or(WalError::NoSpace { path });
+            let gone = self
+                .abandon(wal)
+                .and_then(|()| sync_dir(wal, &log.spec.dir));
+            return gone.err().unwrap_or(WalError::NoSpace { path });
         }
         let cut = file.set_len(active.position);
         active.allocated = active.position;
@@ -162,6 +163,37 @@ impl Writer {
             Err(error) => wal
                 .poison
                 .poison(&format!("cut back {}: {error}", path.display())),
+        }
+    }
+
+    /// Removes a file that never held an acknowledged frame: as if it was not created. Should the
+    /// unlink be lost with the power, the file comes back under a name that was never reused, or
+    /// that the directory's next fsync gave to its successor.
+    pub(super) fn abandon(&mut self, wal: &Wal) -> Result<(), WalError> {
+        let unpublished = self.active.take_if(|active| !active.published);
+        let Some(Active { segment, .. }) = unpublished else {
+            return Ok(());
+        };
+        wal.files.forget(&segment);
+        let removed = wal.files.disk.remove_file(&segment.path);
+        removed.map_err(|error| {
+            let path = segment.path.display();
+            wal.poison.poison(&format!("unlink {path}: {error}"))
+        })
+    }
+
+    /// The active segment's file. IO only when out of descriptors: nothing was written.
+    pub(super) fn active_file(&mut self, wal: &Wal) -> Result<Arc<dyn DiskFile>, WalError> {
+        let Some(active) = &self.active else {
+            return Err(WalError::Closed);
+        };
+        match wal.files.file(&active.segment) {
+            Ok(file) => Ok(file),
+            Err(WalError::Io { verb, path, source }) if is_out_of_files(&source) => {
+                self.abandon(wal)?;
+                Err(WalError::Io { verb, path, source })
+            }
+            Err(error) => Err(wal.poison.poison(&error.to_string())),
         }
     }
 
@@ -241,10 +273,7 @@ impl Writer {
         let mut head = Vec::with_capacity(HEADER_BYTES);
         header.encode(body, &mut head);
         let end = active.position + (head.len() + body.len()) as u64;
-        let file = wal
-            .files
-            .file(&segment)
-            .map_err(|error| wal.poison.poison(&error.to_string()))?;
+        let file = self.active_file(wal)?;
         if let Err(error) = self.write(file.as_ref(), &[&head, body]) {
             return Err(self.write_failed(wal, log, file.as_ref(), error));
         }

@@ -79,6 +79,14 @@ impl<K: Copy + Eq + Hash, V: Clone> Lru<K, V> {
         lock(&self.inner).forget(&key);
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        let inner = &mut *lock(&self.inner);
+        inner.slots.clear();
+        inner.order.clear();
+        inner.weight = 0;
+    }
+
     /// Values kept.
     pub fn len(&self) -> usize {
         lock(&self.inner).slots.len()

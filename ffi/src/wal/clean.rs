@@ -1,6 +1,6 @@
 //! Compaction of a log's sealed segments: the last record of each key stays (design D8).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::active::random_salt;
 use super::error::WalError;
-use super::frame::{FrameHeader, HEADER_BYTES};
+use super::frame::{FRAME_BYTES_READ_MAX, FrameHeader, HEADER_BYTES};
 use super::group_commit::sync_dir;
 use super::index::SparseIndex;
 use super::log::{Kind, Log, Wal};
@@ -52,12 +52,21 @@ pub struct Cleaned {
 pub(super) struct OffsetMap {
     last: HashMap<[u8; 16], i64>,
     end: i64,
+    /// Keys of transactional records, which stay whatever follows; None: too many to name.
+    held: Option<HashSet<[u8; 16]>>,
 }
 
 impl OffsetMap {
     /// True when every record of the same key below this offset's end is known to go.
     pub(super) fn covers(&self, offset: i64) -> bool {
         offset < self.end
+    }
+
+    /// True when a record of this key stays for ever: without its tombstone it would come back.
+    pub(super) fn holds(&self, key: &[u8]) -> bool {
+        self.held
+            .as_ref()
+            .is_none_or(|held| held.contains(&hash(key)))
     }
 
     /// True when a later record of the same key is known.
@@ -84,8 +93,14 @@ pub fn clean_log(wal: &Wal, log: &Log, rules: &Rules) -> Result<Cleaned, WalErro
     let _alone = lock(&log.maintenance);
     let mut cleaned = Cleaned::default();
     let (mut start, log_end) = log.bounds();
+    let mut held = Some(HashSet::new());
     while start < log_end {
-        let map = build_map(wal, log, start, log_end, rules.map_entries_max.max(1))?;
+        let mut map = OffsetMap {
+            last: HashMap::new(),
+            end: start,
+            held: held.take(),
+        };
+        build_map(wal, log, log_end, rules.map_entries_max.max(1), &mut map)?;
         let segments: Vec<_> = read(&log.view).segments.iter().cloned().collect();
         for segment in segments {
             let meta = segment.meta();
@@ -94,27 +109,24 @@ pub fn clean_log(wal: &Wal, log: &Log, rules: &Rules) -> Result<Cleaned, WalErro
             }
         }
         start = map.end;
+        held = map.held;
     }
     Ok(cleaned)
 }
 
-/// Takes keys from `start` on until the map is full.
+/// Takes keys from the map's end on until it is full.
 fn build_map(
     wal: &Wal,
     log: &Log,
-    start: i64,
     log_end: i64,
     entries_max: usize,
-) -> Result<OffsetMap, WalError> {
-    let mut map = OffsetMap {
-        last: HashMap::new(),
-        end: start,
-    };
+    map: &mut OffsetMap,
+) -> Result<(), WalError> {
     let mut failure = None;
     while map.end < log_end && failure.is_none() && map.last.len() < entries_max {
         let before = map.end;
         walk(wal, log, map.end, log_end, READ_BYTES, &mut |frame| {
-            if let Err(error) = add_keys(&mut map, frame) {
+            if let Err(error) = add_keys(map, frame, entries_max) {
                 failure = Some(error);
                 return Visit::Stop;
             }
@@ -129,23 +141,34 @@ fn build_map(
             map.end = log_end;
         }
     }
-    failure.map_or(Ok(map), Err)
+    failure.map_or(Ok(()), Err)
 }
 
-fn add_keys(map: &mut OffsetMap, frame: &Frame<'_>) -> Result<(), WalError> {
+fn add_keys(map: &mut OffsetMap, frame: &Frame<'_>, entries_max: usize) -> Result<(), WalError> {
     let bad = |error: crate::record::BatchError| {
         WalError::Invalid(format!("batch at {}: {error}", frame.header.base_offset))
     };
     let batch = Batch::parse(frame.body).map_err(bad)?;
-    if batch.header.is_control() || batch.header.is_transactional() {
+    if batch.header.is_control() {
         return Ok(());
     }
+    let transactional = batch.header.is_transactional();
     let records = decode_records(&batch, RECORDS_BYTES_MAX).map_err(bad)?;
     for record in records.iter() {
         let record = record.map_err(bad)?;
-        if let Some(key) = record.key {
+        let Some(key) = record.key else { continue };
+        if !transactional {
             map.last.insert(hash(key), record.offset);
+        } else if let Some(held) = &mut map.held {
+            held.insert(hash(key));
         }
+    }
+    if map
+        .held
+        .as_ref()
+        .is_some_and(|held| held.len() > entries_max)
+    {
+        map.held = None;
     }
     Ok(())
 }
@@ -259,7 +282,7 @@ impl Output {
     ) -> Result<Option<SegmentMeta>, WalError> {
         let old = segment.meta();
         let file = wal.files.file(segment)?;
-        let frames_max = wal.frame_bytes_max;
+        let frames_max = FRAME_BYTES_READ_MAX;
         let mut scanner = Scanner::new(file.as_ref(), segment.identity, 0, old.bytes, frames_max);
         let mut changed = false;
         loop {

@@ -7,6 +7,9 @@ pub const MAGIC: [u8; 4] = *b"CHWL";
 /// The only version this build writes and reads.
 pub const VERSION: u8 = 2;
 pub const HEADER_BYTES: usize = 88;
+/// Longest frame that is read: not the bound on what is written, for that may have been higher in
+/// an earlier run, and what was acknowledged then must not pass for garbage now.
+pub const FRAME_BYTES_READ_MAX: u64 = u32::MAX as u64;
 /// The frame is a sealed segment's footer.
 pub const FLAG_FOOTER: u8 = 1;
 /// The frame marks a clean stop; it carries no batch.

@@ -13,7 +13,7 @@ use super::frame::{FrameHeader, HEADER_BYTES};
 use super::log::{Append, Kind, Log, Wal};
 use crate::bytes::{now_ms, write};
 use crate::completion::Completion;
-use crate::disk::{DiskFile, write_all};
+use crate::disk::{DiskFile, is_out_of_files, write_all};
 
 /// State only the thread that drains the log touches.
 pub struct Writer {
@@ -179,6 +179,9 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
+                // In an empty log too: what was submitted behind this group may not start it.
+                let base = group.first().map(|frame| frame.append.base_offset);
+                self.next_offset = self.next_offset.or(base);
                 completions.extend(group.iter().map(|frame| refused(&frame.append, &error)));
                 Err(error)
             }
@@ -199,14 +202,11 @@ impl Writer {
         if created {
             self.create(wal, log, first.append.base_offset, now)?;
         }
+        let file = self.active_file(wal)?;
         let Some(active) = &mut self.active else {
             return Err(WalError::Closed);
         };
         let segment = Arc::clone(&active.segment);
-        let file = wal
-            .files
-            .file(&segment)
-            .map_err(|error| wal.poison.poison(&error.to_string()))?;
         let (headers, positions) = encode_group(active, group, now);
         let mut parts: Vec<&[u8]> = Vec::with_capacity(group.len() * 2);
         for (header, frame) in headers.chunks_exact(HEADER_BYTES).zip(group) {
@@ -228,7 +228,10 @@ impl Writer {
         sync_data(wal, file.as_ref(), &segment.path)?;
         fp!("wal_after_fsync");
         if created {
-            sync_dir(wal, &log.spec.dir)?;
+            if let Err(error) = sync_dir(wal, &log.spec.dir) {
+                self.abandon(wal)?;
+                return Err(error);
+            }
             fp!("wal_after_dir_fsync");
         }
         wal.groups.fetch_add(1, Ordering::Relaxed);
@@ -318,9 +321,14 @@ fn sync_data(wal: &Wal, file: &dyn DiskFile, path: &Path) -> Result<(), WalError
     })
 }
 
+/// Makes creations and removals in a directory durable. IO only when out of descriptors.
 pub(super) fn sync_dir(wal: &Wal, dir: &Path) -> Result<(), WalError> {
-    let synced = wal.files.disk.sync_dir(dir);
+    let synced = wal.files.with_room(|| wal.files.disk.sync_dir(dir));
     synced.map_err(|error| {
+        // No descriptor to sync with: nothing failed yet, and nothing may be acknowledged.
+        if is_out_of_files(&error) {
+            return WalError::io("open", dir, error);
+        }
         wal.poison
             .poison(&format!("fsync {}: {error}", dir.display()))
     })

@@ -302,11 +302,7 @@ impl Log {
         }
         wal.files.forget(segment);
         fp!("release_after_unlink");
-        let synced = wal.files.disk.sync_dir(&self.spec.dir);
-        synced.map_err(|error| {
-            wal.poison
-                .poison(&format!("fsync {}: {error}", self.spec.dir.display()))
-        })?;
+        super::group_commit::sync_dir(wal, &self.spec.dir)?;
         fp!("release_after_dir_fsync");
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use super::error::WalError;
+use super::frame::FRAME_BYTES_READ_MAX;
 use super::log::{Kind, Log, Lookup, Wal};
 use super::scan::{Frame, Scanner, Step};
 use super::segment::{Pinned, Segment};
@@ -79,7 +80,7 @@ pub fn walk(
             limit,
             chunk_bytes,
         };
-        match walk_segment(wal, &segment, &pinned, &range, &mut counted) {
+        match walk_segment(&segment, &pinned, &range, &mut counted) {
             Ok(SegmentEnd::Next(offset)) => next = offset,
             Ok(SegmentEnd::Stopped) => return Ok(()),
             Ok(SegmentEnd::Retry(offset)) if retries < RETRIES_MAX => {
@@ -104,7 +105,6 @@ struct Range {
 }
 
 fn walk_segment(
-    wal: &Wal,
     segment: &Segment,
     pinned: &Pinned,
     range: &Range,
@@ -117,7 +117,7 @@ fn walk_segment(
         segment.identity,
         start,
         meta.bytes,
-        wal.frame_bytes_max,
+        FRAME_BYTES_READ_MAX,
     )
     .with_chunk(range.chunk_bytes);
     let mut next = range.from;

@@ -8,14 +8,16 @@ use std::sync::atomic::Ordering;
 use super::active::Active;
 use super::batch::BatchHeader;
 use super::error::WalError;
-use super::frame::{BadFrame, FLAG_FOOTER, FrameHeader, Identity};
+use super::frame::{
+    BadFrame, FLAG_FOOTER, FRAME_BYTES_READ_MAX, FrameHeader, HEADER_BYTES, Identity,
+};
 use super::group_commit::{Writer, sync_dir};
 use super::index::SparseIndex;
 use super::log::{Damage, Kind, LogSpec, View, Wal};
 use super::scan::{Scanner, Step, scan_tail};
 use super::segment::{Segment, SegmentMeta, parse_segment_name, read_footer, segment_path};
 use super::walk::{Walk, refuse_newer};
-use crate::disk::{DiskFile, OpenMode, create_dirs};
+use crate::disk::{DiskFile, OpenMode, create_dirs, read_full};
 
 /// What an open found, besides the log itself.
 #[derive(Debug, Default)]
@@ -54,6 +56,8 @@ struct Tail {
     walk: Walk,
     /// Bytes past the end that are not zero.
     torn_bytes: u64,
+    /// Base offset in the header of a first frame that is not valid, where it can be read.
+    broken_base: Option<i64>,
 }
 
 /// Recovers the log in `spec.dir`. Nothing is changed on disk when damage is found.
@@ -147,14 +151,7 @@ impl Opening<'_> {
         }
         let salt = (walk.end > 0).then_some(walk.salt);
         let limit = walk.file_bytes;
-        let tail = scan_tail(
-            file.as_ref(),
-            identity,
-            salt,
-            walk.end,
-            limit,
-            self.wal.frame_bytes_max,
-        );
+        let tail = scan_tail(file.as_ref(), identity, salt, walk.end, limit);
         let tail = tail.map_err(|error| WalError::io("read", &path, error))?;
         if let Some(proof) = tail.proof_at {
             let bad = walk.bad.map_or_else(String::new, |bad| bad.to_string());
@@ -168,11 +165,17 @@ impl Opening<'_> {
             };
             self.damage(&path, walk.end, reason.into());
         }
+        let broken_base = match walk.end {
+            0 => first_base(file.as_ref(), identity)
+                .map_err(|error| WalError::io("read", &path, error))?,
+            _ => None,
+        };
         self.tail = Some(Tail {
             file,
             path,
             walk,
             torn_bytes: tail.bytes,
+            broken_base,
         });
         if is_last {
             Ok(())
@@ -257,7 +260,7 @@ impl Opening<'_> {
         let (start, limit) = sealed.map_or((0, file_bytes), |(at, meta)| (at, meta.bytes));
         let mut walk = Walk::new(identity.segment_id, start, file_bytes);
         let cleaned = sealed.is_some_and(|(_, meta)| meta.cleaned);
-        let mut scanner = Scanner::new(file, identity, start, limit, self.wal.frame_bytes_max);
+        let mut scanner = Scanner::new(file, identity, start, limit, FRAME_BYTES_READ_MAX);
         loop {
             match scanner.step().map_err(fail)? {
                 Step::End => break,
@@ -317,8 +320,12 @@ impl Opening<'_> {
         let end = match (tail, self.segments.back()) {
             (Some(tail), _) => tail.walk.meta.last + 1,
             (None, Some(segment)) => segment.meta().last + 1,
-            // A file without a frame after everything before it was released: nothing was in it.
-            (None, None) => return,
+            // A file without a frame after everything before it was released: nothing was in it,
+            // unless its broken first frame is of an offset that the checkpoint covers.
+            (None, None) => match self.tail.as_ref().and_then(|tail| tail.broken_base) {
+                Some(base) => base,
+                None => return,
+            },
         };
         if end < self.from_offset {
             let position = self.tail.as_ref().map_or(0, |tail| tail.walk.end);
@@ -386,6 +393,7 @@ impl Opening<'_> {
             path,
             walk,
             torn_bytes,
+            ..
         } = tail;
         let end = walk.footer_end.unwrap_or(walk.end);
         let torn = if walk.footer_end.is_some() {
@@ -432,4 +440,14 @@ impl Opening<'_> {
             stopped: walk.stopped,
         }))
     }
+}
+
+fn first_base(file: &dyn DiskFile, identity: Identity) -> std::io::Result<Option<i64>> {
+    let mut head = [0; HEADER_BYTES];
+    let got = read_full(file, &mut head, 0)?;
+    let header = FrameHeader::parse(head.get(..got).unwrap_or_default());
+    Ok(header
+        .ok()
+        .filter(|header| header.identity == identity)
+        .map(|header| header.base_offset))
 }

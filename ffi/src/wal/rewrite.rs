@@ -69,6 +69,7 @@ fn stays(record: &Record<'_>, rules: &Rules, map: &OffsetMap) -> bool {
     }
     record.value.is_some()
         || !map.covers(record.offset)
+        || map.holds(key)
         || record.timestamp >= rules.tombstones_before_ms
 }
 

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use super::frame::{BadFrame, FrameHeader, HEADER_BYTES, Identity, MAGIC, checksum};
+use super::frame::{
+    BadFrame, FRAME_BYTES_READ_MAX, FrameHeader, HEADER_BYTES, Identity, MAGIC, checksum,
+};
 use crate::disk::{DiskFile, read_full};
 
 const CHUNK_BYTES: usize = 256 << 10;
@@ -155,7 +157,6 @@ pub fn scan_tail(
     salt: Option<u32>,
     from: u64,
     limit: u64,
-    frame_bytes_max: u64,
 ) -> io::Result<Tail> {
     let mut tail = Tail::default();
     let mut at = from;
@@ -171,11 +172,13 @@ pub fn scan_tail(
                 if candidate == from || tail.proof_at.is_some() {
                     continue;
                 }
-                let mut one = Scanner::new(file, identity, candidate, limit, frame_bytes_max);
-                if let Some(header) = one.probe()?
-                    && header.synced_to > from
-                    && salt.is_none_or(|salt| salt == header.salt)
-                {
+                let proves = |header: &FrameHeader| {
+                    header.identity == identity
+                        && header.synced_to > from
+                        && salt.is_none_or(|salt| salt == header.salt)
+                };
+                let one = Scanner::new(file, identity, candidate, limit, FRAME_BYTES_READ_MAX);
+                if one.probe(proves)? {
                     tail.proof_at = Some(candidate);
                 }
             }
@@ -190,16 +193,15 @@ pub fn scan_tail(
 }
 
 impl Scanner<'_> {
-    /// The frame's header if a whole valid frame of this segment stands here.
-    fn probe(&mut self) -> io::Result<Option<FrameHeader>> {
+    /// True when a whole valid frame stands here whose header is one that is asked for. The header
+    /// is looked at first: a client's bytes may hold a header every few bytes, and to read what
+    /// each claims to be its body would take for ever.
+    fn probe(mut self, asked: impl Fn(&FrameHeader) -> bool) -> io::Result<bool> {
         let mut head = [0; HEADER_BYTES];
         let got = read_full(self.file, &mut head, self.position)?;
         match FrameHeader::parse(head.get(..got).unwrap_or_default()) {
-            Ok(header) if header.identity == self.identity => match self.step()? {
-                Step::Frame(frame) => Ok(Some(frame.header)),
-                Step::End | Step::Bad(_) => Ok(None),
-            },
-            Ok(_) | Err(_) => Ok(None),
+            Ok(header) if asked(&header) => Ok(matches!(self.step()?, Step::Frame(_))),
+            Ok(_) | Err(_) => Ok(false),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One segment file: its metadata, its footer once sealed, and how readers get at it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -7,11 +8,11 @@ use serde::Serialize;
 
 use super::cache::Lru;
 use super::error::WalError;
-use super::frame::{FLAG_FOOTER, FrameHeader, HEADER_BYTES, Identity};
+use super::frame::{FLAG_FOOTER, FRAME_BYTES_READ_MAX, FrameHeader, HEADER_BYTES, Identity};
 use super::index::{ENTRY_BYTES, SparseIndex};
 use super::scan::{Scanner, Step};
 use crate::bytes::{i64_le, read, u32_le, u64_le, write};
-use crate::disk::{Disk, DiskFile, OpenMode, read_full};
+use crate::disk::{Disk, DiskFile, OpenMode, is_out_of_files, read_full};
 
 /// What a segment holds; goes to the broker as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -95,10 +96,21 @@ impl Files {
         if let Some(file) = self.open.get(segment.key) {
             return Ok(file);
         }
-        let opened = self.disk.open(&segment.path, OpenMode::ReadWrite);
+        let opened = self.with_room(|| self.disk.open(&segment.path, OpenMode::ReadWrite));
         let file = opened.map_err(|error| WalError::io("open", &segment.path, error))?;
         self.open.put(segment.key, Arc::clone(&file), 1);
         Ok(file)
+    }
+
+    /// Runs what needs a descriptor; where none is left the cached files give theirs up first.
+    pub fn with_room<T>(&self, run: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match run() {
+            Err(error) if is_out_of_files(&error) => {
+                self.open.clear();
+                run()
+            }
+            other => other,
+        }
     }
 
     /// Keeps a file that was just created.
@@ -218,7 +230,7 @@ pub fn read_footer(
     if trailer.get(8..) != Some(&TRAILER_MAGIC) || position > file_bytes - least {
         return Ok(None);
     }
-    let mut scanner = Scanner::new(file, identity, position, file_bytes, u64::from(u32::MAX));
+    let mut scanner = Scanner::new(file, identity, position, file_bytes, FRAME_BYTES_READ_MAX);
     let Step::Frame(frame) = scanner.step().map_err(fail)? else {
         return Ok(None);
     };
@@ -226,8 +238,13 @@ pub fn read_footer(
     if frame.header.flags & FLAG_FOOTER == 0 || !ends_here {
         return Ok(None);
     }
-    let Some((meta, index)) = decode_footer(identity.segment_id, frame.body) else {
-        let found = u64::from(u32_le(frame.body, 0).unwrap_or(0));
+    let (salt, version) = (frame.header.salt, u32_le(frame.body, 0));
+    let decoded = decode_footer(identity.segment_id, frame.body);
+    if is_foreign(file, identity, salt, file_bytes).map_err(fail)? {
+        return Ok(None);
+    }
+    let Some((meta, index)) = decoded else {
+        let found = u64::from(version.unwrap_or(0));
         if found == u64::from(FOOTER_VERSION) {
             return Ok(None);
         }
@@ -241,6 +258,20 @@ pub fn read_footer(
         });
     };
     Ok(Some((meta, index)))
+}
+
+/// True when the file's first frame is intact and of another salt: what looks like the footer was
+/// put at the end of a batch by a client.
+fn is_foreign(file: &dyn DiskFile, identity: Identity, salt: u32, limit: u64) -> io::Result<bool> {
+    let mut head = [0; HEADER_BYTES];
+    let got = read_full(file, &mut head, 0)?;
+    match FrameHeader::parse(head.get(..got).unwrap_or_default()) {
+        Ok(first) if first.salt != salt => {
+            let mut scanner = Scanner::new(file, identity, 0, limit, FRAME_BYTES_READ_MAX);
+            Ok(matches!(scanner.step()?, Step::Frame(_)))
+        }
+        Ok(_) | Err(_) => Ok(false),
+    }
 }
 
 /// The header of a footer frame.

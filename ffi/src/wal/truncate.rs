@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::active::Active;
 use super::batch::BatchHeader;
 use super::error::WalError;
+use super::frame::FRAME_BYTES_READ_MAX;
 use super::group_commit::Writer;
 use super::index::SparseIndex;
 use super::log::{Kind, Log, Wal};
@@ -43,7 +44,9 @@ impl Writer {
         log: &Log,
         segment: &Arc<Segment>,
     ) -> Result<(), WalError> {
-        log.unlink(wal, segment)?;
+        // Halfway there is no writer to go on with.
+        log.unlink(wal, segment)
+            .map_err(|error| wal.poison.poison(&error.to_string()))?;
         fp!("truncate_after_unlink");
         self.active = None;
         self.next_segment_id = segment.id;
@@ -59,7 +62,7 @@ impl Writer {
         to_offset: i64,
     ) -> Result<(), WalError> {
         let file = wal.files.file(segment)?;
-        let kept = survey(wal, log, segment, file.as_ref(), to_offset)?;
+        let kept = survey(log, segment, file.as_ref(), to_offset)?;
         if kept.meta.bytes == 0 {
             return self.drop_segment(wal, log, segment);
         }
@@ -112,7 +115,6 @@ struct Kept {
 
 /// What stays of a segment when everything from `to_offset` on goes.
 fn survey(
-    wal: &Wal,
     log: &Log,
     segment: &Segment,
     file: &dyn DiskFile,
@@ -128,7 +130,7 @@ fn survey(
         sealed: false,
         ..old
     };
-    let mut scanner = Scanner::new(file, segment.identity, 0, old.bytes, wal.frame_bytes_max);
+    let mut scanner = Scanner::new(file, segment.identity, 0, old.bytes, FRAME_BYTES_READ_MAX);
     let fail = |error| WalError::io("read", &segment.path, error);
     loop {
         let position = scanner.position();

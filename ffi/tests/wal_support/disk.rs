@@ -14,6 +14,8 @@ use super::Random;
 pub enum Fault {
     /// This call and no other answers the error number.
     Once(i32),
+    /// This call and as many of the kind as make the count up.
+    Times(u32, i32),
     /// This call and all later changes answer EIO: the process died here.
     Crash,
     /// A write takes only part of the bytes.
@@ -111,6 +113,11 @@ impl FaultyDisk {
         match fault {
             Fault::Once(number) => {
                 state.plan = None;
+                Err(io::Error::from_raw_os_error(number))
+            }
+            Fault::Times(count, number) => {
+                let again = (planned, nth + 1, Fault::Times(count - 1, number));
+                state.plan = (count > 1).then_some(again);
                 Err(io::Error::from_raw_os_error(number))
             }
             Fault::Short => {

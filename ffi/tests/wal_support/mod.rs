@@ -92,6 +92,7 @@ pub struct Options {
     pub segment_bytes_max: u64,
     pub from_offset: i64,
     pub files_open_max: usize,
+    pub frame_bytes_max: u64,
     pub kind: Kind,
 }
 
@@ -102,6 +103,7 @@ impl Options {
             segment_bytes_max: 4096,
             from_offset: 0,
             files_open_max: 3,
+            frame_bytes_max: 1 << 20,
             kind: Kind::Batches,
         }
     }
@@ -116,7 +118,7 @@ pub fn open_on(options: &Options, disk: Arc<dyn Disk>) -> Result<Opened, WalErro
     let seen = Arc::clone(&exits);
     let exit = Box::new(move |code: i32, _: &str| seen.lock().unwrap().push(code));
     let files = Files::new(disk, options.files_open_max, 1 << 20);
-    let wal = Wal::new(files, Poison::new(exit), 1 << 20);
+    let wal = Wal::new(files, Poison::new(exit), options.frame_bytes_max);
     let spec = LogSpec {
         dir: options.dir.clone(),
         prefix: "wal_0".into(),
