@@ -169,12 +169,12 @@ test("fetchers that never read cost little, and others are served", async () => 
     `${fetchers} fetchers of 80 MiB that never read: ${grownMiB()} MiB more at once, slowest ` +
       `produce beside them ${Math.round(Math.max(...tookMs))} ms`,
   );
-  // 512 MiB may wait for slow readers; without that limit these would keep 1,300 for good.
+  // What waits for slow readers leaves others less to read at a time (256 MiB in all); without
+  // that these would keep 1,300 MiB for good.
   await until("memory is given back", 20_000, async () => {
     await kafka.append("data", 0, ["meanwhile"]);
-    return grownMiB() < 900;
+    return grownMiB() < 600;
   });
-  expect(broker.log()).toContain("did not read its responses");
   for (const socket of sockets) socket.close();
 }, 60_000);
 
