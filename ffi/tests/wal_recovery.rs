@@ -356,9 +356,7 @@ fn fixture_bodies() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Writes the fixture anew; only when the format changes.
-#[test]
-#[ignore = "writes tests/fixtures/wal_v2"]
+/// Writes the fixture anew, when the format changes: `CHRONIK_WRITE_FIXTURES=1 cargo test`.
 fn write_fixture() {
     let dir = fixture();
     std::fs::create_dir_all(&dir).unwrap();
@@ -380,6 +378,9 @@ fn write_fixture() {
 /// Files written by the first build of format 2 open in every later one.
 #[test]
 fn the_first_format_2_still_opens() {
+    if std::env::var_os("CHRONIK_WRITE_FIXTURES").is_some() {
+        write_fixture();
+    }
     let dir = tempfile::tempdir().unwrap();
     let options = options(&dir);
     std::fs::create_dir_all(&options.dir).unwrap();

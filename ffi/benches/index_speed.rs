@@ -1,6 +1,6 @@
-//! Figures, not checks: `cargo test --release --test index_speed -- --ignored --nocapture`.
+//! Figures of indexing, not checks: `cargo bench --bench index_speed`.
 
-#[path = "fixtures/support.rs"]
+#[path = "../tests/fixtures/support.rs"]
 mod support;
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -59,9 +59,7 @@ impl AnonPeak {
 /// CHRONIK_INDEX_MB: memory of the writer; CHRONIK_MB: raw size a run; CHRONIK_MODES,
 /// CHRONIK_SIZES: comma lists; CHRONIK_SHAPE: `order` (mostly text) or `event` (mostly ids and
 /// numbers).
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
+fn main() {
     let env = |name: &str, default: &str| std::env::var(name).unwrap_or(default.to_owned());
     let raw_mb: usize = env("CHRONIK_MB", "64").parse().unwrap();
     let modes = env("CHRONIK_MODES", "full,text,keys,none");
