@@ -205,5 +205,6 @@ int32_t chronik_close(uint64_t engine);
  * decompress  {codec: 0..4 or name, bytes_max} + raw → {bytes} raw
  * stats       {} → {fsyncs, groups, queued_appends, queued_bytes, queued_jobs, completions, results,
  *             files_open, logs}
+ * stop_builds {} → {}         archive builds under way and to come give up with CLOSED (a stop)
  * fault_point {name} passes a kill point (feature fp; else NOT_FOUND) */
 #endif

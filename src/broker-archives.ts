@@ -89,6 +89,7 @@ export function archiveEngine(
       });
       return summaryOf(summary);
     },
+    stopBuilds: () => archives.stopBuilds(),
     async verify(path, expected) {
       const report = await archives.verifyArchive<ReportJson>(path, {
         topic_id: expected.topicId,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub struct Core {
     /// Bumped by every submit and reap.
     pub signs_of_life: AtomicU64,
     pub closing: Closing,
+    /// Archive builds give up at their next batch: set by a stop, and when the engine closes.
+    pub builds_stopped: AtomicBool,
     pub last_error: Mutex<String>,
 }
 
@@ -129,6 +131,7 @@ impl Engine {
             queued_jobs: AtomicUsize::new(0),
             signs_of_life: AtomicU64::new(0),
             closing: Closing::default(),
+            builds_stopped: AtomicBool::new(false),
             last_error: Mutex::default(),
             config,
         });
@@ -147,6 +150,7 @@ impl Engine {
 
     /// Finishes what was submitted, marks clean stops, joins the threads, frees the lock.
     pub fn close(&self) -> Status {
+        self.core.builds_stopped.store(true, Ordering::Relaxed);
         if !self.core.closing.say() {
             return Status::Closed;
         }

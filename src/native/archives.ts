@@ -39,6 +39,11 @@ export class NativeArchives {
     return json;
   }
 
+  /** For a stop: builds under way give up with CHRONIK_CLOSED, and no other begins. */
+  async stopBuilds(): Promise<void> {
+    await this.engine.job({ op: "stop_builds" });
+  }
+
   /** Reads the whole archive back; rejects with CHRONIK_CORRUPT where it does not match. */
   async verifyArchive<Report>(path: string, expected: object): Promise<Report> {
     const job = { op: "verify_archive", path, expected };

@@ -58,12 +58,15 @@ export class Indexer {
     this.scheduleTick();
   }
 
-  /** Ends after the archive being made, if any; nothing half-done is left registered. */
+  /** An archive being built is given up (its WAL stays and is archived after the next start); one
+   * built already is put, verified and registered to its end. */
   async stop(): Promise<void> {
     this.stopping = true;
     this.timer?.cancel();
     this.timer = null;
-    await this.current?.catch(() => undefined);
+    if (this.current === null) return;
+    await this.deps.engine.stopBuilds();
+    await this.current.catch(() => undefined);
   }
 
   /** A run now, or the one under way. */
@@ -219,6 +222,14 @@ export class Indexer {
       await work();
       return true;
     } catch (error) {
+      if (this.stopping) {
+        this.logger.info("indexer step given up for the stop; the WAL is kept", {
+          step,
+          topic: partition.topic,
+          partition: partition.index,
+        });
+        return false;
+      }
       run.errors++;
       this.logger.error("indexer step failed; the WAL is kept and it is retried at the next tick", {
         step,

@@ -98,6 +98,8 @@ export interface TocChunk {
 export interface ArchiveEngine {
   /** Builds the archive of [base, last] into the new file `path` (fsynced). */
   build(request: ArchiveRequest, path: string): Promise<ArchiveSummary>;
+  /** For a stop: builds under way reject soon, and no other begins. */
+  stopBuilds(): Promise<void>;
   /** Reads the file back: whole sha256, every member, batches contiguous, counts. Rejects when
    * anything differs from `expected`. */
   verify(

@@ -93,6 +93,10 @@ export class FakeArchives implements ArchiveEngine {
     );
   }
 
+  stopBuilds(): Promise<void> {
+    return Promise.resolve();
+  }
+
   verify(path: string, expected: ArchiveIdentity & { records: number }): Promise<ArchiveSummary> {
     const text = this.files.get(path);
     if (text === undefined || this.failVerify)

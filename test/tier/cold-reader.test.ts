@@ -64,6 +64,9 @@ class RawArchives implements ArchiveEngine, ObjectStore {
     );
   }
 
+  stopBuilds(): never {
+    throw new Error("not used");
+  }
   build(): never {
     throw new Error("not used");
   }

@@ -223,6 +223,27 @@ test("data that waits too long is archived without an index: the WAL is bounded"
   expect(registry.segments("id-t", 0)[1]?.index).toBe("full");
 });
 
+test("a stop gives up the archive being built and keeps its WAL", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const { indexer, engine, registry } = await world(partition);
+  const building = Promise.withResolvers<never>();
+  const begun = Promise.withResolvers<void>();
+  engine.build = () => {
+    begun.resolve();
+    return building.promise;
+  };
+  engine.stopBuilds = () => {
+    building.reject(new Error("the broker is stopping"));
+    return Promise.resolve();
+  };
+  const run = indexer.run();
+  await begun.promise;
+  await indexer.stop();
+  expect((await run).errors).toBe(0);
+  expect(registry.range("id-t", 0)).toBeNull();
+  expect(partition.wal).toHaveLength(1);
+});
+
 test("start ticks on the interval and stop ends it", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, clock } = await world(partition);

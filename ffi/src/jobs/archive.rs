@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -116,8 +117,9 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
         let before = next;
         let mut failure: Option<JobError> = None;
         walk(&core.wal, &log, next, limit, CHUNK_BYTES, &mut |frame| {
-            let pushed = if core.closing.is_said() {
-                let text = "the engine is closing".to_owned();
+            let pushed = if core.builds_stopped.load(Ordering::Relaxed) {
+                let text =
+                    "the broker is stopping: the archive is made after the next start".to_owned();
                 Err(JobError::new(Status::Closed, text))
             } else {
                 builder.push_batch(frame.body).map_err(JobError::from)

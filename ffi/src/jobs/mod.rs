@@ -7,6 +7,7 @@ pub mod log;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -120,6 +121,7 @@ pub enum Job {
         path: String,
     },
     Stats,
+    StopBuilds,
     FaultPoint {
         name: String,
     },
@@ -294,6 +296,10 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
         } => file::put_file(core, &from, &to, if_absent),
         Job::Disk { path } => file::disk(core, &path),
         Job::Stats => Ok(stats(core)),
+        Job::StopBuilds => {
+            core.builds_stopped.store(true, Ordering::Relaxed);
+            Ok(Output::of(json!({})))
+        }
         Job::FaultPoint { name } => fault_point(&name),
         Job::Seal { .. } | Job::Truncate { .. } | Job::CloseLog { .. } => Err(JobError::new(
             Status::Internal,
