@@ -121,22 +121,27 @@ func verify(bootstrap []string, topic string, inputs []contract.Input) (int, []s
 	var readers sync.WaitGroup
 	failures := make([]error, len(partitions))
 	for i, partition := range partitions {
-		readers.Go(func() { failures[i] = verifyPartition(client, consumer, topic, partition, verifier) })
+		// One after the other: sarama's Broker.Open is not safe against a second caller, who can see
+		// the broker "not connected" while the first one is dialling.
+		end, err := client.GetOffset(topic, partition, sarama.OffsetNewest)
+		if err != nil {
+			return 0, nil, err
+		}
+		if end == 0 {
+			continue
+		}
+		reader, err := consumer.ConsumePartition(topic, partition, sarama.OffsetOldest)
+		if err != nil {
+			return 0, nil, err
+		}
+		readers.Go(func() { failures[i] = verifyPartition(reader, end, partition, verifier) })
 	}
 	readers.Wait()
 	return verifier.Count, verifier.Mismatches, errors.Join(failures...)
 }
 
-func verifyPartition(client sarama.Client, consumer sarama.Consumer, topic string, partition int32,
+func verifyPartition(reader sarama.PartitionConsumer, end int64, partition int32,
 	verifier *contract.Verifier) error {
-	end, err := client.GetOffset(topic, partition, sarama.OffsetNewest)
-	if err != nil || end == 0 {
-		return err
-	}
-	reader, err := consumer.ConsumePartition(topic, partition, sarama.OffsetOldest)
-	if err != nil {
-		return err
-	}
 	defer reader.Close()
 	for {
 		select {
