@@ -4,7 +4,8 @@ import { status, statusName } from "./abi.ts";
 const meanings: Partial<Record<ReturnType<typeof statusName>, string>> = {
   BUSY: "the engine's submission queue is full",
   POISONED: "the engine is ending the process after a failed write or fsync",
-  NO_SPACE: "no space left on the data directory's disk",
+  NO_SPACE:
+    "no space left on the data directory's disk; free some space there (writing goes on by itself)",
   IO: "reading or writing the data directory failed",
   CORRUPT: "stored bytes fail their checksum",
   LOCKED: "the data directory is used by another process",
