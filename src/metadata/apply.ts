@@ -30,6 +30,7 @@ export function imageOf(snapshot: Snapshot): MetadataImage {
     brokerConfigs: nested(snapshot.brokerConfigs),
     groupConfigs: nested(snapshot.groupConfigs),
     tombstones: new Map(snapshot.tombstones.map((tombstone) => [tombstone.id, tombstone])),
+    featureLevels: new Map(snapshot.featureLevels ?? []),
     producerIdNext: snapshot.producerIdNext,
     partitionCount: topics.reduce((sum, topic) => sum + topic.partitions.length, 0),
   };
@@ -47,6 +48,7 @@ export function snapshotOf(image: MetadataImage): Snapshot {
     brokerConfigs: [...image.brokerConfigs].map(([name, configs]) => [name, [...configs]]),
     groupConfigs: [...image.groupConfigs].map(([name, configs]) => [name, [...configs]]),
     tombstones: [...image.tombstones.values()],
+    featureLevels: [...image.featureLevels],
     producerIdNext: image.producerIdNext,
   };
 }
@@ -68,6 +70,7 @@ class Draft {
   private readonly brokerConfigs: CopyOnWrite<string, ReadonlyMap<string, string>>;
   private readonly groupConfigs: CopyOnWrite<string, ReadonlyMap<string, string>>;
   private readonly tombstones: CopyOnWrite<string, TombstoneImage>;
+  private readonly featureLevels: CopyOnWrite<string, number>;
 
   constructor(image: MetadataImage) {
     this.clusterId = image.clusterId;
@@ -79,6 +82,7 @@ class Draft {
     this.brokerConfigs = new CopyOnWrite(image.brokerConfigs);
     this.groupConfigs = new CopyOnWrite(image.groupConfigs);
     this.tombstones = new CopyOnWrite(image.tombstones);
+    this.featureLevels = new CopyOnWrite(image.featureLevels);
   }
 
   finish(version: number): MetadataImage {
@@ -91,6 +95,7 @@ class Draft {
       brokerConfigs: this.brokerConfigs.current,
       groupConfigs: this.groupConfigs.current,
       tombstones: this.tombstones.current,
+      featureLevels: this.featureLevels.current,
       producerIdNext: this.producerIdNext,
       partitionCount: this.partitionCount,
     };
@@ -127,6 +132,9 @@ class Draft {
         return;
       case "group-configs":
         changeConfigs(this.groupConfigs, command.group, command.change);
+        return;
+      case "feature":
+        this.featureLevels.set(command.name, command.level);
         return;
       case "leader-epochs":
         this.bumpLeaderEpochs(command.broker);

@@ -34,6 +34,8 @@ export type Command =
   /** `broker` is an id as text, or "" for the defaults of the whole cluster. */
   | { readonly type: "broker-configs"; readonly broker: string; readonly change: ConfigChange }
   | { readonly type: "group-configs"; readonly group: string; readonly change: ConfigChange }
+  /** The level of a feature from now on. */
+  | { readonly type: "feature"; readonly name: string; readonly level: number }
   /** Every partition led by this broker gets the next leader epoch. */
   | { readonly type: "leader-epochs"; readonly broker: number }
   /** Producer ids below `next` are handed out. */
@@ -54,5 +56,7 @@ export interface Snapshot {
   readonly brokerConfigs: readonly (readonly [string, readonly (readonly [string, string])[]])[];
   readonly groupConfigs: readonly (readonly [string, readonly (readonly [string, string])[]])[];
   readonly tombstones: readonly TombstoneImage[];
+  /** Missing in snapshots from before features could be chosen. */
+  readonly featureLevels?: readonly (readonly [string, number])[];
   readonly producerIdNext: number;
 }

@@ -12,6 +12,8 @@ export interface MetadataImage {
   readonly groupConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** Deleted topics whose data was not removed yet, by topic id. */
   readonly tombstones: ReadonlyMap<string, TombstoneImage>;
+  /** Levels that were chosen, by feature; the others are at their default (features.ts). */
+  readonly featureLevels: ReadonlyMap<string, number>;
   /** First producer id that was not handed out in a block. */
   readonly producerIdNext: number;
   /** Of all topics together. */
@@ -65,6 +67,7 @@ export const emptyImage: MetadataImage = {
   brokerConfigs: new Map(),
   groupConfigs: new Map(),
   tombstones: new Map(),
+  featureLevels: new Map(),
   producerIdNext: 0,
   partitionCount: 0,
 };

@@ -14,6 +14,7 @@ const commandTypes: Record<Command["type"], true> = {
   "topic-configs": true,
   "broker-configs": true,
   "group-configs": true,
+  feature: true,
   "leader-epochs": true,
   "producer-ids": true,
 };

@@ -13,7 +13,7 @@ function partition(index: number, leader = 1) {
 type Step = readonly [kind: number, pick: number, count: number, text: string];
 
 const steps = fc.array(
-  fc.tuple(fc.nat(9), fc.nat(50), fc.integer({ min: 1, max: 4 }), fc.string({ maxLength: 6 })),
+  fc.tuple(fc.nat(10), fc.nat(50), fc.integer({ min: 1, max: 4 }), fc.string({ maxLength: 6 })),
   { maxLength: 40 },
 );
 
@@ -55,6 +55,8 @@ function commandOf(image: MetadataImage, [kind, pick, count, text]: Step, serial
     }
     case 8:
       return topic ? { type: "topic-configs", id: topic.id, change } : create;
+    case 9:
+      return { type: "feature", name: `feature.${pick % 3}`, level: count };
     default:
       return create;
   }
@@ -77,6 +79,7 @@ function plain(image: MetadataImage): unknown {
     brokerConfigs: sorted(image.brokerConfigs),
     groupConfigs: sorted(image.groupConfigs),
     tombstones: sorted(image.tombstones),
+    featureLevels: sorted(image.featureLevels),
   };
 }
 
