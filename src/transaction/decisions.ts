@@ -244,7 +244,9 @@ function producerError(data: TransactionData, producer: ProducerIdAndEpoch): num
 }
 
 function holdsAll(data: TransactionData, partitions: readonly TopicPartition[]): boolean {
-  return partitions.every(({ topic, partition }) => hasPartition(data.partitions, topic, partition));
+  return partitions.every(({ topic, partition }) =>
+    hasPartition(data.partitions, topic, partition),
+  );
 }
 
 function error(errorCode: number): Decision {

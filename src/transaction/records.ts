@@ -9,8 +9,8 @@ import {
   noProducerEpoch,
   type TopicPartitionSet,
   type TransactionData,
-  transactionStateNames,
   type TransactionVersion,
+  transactionStateNames,
 } from "./transaction-types.ts";
 
 /**
@@ -51,7 +51,10 @@ function encodeValue(data: TransactionData, transactionVersion: TransactionVersi
   const version = transactionVersion >= 1 ? 1 : 0;
   const writer = new Writer(128);
   writer.int16(version);
-  const partitions = [...data.partitions].map(([topic, ids]) => ({ topic, partitionIds: [...ids] }));
+  const partitions = [...data.partitions].map(([topic, ids]) => ({
+    topic,
+    partitionIds: [...ids],
+  }));
   transactionLogValueData.encode(
     writer,
     {
