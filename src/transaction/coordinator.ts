@@ -28,7 +28,14 @@ import {
   verify,
 } from "./decisions.ts";
 import { describeEntry, listEntries, undescribed } from "./listing.ts";
-import type { FreshProducerIds, MarkerWriter, StateTopic, TransactionNodes } from "./ports.ts";
+import type {
+  EndMarker,
+  FreshProducerIds,
+  MarkerOutcome,
+  MarkerWriter,
+  StateTopic,
+  TransactionNodes,
+} from "./ports.ts";
 import { type IdEntry, type ShardContext, TransactionShard } from "./shard.ts";
 import {
   noPartitions,
@@ -245,6 +252,11 @@ export class TransactionCoordinator {
       if (freshId === null) return noProducer(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS);
       if (shard.isClosed) return noProducer(ErrorCode.COORDINATOR_NOT_AVAILABLE);
     }
+  }
+
+  /** WriteTxnMarkers: ends a producer's transaction in one partition, whoever asked for it. */
+  writeMarker(topic: string, partition: number, marker: EndMarker): Promise<MarkerOutcome> {
+    return this.options.markers.write(topic, partition, marker);
   }
 
   async describe(transactionalId: string): Promise<DescribedTransaction> {
