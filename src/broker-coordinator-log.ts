@@ -6,6 +6,7 @@ import type { Metadata } from "./metadata/controller.ts";
 import { crc32c } from "./protocol/crc32c.ts";
 import { ErrorCode, errorName } from "./protocol/error-code.ts";
 import { decodeControlRecordTypeSchema } from "./protocol/messages/data-control-record-type-schema.ts";
+import { Reader } from "./protocol/reader.ts";
 import {
   batchesIn,
   compressionOf,
@@ -15,7 +16,6 @@ import {
   recordsPayload,
 } from "./protocol/record-batch.ts";
 import { buildBatch, parseRecords } from "./protocol/records.ts";
-import { Reader } from "./protocol/reader.ts";
 
 const replayBytesMax = 4 << 20;
 const noHeaders: [] = [];

@@ -1,3 +1,4 @@
+import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
   addresses,
@@ -430,6 +431,7 @@ export const settings = {
     max: int32Max,
     doc: "Most members of one group",
   }),
+  ...transactionSettings,
   "producer.idExpirationMs": integer({
     kafka: ["producer.id.expiration.ms"],
     default: dayMs,

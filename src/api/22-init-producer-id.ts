@@ -25,7 +25,7 @@ export const initProducerIdHandler: ApiHandler<InitProducerIdRequest, InitProduc
   async handle(context, request, version) {
     const { transactionalId, producerId, producerEpoch, transactionTimeoutMs } = request;
     // Both or neither.
-    if (producerId === -1 !== (producerEpoch === -1)) return failed(ErrorCode.INVALID_REQUEST);
+    if ((producerId === -1) !== (producerEpoch === -1)) return failed(ErrorCode.INVALID_REQUEST);
     if (transactionalId === null) return await freshId(context);
     const expected = producerId === -1 ? null : { producerId, producerEpoch };
     const { errorCode, ...producer } = await context.services.transactions.initProducerId({

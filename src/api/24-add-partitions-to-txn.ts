@@ -39,10 +39,14 @@ export const addPartitionsToTxnHandler: ApiHandler<
       const results = await answer(context, onlyTransaction(request), version);
       return { throttleTimeMs: 0, resultsByTopicV3AndBelow: results };
     }
-    const resultsByTransaction = await inBatches(request.transactions, batchSizeMax, async (one) => ({
-      transactionalId: one.transactionalId,
-      topicResults: await answer(context, one, version),
-    }));
+    const resultsByTransaction = await inBatches(
+      request.transactions,
+      batchSizeMax,
+      async (one) => ({
+        transactionalId: one.transactionalId,
+        topicResults: await answer(context, one, version),
+      }),
+    );
     return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, resultsByTransaction };
   },
   failure(request, version, errorCode) {

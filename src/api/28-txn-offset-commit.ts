@@ -12,8 +12,8 @@ import {
   type TxnOffsetCommitResponseTopic,
   txnOffsetCommitApi,
 } from "../protocol/messages/28-txn-offset-commit.ts";
-import type { ApiHandler, RequestContext } from "./context.ts";
 import { errorFor, resolve } from "./08-offset-commit.ts";
+import type { ApiHandler, RequestContext } from "./context.ts";
 import { offsetCommitSupport, verificationError } from "./transactional.ts";
 
 type Request = Decoded<TxnOffsetCommitRequest>;

@@ -150,10 +150,7 @@ export class GroupShard {
     entry.countedBytes = bytes;
   }
 
-  private inOrder(
-    appended: Promise<number>,
-    done: (errorCode: number) => void,
-  ): Promise<number> {
+  private inOrder(appended: Promise<number>, done: (errorCode: number) => void): Promise<number> {
     const written = this.tail.then(async () => {
       const errorCode = await appended;
       done(errorCode);
