@@ -54,7 +54,10 @@ export class ApiLab {
     Promise.resolve({ producerId: 77, producerEpoch: 0 });
 
   /** `replicas` of every partition; broker 1 alone is in sync. */
-  constructor(options: LabOptions = {}, replicas: readonly number[] = [1]) {
+  constructor(
+    options: LabOptions & { indexing?: boolean } = {},
+    replicas: readonly number[] = [1],
+  ) {
     this.log = new LogLab(options);
     const topics = [topicImage(topicA, 3, replicas), topicImage(topicB, 1, replicas)];
     const image: MetadataImage = {
@@ -65,7 +68,10 @@ export class ApiLab {
     };
     // The rooms these handlers use, and nothing else.
     this.services = {
-      config: { limits: { fetchBytesMax: 55 << 20 } },
+      config: {
+        limits: { fetchBytesMax: 55 << 20 },
+        indexer: { enableWalIndexing: options.indexing ?? true },
+      },
       clock: this.log.clock,
       logger: { warn: () => undefined },
       metadata: { image },
