@@ -13,13 +13,13 @@ import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
+import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
 import { defaultLogLimits } from "./log/config.ts";
-import type { LogEvents } from "./log/partition.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
@@ -42,6 +42,7 @@ export interface Rooms {
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
+  readonly fetchSessions: FetchSessions;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -57,8 +58,6 @@ export interface RoomOptions {
 
 /** Tables of contents of archives kept in memory. */
 const tocCacheBytesMax = 16 << 20;
-/** Batches of one partition that wait for a validation or for memory. */
-const appendsWaitingMax = 1_000;
 
 export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
   const { loaded, clock, logger } = options;
@@ -90,7 +89,6 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     clock,
     logger: logger.child("topics"),
   });
-  const faultPoint = faultPoints(storage);
   const indexer = new Indexer(indexerConfig(config), {
     engine,
     store,
@@ -101,7 +99,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     scratchDir,
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
-    faultPoint: (name) => faultPoint(name),
+    faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
@@ -125,6 +123,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     groups,
     producerIds,
     transactions,
+    fetchSessions: openFetchSessions(config),
     indexer,
     rolling,
     cleaning,
@@ -135,7 +134,7 @@ function openPartitions(
   { loaded, clock }: RoomOptions,
   storage: Storage,
   cold: ArchiveReader,
-  events: LogEvents,
+  events: ReturnType<typeof logEvents>,
 ): Partitions {
   const { config } = loaded;
   return new Partitions({
@@ -145,13 +144,12 @@ function openPartitions(
     cold,
     clock,
     limits: {
+      ...defaultLogLimits,
       tailCacheBytesMax: config.limits.tailCacheBytesMax,
       appendBytesInFlightMax: config.wal.queueBytesMax,
-      appendsWaitingMax,
       decompressedBytesMax: config.limits.decompressedBytesMax,
       producerIdExpirationMs: config.producer.idExpirationMs,
       producersMax: config.limits.producersPerPartitionMax,
-      transactionsMax: defaultLogLimits.transactionsMax,
       readBytesMax: config.limits.readBytesMax,
       fetchWaitersMax: config.limits.fetchWaitersMax,
     },
@@ -226,4 +224,18 @@ function openGroups(
         error: error.message,
       }),
   });
+}
+
+function openFetchSessions({ limits }: Config): FetchSessions {
+  const { fetchSessionsMax, fetchSessionBytesMax } = limits;
+  return new FetchSessions(
+    { sessionsMax: fetchSessionsMax, bytesMax: fetchSessionBytesMax },
+    randomId,
+  );
+}
+
+/** An int32 above 0 that nobody can guess: a session's id is all that names it. */
+function randomId(): number {
+  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
+  return random & 0x7fffffff || 1;
 }

@@ -1,4 +1,7 @@
+import { BrokerError } from "../lib/errors.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
 import { type AbortedIndex, type AbortedRange, abortedRanges } from "./aborted-index.ts";
+import { emptyRead, type ReadResult } from "./partition-reader.ts";
 import type { ColdReader } from "./ports.ts";
 import type { ProducerState } from "./producer-state.ts";
 
@@ -15,6 +18,8 @@ export interface TransactionsParts {
   readonly aborted: AbortedIndex;
   readonly cold: ColdReader;
   readonly view: () => TransactionsView;
+  /** A range that should be readable is not. */
+  readonly unreadable: (offset: number, error: BrokerError) => void;
 }
 
 /** What read_committed readers may see of a partition: how far, and what of it was aborted. */
@@ -50,6 +55,24 @@ export class PartitionTransactions {
     if (from >= to) return [];
     if (from >= archivedEnd) return abortedRanges(aborted.overlapping(from, to));
     return this.withArchived(from, to);
+  }
+
+  /** What was read from `offset` on, and which transactions of it were aborted. */
+  withAborted(
+    offset: number,
+    reading: ReadResult | Promise<ReadResult>,
+  ): ReadResult | Promise<ReadResult> {
+    if (reading instanceof Promise) return reading.then((read) => this.withAborted(offset, read));
+    const ranges = this.ranges(offset, reading.nextOffset);
+    if (!(ranges instanceof Promise)) return { ...reading, aborted: ranges };
+    return ranges.then(
+      (aborted) => ({ ...reading, aborted }),
+      (error: unknown) => {
+        if (!(error instanceof BrokerError)) throw error;
+        this.parts.unreadable(offset, error);
+        return emptyRead(ErrorCode.KAFKA_STORAGE_ERROR, offset);
+      },
+    );
   }
 
   private async withArchived(from: number, to: number): Promise<readonly AbortedRange[]> {
