@@ -33,7 +33,8 @@ function feature(
 /**
  * The one table of features. A maximum rises when the behaviour behind it is served:
  * transaction.version 2 with KIP-890, group.version 1 with KIP-848, share.version 1 with KIP-932,
- * streams.version 1 with KIP-1071. kraft.version stays 0: no voter joins or leaves at run time.
+ * streams.version 1 with KIP-1071. kraft.version stays 0: no voter joins or leaves at run time;
+ * eligible.leader.replicas.version too: no replica but the leader could be one.
  */
 export const features: readonly Feature[] = [
   feature("group.version", 0, 0, 0),
@@ -43,7 +44,7 @@ export const features: readonly Feature[] = [
   feature("share.version", 0, 0, 0),
   feature("streams.version", 0, 0, 0),
   feature("transaction.version", 0, 0, 0),
-  feature("eligible.leader.replicas.version", 0, 1, 1),
+  feature("eligible.leader.replicas.version", 0, 0, 0),
 ];
 
 const byName: ReadonlyMap<string, Feature> = new Map(features.map((one) => [one.name, one]));
