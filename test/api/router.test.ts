@@ -45,7 +45,7 @@ describe("router", () => {
   test("ApiVersions v3 has a header without tags and answers the body's own tags", async () => {
     await using api = await apiServer({ handlers: [] });
     const request = "0012 0003 00000007 0001 61 00" + "05 74657374" + "04 312e30" + "00";
-    const metadataVersion = "11" + Buffer.from("metadata.version").toString("hex");
+    const metadataVersion = `11${Buffer.from("metadata.version").toString("hex")}`;
     // error, 1 key (18: 0–5, no tags), throttle, then three tags: the features supported (those
     // whose minimum is 0 are for v4), their epoch, and the finalized ones (highest, then lowest).
     const body =
