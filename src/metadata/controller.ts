@@ -207,6 +207,19 @@ export class Metadata {
     });
   }
 
+  /**
+   * Plans against the newest image, one change at a time, and makes what was planned durable.
+   * `outcome` says how that went; with an error nothing happened.
+   */
+  change<T>(
+    plan: (image: MetadataImage) => { readonly commands: readonly Command[]; readonly result: T },
+  ): Promise<{ readonly result: T; readonly outcome: Outcome }> {
+    return this.exclusively(async () => {
+      const { commands, result } = plan(this.current);
+      return { result, outcome: await this.propose(commands) };
+    });
+  }
+
   /** Gives every partition this broker leads the next leader epoch: after an unclean stop, so that
    * clients notice a tail that is gone. Rejects with BrokerError when it cannot be recorded. */
   bumpLeaderEpochs(): Promise<void> {

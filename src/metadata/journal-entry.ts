@@ -15,6 +15,9 @@ const commandTypes: Record<Command["type"], true> = {
   "broker-configs": true,
   "group-configs": true,
   feature: true,
+  "client-metrics": true,
+  scram: true,
+  "scram-deleted": true,
   "leader-epochs": true,
   "producer-ids": true,
 };
