@@ -18,6 +18,7 @@ import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
+import { defaultLogLimits } from "./log/config.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
@@ -52,8 +53,6 @@ export interface RoomOptions {
 
 /** Tables of contents of archives kept in memory. */
 const tocCacheBytesMax = 16 << 20;
-/** Batches of one partition that wait for a validation or for memory. */
-const appendsWaitingMax = 1_000;
 
 export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
   const { loaded, clock, logger } = options;
@@ -83,9 +82,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     cold,
     clock,
     limits: {
+      ...defaultLogLimits,
       tailCacheBytesMax: config.limits.tailCacheBytesMax,
       appendBytesInFlightMax: config.wal.queueBytesMax,
-      appendsWaitingMax,
       decompressedBytesMax: config.limits.decompressedBytesMax,
       producerIdExpirationMs: config.producer.idExpirationMs,
       producersMax: config.limits.producersPerPartitionMax,
