@@ -17,6 +17,8 @@ export function coordinatorTopics(
   partitionCount: number,
 ): CoordinatorTopics {
   const image = () => metadata.image;
+  let topics = image().topicsByName;
+  let topicsVersion = image().version;
   const existing = image().topicsByName.get(offsetsTopic);
   const topic: CoordinatorTopic = {
     name: offsetsTopic,
@@ -30,7 +32,17 @@ export function coordinatorTopics(
     topicExists: (name) => image().topicsByName.has(name),
     topicId: (name) => image().topicsByName.get(name)?.id ?? null,
     topicName: (id) => image().topicsById.get(id)?.name ?? null,
-    partitionCountOf: (name) => image().topicsByName.get(name)?.partitions.length ?? null,
+    topicNames: () => image().topicsByName.keys(),
+    get topicsVersion() {
+      // The image gets a new map whenever a topic comes, goes or changes.
+      if (image().topicsByName !== topics) {
+        topics = image().topicsByName;
+        topicsVersion = image().version;
+      }
+      return topicsVersion;
+    },
+    groupConfig: (groupId) => image().groupConfigs.get(groupId) ?? null,
+    partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
     async offsetsLog(index) {
       const partition = await openCoordinatorPartition(topic, metadata, partitions, index);
       return {

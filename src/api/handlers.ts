@@ -47,6 +47,8 @@ import { describeClusterHandler } from "./60-describe-cluster.ts";
 import { unregisterBrokerHandler } from "./64-unregister-broker.ts";
 import { describeTransactionsHandler } from "./65-describe-transactions.ts";
 import { listTransactionsHandler } from "./66-list-transactions.ts";
+import { consumerGroupHeartbeatHandler } from "./68-consumer-group-heartbeat.ts";
+import { consumerGroupDescribeHandler } from "./69-consumer-group-describe.ts";
 import { listConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import type { ApiHandler } from "./context.ts";
@@ -100,6 +102,8 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     describeQuorumHandler,
     updateFeaturesHandler,
     describeClusterHandler,
+    consumerGroupHeartbeatHandler,
+    consumerGroupDescribeHandler,
     unregisterBrokerHandler,
     describeTransactionsHandler,
     listTransactionsHandler,

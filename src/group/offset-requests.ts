@@ -9,6 +9,7 @@ import type {
   TopicPartitions,
   TransactionalCommitRequest,
 } from "./api-types.ts";
+import { type CommitCheck, ConsumerGroup, type OffsetsClient } from "./consumer-group.ts";
 import { fetchedPartition } from "./describe.ts";
 import { type Entry, isClassic } from "./entry.ts";
 import type { GroupShards } from "./group-shards.ts";
@@ -17,6 +18,9 @@ import { type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import { isForTopic } from "./offsets.ts";
 import type { TransactionalWriter } from "./ports.ts";
 import type { GroupShard } from "./shard.ts";
+
+/** TxnOffsetCommit carries member epochs in every version, as OffsetCommit does from this one on. */
+const transactionalMemberVersion = 9;
 
 /** Commits, reads and deletions of a group's offsets, whatever protocol its members speak. */
 
@@ -37,13 +41,14 @@ export async function commitOffsets(
   // A commit without a generation makes a simple group, one that only has offsets.
   const entry = shards.hasRoomFor(bytes) ? (known ?? shard.create(groupId)) : null;
   if (entry === null || entry.isDeleting) return all(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-  const refusedCommit = checkCommit(shard, entry, request);
-  if (refusedCommit !== ErrorCode.NONE) {
+  const check = checkCommit(shard, entry, request);
+  if (typeof check === "number" && check !== ErrorCode.NONE) {
     shard.dropIfVacant(entry);
-    return all(refusedCommit);
+    return all(check);
   }
 
-  return await writeCommit(shards, shard, entry, partitions, request.retentionTimeMs);
+  const { retentionTimeMs } = request;
+  return await writeCommit(shards, shard, entry, { partitions, check, retentionTimeMs });
 }
 
 /**
@@ -65,21 +70,33 @@ export async function commitTransactionalOffsets(
   const bytes = partitions.reduce((sum, one) => sum + (one.metadata?.length ?? 0), 0);
   const entry = shards.hasRoomFor(bytes) ? (known ?? shard.create(groupId)) : null;
   if (entry === null || entry.isDeleting) return all(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-  const refused = checkTransactionalCommit(entry, request);
-  if (refused !== ErrorCode.NONE) {
+  const check = checkTransactionalCommit(entry, request);
+  if (typeof check === "number" && check !== ErrorCode.NONE) {
     shard.dropIfVacant(entry);
-    return all(refused);
+    return all(check);
   }
-  return await writeCommit(shards, shard, entry, partitions, -1, request.writer);
+  const { writer } = request;
+  return await writeCommit(shards, shard, entry, {
+    partitions,
+    check,
+    retentionTimeMs: -1,
+    writer,
+  });
+}
+
+interface CheckedCommit {
+  readonly partitions: readonly CommitPartition[];
+  /** An ErrorCode for all partitions (NONE here), or how to tell for each. */
+  readonly check: number | CommitCheck;
+  readonly retentionTimeMs: number;
+  readonly writer?: TransactionalWriter;
 }
 
 async function writeCommit(
   shards: GroupShards,
   shard: GroupShard,
   entry: Entry,
-  partitions: readonly CommitPartition[],
-  retentionTimeMs: number,
-  writer?: TransactionalWriter,
+  { partitions, check, retentionTimeMs, writer }: CheckedCommit,
 ): Promise<readonly number[]> {
   const { offsetMetadataBytesMax, batchBytesMax } = shards.config;
   const nowMs = shards.clock.nowMs();
@@ -92,6 +109,11 @@ async function writeCommit(
       continue;
     }
     const { offset, leaderEpoch, topicId } = rest;
+    const partitionError = typeof check === "number" ? check : check(topicId, partition);
+    if (partitionError !== ErrorCode.NONE) {
+      errorCodes[index] = partitionError;
+      continue;
+    }
     const committed = {
       offset,
       leaderEpoch,
@@ -117,12 +139,16 @@ export async function fetchOffsets(
   groupId: string,
   wanted: readonly TopicPartitions[] | null,
   requireStable: boolean,
+  client: OffsetsClient,
 ): Promise<FetchResult> {
   const lookup = shards.ready(groupId, "emptyIdIsFine");
   const { shard, errorCode } = lookup instanceof Promise ? await lookup : lookup;
   if (errorCode !== ErrorCode.NONE) return { errorCode, topics: [] };
   if (requireStable && shard.find(groupId)?.offsets.hasPending) await shard.drained();
   const entry = shard.find(groupId);
+  const group = entry?.group;
+  const refused = group instanceof ConsumerGroup ? group.checkFetch(client) : ErrorCode.NONE;
+  if (refused !== ErrorCode.NONE) return { errorCode: refused, topics: [] };
   const topics =
     wanted === null
       ? allOffsets(shards, entry, requireStable)
@@ -201,16 +227,35 @@ function someOffsets(
   });
 }
 
-/** May this member commit now? Its session is kept alive if so. */
-function checkCommit(shard: GroupShard, entry: Entry, request: CommitRequest): number {
+/** May this member commit now? Its session is kept alive if it is one of the classic protocol. */
+function checkCommit(
+  shard: GroupShard,
+  entry: Entry,
+  request: CommitRequest,
+): number | CommitCheck {
   if (isClassic(entry)) return shard.classic.checkCommit(entry, request);
-  return ErrorCode.UNKNOWN_MEMBER_ID;
+  const { group } = entry;
+  if (!(group instanceof ConsumerGroup)) return ErrorCode.UNKNOWN_MEMBER_ID;
+  const { memberId, generationId: memberEpoch } = request;
+  return group.checkCommit({ memberId, memberEpoch }, request.apiVersion);
 }
 
-/** May this member's producer commit for it? */
-function checkTransactionalCommit(entry: Entry, request: TransactionalCommitRequest): number {
+/** May this member's producer commit for it? Producers know no STALE_MEMBER_EPOCH. */
+function checkTransactionalCommit(
+  entry: Entry,
+  request: TransactionalCommitRequest,
+): number | CommitCheck {
   if (isClassic(entry)) return entry.group.transactionalCommitError(request);
-  return ErrorCode.UNKNOWN_MEMBER_ID;
+  const { group } = entry;
+  if (!(group instanceof ConsumerGroup)) return ErrorCode.UNKNOWN_MEMBER_ID;
+  const { memberId, generationId: memberEpoch, groupInstanceId } = request;
+  if (memberEpoch < 0 && memberId === "" && groupInstanceId === null) return ErrorCode.NONE;
+  const check = group.checkCommit({ memberId, memberEpoch }, transactionalMemberVersion);
+  const forProducer = (errorCode: number): number =>
+    errorCode === ErrorCode.STALE_MEMBER_EPOCH ? ErrorCode.ILLEGAL_GENERATION : errorCode;
+  return typeof check === "number"
+    ? forProducer(check)
+    : (topicId, partition) => forProducer(check(topicId, partition));
 }
 
 function unstablePartition(partition: number): FetchedPartition {

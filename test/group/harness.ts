@@ -127,6 +127,17 @@ export class MemoryTopics implements CoordinatorTopics {
     return null;
   }
 
+  topicsVersion = 1;
+  readonly groupConfigs = new Map<string, ReadonlyMap<string, string>>();
+
+  topicNames(): Iterable<string> {
+    return this.topics.keys();
+  }
+
+  groupConfig(groupId: string): ReadonlyMap<string, string> | null {
+    return this.groupConfigs.get(groupId) ?? null;
+  }
+
   partitionCountOf(topic: string): number | null {
     return this.topics.get(topic)?.partitions ?? null;
   }
