@@ -10,6 +10,7 @@
 import { accepted } from "./accepted.ts";
 import { adminCases } from "./admin-cases.ts";
 import { dataCases } from "./data-cases.ts";
+import { fetchCases } from "./fetch-cases.ts";
 import { groupCases } from "./group-cases.ts";
 import { type Case, type Note, Peer } from "./peer.ts";
 import { topicCases } from "./topic-cases.ts";
@@ -19,6 +20,7 @@ const cases: Readonly<Record<string, Case>> = {
   ...groupCases,
   ...topicCases,
   ...dataCases,
+  ...fetchCases,
   ...adminCases,
 };
 
