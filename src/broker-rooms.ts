@@ -18,6 +18,7 @@ import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
+import { defaultLogLimits } from "./log/config.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
@@ -89,6 +90,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       decompressedBytesMax: config.limits.decompressedBytesMax,
       producerIdExpirationMs: config.producer.idExpirationMs,
       producersMax: config.limits.producersPerPartitionMax,
+      transactionsMax: defaultLogLimits.transactionsMax,
       readBytesMax: config.limits.readBytesMax,
       fetchWaitersMax: config.limits.fetchWaitersMax,
     },
