@@ -1,4 +1,5 @@
+import { franzGo } from "./franz-go/suite.ts";
 import type { Suite } from "./suite.ts";
 
 /** Every conformance suite, in the order of `docs/compatibility.md`. */
-export const suites: readonly Suite[] = [];
+export const suites: readonly Suite[] = [franzGo];
