@@ -12,6 +12,7 @@ import {
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
+import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -35,6 +36,7 @@ export interface Rooms {
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
+  readonly fetchSessions: FetchSessions;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -100,7 +102,6 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     clock,
     logger: logger.child("topics"),
   });
-  const faultPoint = faultPoints(storage);
   const indexer = new Indexer(indexerConfig(config), {
     engine,
     store,
@@ -111,7 +112,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     scratchDir,
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
-    faultPoint: (name) => faultPoint(name),
+    faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
@@ -122,7 +123,17 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     () => partitions.all(),
     events.checkpointFailed,
   );
-  return { metadata, registry, partitions, topics, groups, indexer, rolling, cleaning };
+  return {
+    metadata,
+    registry,
+    partitions,
+    topics,
+    groups,
+    fetchSessions: openFetchSessions(config),
+    indexer,
+    rolling,
+    cleaning,
+  };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
@@ -192,4 +203,18 @@ function openGroups(
         error: error.message,
       }),
   });
+}
+
+function openFetchSessions({ limits }: Config): FetchSessions {
+  const { fetchSessionsMax, fetchSessionBytesMax } = limits;
+  return new FetchSessions(
+    { sessionsMax: fetchSessionsMax, bytesMax: fetchSessionBytesMax },
+    randomId,
+  );
+}
+
+/** An int32 above 0 that nobody can guess: a session's id is all that names it. */
+function randomId(): number {
+  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
+  return random & 0x7fffffff || 1;
 }

@@ -15,6 +15,7 @@ import type { CleanReport, ColdReader, Damage, Files, SegmentInfo, Wal } from ".
 import type { ProducerState } from "./producer-state.ts";
 import type { SegmentList } from "./segment-list.ts";
 import type { Tail } from "./tail-cache.ts";
+import { type TierTimestamp, tierOffset } from "./tier-offsets.ts";
 
 /** What an operator should hear of; broker.ts turns these into log lines and metrics. */
 export interface LogEvents {
@@ -220,6 +221,20 @@ export class Partition {
       this.parts.events.unreadable(this, this.logStartOffset, error);
       return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, ...noOffset };
     }
+  }
+
+  /** ListOffsets' questions about tiers; `tiered`: whether the broker archives. */
+  tierOffset(timestamp: TierTimestamp, tiered: boolean, committed: boolean) {
+    const { epochs, segments } = this.state;
+    const archived = this.parts.cold.archivedRange(this.topicId, this.index);
+    return tierOffset(timestamp, {
+      tiered: archived !== null || (tiered && !this.internal),
+      logStartOffset: this.logStartOffset,
+      localStartOffset: segments.start ?? this.logEndOffset,
+      archivedEndOffset: archived?.end ?? null,
+      limit: committed ? this.lastStableOffset : this.highWatermark,
+      epochOf: (offset) => epochs.epochOf(offset),
+    });
   }
 
   endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number } {
