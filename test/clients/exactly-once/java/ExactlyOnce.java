@@ -16,7 +16,7 @@ import java.util.Map;
  * Runs scenarios in one JVM. One JSON request a line on stdin, one JSON answer a line:
  * {"action": "run", "bootstrap", "scenario", "prefix"} does one and checks it;
  * {"action": "check", "bootstrap", "prefix"} reads it again and checks; {"action": "list"}.
- * An answer has "findings", empty when all is well, and the "topics" of the run.
+ * An answer has "findings", empty when all is well, and counts of its writes by outcome.
  */
 public final class ExactlyOnce {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -58,7 +58,6 @@ public final class ExactlyOnce {
       findings.add(text.toString());
     }
     findings.forEach(answer.putArray("findings")::add);
-    history.topics.forEach(answer.putArray("topics")::add);
     history.writes().forEach(write -> answer.put(write.outcome.name().toLowerCase(),
         answer.path(write.outcome.name().toLowerCase()).asInt() + 1));
     return answer.put("ms", (System.nanoTime() - start) / 1_000_000);
