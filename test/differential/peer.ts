@@ -123,6 +123,7 @@ export class Peer {
   private scalar(key: string, value: unknown): unknown {
     if (typeof value === "number") {
       if (key === "port") return value > 0 ? "<port>" : value;
+      if (key === "sessionId") return value > 0 ? this.alias("session", value) : value;
       if (key === "producerId") return value >= 0 ? this.alias("producer", value) : value;
       if (Math.abs(value - Date.now()) < recentMs) return "<now>";
       return value;
