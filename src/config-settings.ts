@@ -1,4 +1,5 @@
 import { clientSettings } from "./config-clients.ts";
+import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
   addresses,
@@ -427,6 +428,7 @@ export const settings = {
     max: int32Max,
     doc: "Most members of one group",
   }),
+  ...transactionSettings,
   "producer.idExpirationMs": integer({
     kafka: ["producer.id.expiration.ms"],
     default: dayMs,

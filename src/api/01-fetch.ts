@@ -249,7 +249,8 @@ function failed(partitionIndex: number, errorCode: number): FetchAnswer {
     partitionIndex,
     errorCode,
     highWatermark: -1,
-    abortedTransactions: null,
+    // As Kafka: none for what it does not know, null for what it knows and cannot read.
+    abortedTransactions: isUnknown(errorCode) ? [] : null,
     records: noRecords,
   };
 }

@@ -28,7 +28,46 @@ export interface GroupConfig {
   readonly offsetsRetentionMs: number;
   /** offsets.retention.check.interval.ms */
   readonly offsetsRetentionCheckIntervalMs: number;
+  readonly consumer: ConsumerGroupConfig;
 }
+
+/** `group.consumer.*`: groups of the consumer protocol (KIP-848). */
+export interface ConsumerGroupConfig {
+  readonly sessionTimeoutMs: number;
+  readonly sessionTimeoutMsMin: number;
+  readonly sessionTimeoutMsMax: number;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatIntervalMsMin: number;
+  readonly heartbeatIntervalMsMax: number;
+  /** A group gets a new target assignment at most once in this time. */
+  readonly assignmentIntervalMs: number;
+  readonly assignmentIntervalMsMin: number;
+  readonly assignmentIntervalMsMax: number;
+  /** Members of one group. */
+  readonly maxSize: number;
+  /** Names of the server-side assignors members may ask for; the first is the default. */
+  readonly assignors: readonly string[];
+  readonly migrationPolicy: MigrationPolicy;
+  readonly regexRefreshIntervalMs: number;
+}
+
+export type MigrationPolicy = "bidirectional" | "upgrade" | "downgrade" | "disabled";
+
+export const consumerGroupConfigDefaults: ConsumerGroupConfig = {
+  sessionTimeoutMs: 45_000,
+  sessionTimeoutMsMin: 45_000,
+  sessionTimeoutMsMax: 60_000,
+  heartbeatIntervalMs: 5_000,
+  heartbeatIntervalMsMin: 5_000,
+  heartbeatIntervalMsMax: 15_000,
+  assignmentIntervalMs: 1_000,
+  assignmentIntervalMsMin: 0,
+  assignmentIntervalMsMax: 15_000,
+  maxSize: 10_000,
+  assignors: ["uniform", "range"],
+  migrationPolicy: "bidirectional",
+  regexRefreshIntervalMs: 600_000,
+};
 
 export const groupConfigDefaults: GroupConfig = {
   sessionTimeoutMsMin: 6_000,
@@ -45,6 +84,7 @@ export const groupConfigDefaults: GroupConfig = {
   offsetMetadataBytesMax: 4_096,
   offsetsRetentionMs: 10_080 * 60_000,
   offsetsRetentionCheckIntervalMs: 600_000,
+  consumer: consumerGroupConfigDefaults,
 };
 
 /** The settings of the `group` section of chronik's configuration. */
