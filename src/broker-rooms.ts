@@ -14,7 +14,7 @@ import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { FetchSessions } from "./fetch/fetch-sessions.ts";
-import { groupConfigFrom } from "./group/config.ts";
+import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
@@ -203,9 +203,9 @@ function openGroups(
   metadata: Metadata,
   partitions: Partitions,
 ): GroupCoordinator {
-  const { group } = loaded.config;
+  const { group, consumerGroup } = loaded.config;
   return new GroupCoordinator({
-    config: groupConfigFrom(group),
+    config: groupConfigFrom(group, consumerConfigFrom(consumerGroup)),
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {
