@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
+import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import {
@@ -12,7 +13,6 @@ import {
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
-import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -31,13 +31,12 @@ import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms {
+export interface Rooms extends ClientRooms {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
-  readonly fetchSessions: FetchSessions;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -72,10 +71,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const scratchDir = join(storage.dataDir, "tmp");
   const store = openStore(config, storage);
   const engine = archiveEngine(storage.archives, clock, scratchDir);
-  const cold = new ArchiveReader(registry, store, engine, {
-    chunkCacheBytesMax: config.limits.chunkCacheBytesMax,
-    tocCacheBytesMax,
-  });
+  const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
   const partitions = new Partitions({
     dataDir: storage.dataDir,
@@ -131,11 +127,15 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions,
     topics,
     groups,
-    fetchSessions: openFetchSessions(config),
+    ...openClientRooms(config, clock, metadata),
     indexer,
     rolling,
     cleaning,
   };
+}
+
+function coldCaches({ limits }: Config) {
+  return { chunkCacheBytesMax: limits.chunkCacheBytesMax, tocCacheBytesMax };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
@@ -205,18 +205,4 @@ function openGroups(
         error: error.message,
       }),
   });
-}
-
-function openFetchSessions({ limits }: Config): FetchSessions {
-  const { fetchSessionsMax, fetchSessionBytesMax } = limits;
-  return new FetchSessions(
-    { sessionsMax: fetchSessionsMax, bytesMax: fetchSessionBytesMax },
-    randomId,
-  );
-}
-
-/** An int32 above 0 that nobody can guess: a session's id is all that names it. */
-function randomId(): number {
-  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
-  return random & 0x7fffffff || 1;
 }
