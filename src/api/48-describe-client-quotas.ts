@@ -24,7 +24,8 @@ export const describeClientQuotasHandler: ApiHandler<
     return {
       throttleTimeMs: 0,
       errorCode: ErrorCode.NONE,
-      errorMessage: null,
+      // Kafka's own default, which is not null.
+      errorMessage: "",
       entries: found.map(({ entity, values }) => ({
         entity: entity.map(([entityType, entityName]) => ({ entityType, entityName })),
         values: [...values].map(([key, value]) => ({ key, value })),

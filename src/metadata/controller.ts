@@ -400,10 +400,10 @@ export class Metadata {
 type Admission = (partitions: number) => boolean;
 
 const anything: Admission = () => true;
-const overQuota = failure(
-  ErrorCode.THROTTLING_QUOTA_EXCEEDED,
-  "The throttling quota has been exceeded.",
-);
+const overQuota: Outcome = {
+  errorCode: ErrorCode.THROTTLING_QUOTA_EXCEEDED,
+  errorMessage: null,
+};
 
 interface ResolvedConfig {
   readonly configs: ReadonlyMap<string, string>;
