@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { until } from "../../support/broker-process.ts";
+import { freePorts, until } from "../../support/broker-process.ts";
 import {
   type GoTests,
   goTestSources,
@@ -76,11 +76,11 @@ async function startProxies(upstream: string, apiPort: number): Promise<Bun.Subp
   return server;
 }
 
-async function runAll({ bootstrap, scope, broker }: SuiteContext): Promise<RunTest[]> {
+async function runAll({ bootstrap, scope }: SuiteContext): Promise<RunTest[]> {
   const cwd = goTestSources(tests);
   const all = functionalTests(cwd);
   const chosen = scope === "short" ? all.filter((name) => shortTests.includes(name)) : all;
-  const apiPort = broker.adminPort + 1 < 65_536 ? broker.adminPort + 1 : broker.adminPort - 1;
+  const [apiPort = 0] = await freePorts(1);
   const server = await startProxies(bootstrap, apiPort);
   try {
     return await runGoTests(tests, {
