@@ -41,7 +41,7 @@ export function coordinatorTopics(
       return topicsVersion;
     },
     groupConfig: (groupId) => image().groupConfigs.get(groupId) ?? null,
-    partitionCountOf: (name) => image().topicsByName.get(name)?.partitions.length ?? null,
+    partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
     async offsetsLog(index) {
       const partition = await openCoordinatorPartition(topic, metadata, partitions, index);
       return {

@@ -39,11 +39,14 @@ import { incrementalAlterConfigsHandler } from "./44-incremental-alter-configs.t
 import { alterPartitionReassignmentsHandler } from "./45-alter-partition-reassignments.ts";
 import { listPartitionReassignmentsHandler } from "./46-list-partition-reassignments.ts";
 import { offsetDeleteHandler } from "./47-offset-delete.ts";
+import { describeClientQuotasHandler } from "./48-describe-client-quotas.ts";
+import { alterClientQuotasHandler } from "./49-alter-client-quotas.ts";
 import { describeUserScramCredentialsHandler } from "./50-describe-user-scram-credentials.ts";
 import { alterUserScramCredentialsHandler } from "./51-alter-user-scram-credentials.ts";
 import { describeQuorumHandler } from "./55-describe-quorum.ts";
 import { updateFeaturesHandler } from "./57-update-features.ts";
 import { describeClusterHandler } from "./60-describe-cluster.ts";
+import { describeProducersHandler } from "./61-describe-producers.ts";
 import { unregisterBrokerHandler } from "./64-unregister-broker.ts";
 import { describeTransactionsHandler } from "./65-describe-transactions.ts";
 import { listTransactionsHandler } from "./66-list-transactions.ts";
@@ -97,17 +100,20 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     alterPartitionReassignmentsHandler,
     listPartitionReassignmentsHandler,
     offsetDeleteHandler,
+    describeClientQuotasHandler,
+    alterClientQuotasHandler,
     describeUserScramCredentialsHandler,
     alterUserScramCredentialsHandler,
     describeQuorumHandler,
     updateFeaturesHandler,
     describeClusterHandler,
-    describeTransactionsHandler,
-    listTransactionsHandler,
     consumerGroupHeartbeatHandler,
     consumerGroupDescribeHandler,
     unregisterBrokerHandler,
+    describeTransactionsHandler,
+    listTransactionsHandler,
     listConfigResourcesHandler,
+    describeProducersHandler,
     describeTopicPartitionsHandler,
   ];
 }

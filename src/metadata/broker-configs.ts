@@ -12,6 +12,7 @@ import {
   longMax,
   oneOf,
 } from "./config-types.ts";
+import { foreignConfigs, foreignDocumentation } from "./foreign-broker-configs.ts";
 import { consumerGroupConfigs } from "./group-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
 
@@ -398,7 +399,20 @@ function topicCheck(name: string): ConfigCheck {
   return topicConfigs.get(name)?.check ?? anyText;
 }
 
+/** Without effect here, so nothing can set them; told by DescribeConfigs. */
+const foreign: readonly BrokerConfigDefinition[] = foreignConfigs.map(([name, type, value]) => ({
+  name,
+  type,
+  defaultValue: value,
+  check: anyText,
+  documentation: foreignDocumentation(name),
+  dynamic: false,
+  sensitive: type === ConfigType.PASSWORD,
+}));
+
 /** By name, in the order of the names. */
 export const brokerConfigs: ReadonlyMap<string, BrokerConfigDefinition> = new Map(
-  definitions.map((definition) => [definition.name, definition]),
+  [...new Map([...foreign, ...definitions].map((one) => [one.name, one])).entries()].sort(
+    ([left], [right]) => (left < right ? -1 : 1),
+  ),
 );

@@ -71,15 +71,10 @@ export class Peer {
   }
 
   /** As `note`, with a body that need not be a request. */
-  async noteBytes<Q, R>(
-    label: string,
-    codec: ApiCodec<Q, R>,
-    version: number,
-    body: () => Uint8Array,
-  ) {
+  async noteBytes<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, body: Uint8Array) {
     await this.record(`${codec.name} v${version} ${label}`, sweepSilenceMs, async () => {
       this.client ??= await this.connection();
-      return await this.client.requestEncoded(codec, version, (writer) => writer.raw(body()));
+      return await this.client.requestEncoded(codec, version, (writer) => writer.raw(body));
     });
   }
 
@@ -121,13 +116,26 @@ export class Peer {
 
   private sorted(key: string, value: readonly unknown[], texts: string[]): unknown {
     const items = value.map((item) => this.plain(key, item, texts));
-    if (!["topics", "responses", "results", "groups", "members"].includes(key)) return items;
+    if (
+      ![
+        "topics",
+        "responses",
+        "results",
+        "groups",
+        "members",
+        "entries",
+        "entity",
+        "values",
+      ].includes(key)
+    )
+      return items;
     return items.toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
   }
 
   private scalar(key: string, value: unknown): unknown {
     if (typeof value === "number") {
       if (key === "port") return value > 0 ? "<port>" : value;
+      if (key === "sessionId") return value > 0 ? this.alias("session", value) : value;
       if (key === "producerId") return value >= 0 ? this.alias("producer", value) : value;
       if (Math.abs(value - Date.now()) < recentMs) return "<now>";
       return value;
