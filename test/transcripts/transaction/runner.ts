@@ -236,7 +236,9 @@ function describe(data: TransactionData): string {
   if (prevProducerId !== -1 && prevProducerId !== producerId) parts.push(`prev=${prevProducerId}`);
   if (nextProducerId !== -1) parts.push(`next=${nextProducerId}`);
   if (lastProducerEpoch !== -1) parts.push(`last=${lastProducerEpoch}`);
-  const partitions = [...partitionsIn(data.partitions)].map((one) => `${one.topic}-${one.partition}`);
+  const partitions = [...partitionsIn(data.partitions)].map(
+    (one) => `${one.topic}-${one.partition}`,
+  );
   if (partitions.length > 0) parts.push(`{${partitions.join(" ")}}`);
   if (data.startMs !== -1) parts.push(`since=${data.startMs}`);
   return parts.join(" ");
