@@ -76,10 +76,14 @@ class Transactor {
   ): Promise<{ producerId: number; producerEpoch: number }> {
     const value = `${this.id}/${this.count++}`;
     this.fates.set(value, "unknown");
-    const answer = await this.produce(client, producer, value);
-    for (const { errorCode } of answer.responses[0]?.partitionResponses ?? []) {
-      expect(errorName(errorCode)).toBe("NONE");
-    }
+    await until("the transaction before this one is complete", 10_000, async () => {
+      const answer = await this.produce(client, producer, value);
+      const errors =
+        answer.responses[0]?.partitionResponses.map(({ errorCode }) => errorCode) ?? [];
+      for (const code of errors)
+        expect(["NONE", "CONCURRENT_TRANSACTIONS"]).toContain(errorName(code));
+      return errors.every((code) => code === ErrorCode.NONE);
+    });
     const committed = this.count % 3 !== 0;
     const { producerId, producerEpoch } = producer;
     const end = { transactionalId: this.id, producerId, producerEpoch, committed };
