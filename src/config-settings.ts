@@ -431,13 +431,6 @@ export const settings = {
     doc: "Most members of one group",
   }),
   ...transactionSettings,
-  "producer.idExpirationMs": integer({
-    kafka: ["producer.id.expiration.ms"],
-    default: dayMs,
-    min: 1,
-    max: int32Max,
-    doc: "Milliseconds after which a silent idempotent producer is forgotten",
-  }),
 
   "logging.level": pattern({
     key: "log_level",
