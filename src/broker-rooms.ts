@@ -11,6 +11,7 @@ import {
 } from "./broker-storage.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
+import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
@@ -18,9 +19,12 @@ import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
+import { defaultLogLimits } from "./log/config.ts";
+import type { LogEvents } from "./log/partition-parts.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
+import { ProducerIds } from "./metadata/producer-ids.ts";
 import { newUuid } from "./protocol/uuid.ts";
 import { LocalStore } from "./store/local-store.ts";
 import type { ObjectStore } from "./store/object-store.ts";
@@ -28,6 +32,7 @@ import type { Logger } from "./telemetry/logger.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
 export interface Rooms {
@@ -37,6 +42,8 @@ export interface Rooms {
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
   readonly fetchSessions: FetchSessions;
+  readonly producerIds: ProducerIds;
+  readonly transactions: TransactionCoordinator;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -52,8 +59,6 @@ export interface RoomOptions {
 
 /** Tables of contents of archives kept in memory. */
 const tocCacheBytesMax = 16 << 20;
-/** Batches of one partition that wait for a validation or for memory. */
-const appendsWaitingMax = 1_000;
 
 export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
   const { loaded, clock, logger } = options;
@@ -76,24 +81,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     tocCacheBytesMax,
   });
   const events = logEvents(logger.child("log"), clock);
-  const partitions = new Partitions({
-    dataDir: storage.dataDir,
-    wal: storage.wal,
-    files: storage.files,
-    cold,
-    clock,
-    limits: {
-      tailCacheBytesMax: config.limits.tailCacheBytesMax,
-      appendBytesInFlightMax: config.wal.queueBytesMax,
-      appendsWaitingMax,
-      decompressedBytesMax: config.limits.decompressedBytesMax,
-      producerIdExpirationMs: config.producer.idExpirationMs,
-      producersMax: config.limits.producersPerPartitionMax,
-      readBytesMax: config.limits.readBytesMax,
-      fetchWaitersMax: config.limits.fetchWaitersMax,
-    },
-    events,
-  });
+  const partitions = openPartitions(options, storage, cold, events);
   const topics = new TopicKeeper({
     metadata,
     partitions,
@@ -116,6 +104,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
+  const producerIds = new ProducerIds(metadata);
+  const transactions = openTransactions(
+    { metadata, partitions, groups, producerIds, clock, logger },
+    config.transaction,
+  );
   const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
     clock,
@@ -130,10 +123,39 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     topics,
     groups,
     fetchSessions: openFetchSessions(config),
+    producerIds,
+    transactions,
     indexer,
     rolling,
     cleaning,
   };
+}
+
+function openPartitions(
+  { loaded, clock }: RoomOptions,
+  storage: Storage,
+  cold: ArchiveReader,
+  events: LogEvents,
+): Partitions {
+  const { config } = loaded;
+  return new Partitions({
+    dataDir: storage.dataDir,
+    wal: storage.wal,
+    files: storage.files,
+    cold,
+    clock,
+    limits: {
+      ...defaultLogLimits,
+      tailCacheBytesMax: config.limits.tailCacheBytesMax,
+      appendBytesInFlightMax: config.wal.queueBytesMax,
+      decompressedBytesMax: config.limits.decompressedBytesMax,
+      producerIdExpirationMs: config.producer.idExpirationMs,
+      producersMax: config.limits.producersPerPartitionMax,
+      readBytesMax: config.limits.readBytesMax,
+      fetchWaitersMax: config.limits.fetchWaitersMax,
+    },
+    events,
+  });
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {

@@ -1,5 +1,6 @@
 import { clientSettings } from "./config-clients.ts";
 import { consumerGroupSettings } from "./config-consumer-groups.ts";
+import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
   addresses,
@@ -429,6 +430,7 @@ export const settings = {
     max: int32Max,
     doc: "Most members of one group",
   }),
+  ...transactionSettings,
   "producer.idExpirationMs": integer({
     kafka: ["producer.id.expiration.ms"],
     default: dayMs,

@@ -27,7 +27,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
   security: [...base, "metadata"],
   tier: [...base, "store", "log"],
   group: [...base, "metadata", "log"],
-  txn: [...base, "metadata", "log"],
+  transaction: [...base, "metadata", "log", "group"],
   cluster: [...base, "metadata", "log", "client"],
   api: [
     ...base,
@@ -38,7 +38,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
     "fetch",
     "tier",
     "group",
-    "txn",
+    "transaction",
     "cluster",
   ],
   net: [...base, "api", "security"],

@@ -9,6 +9,7 @@ import type { ApiCodec, Decoded } from "../protocol/api-codec.ts";
 import type { RequestHeader } from "../protocol/header.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { TransactionCoordinator } from "../transaction/coordinator.ts";
 
 /** What one connection is known by; lives as long as the connection. */
 export interface Session {
@@ -34,6 +35,7 @@ export interface Services {
   readonly fetchSessions: FetchSessions;
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;
+  readonly transactions: TransactionCoordinator;
 }
 
 /** What a handler gets beside the decoded request. */

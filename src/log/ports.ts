@@ -2,6 +2,7 @@
  * tier/cold-reader.ts satisfy these without importing them; broker.ts is where that is checked.
  * Offsets are numbers below 2^53; `bytes` are sizes; timestamps are milliseconds. */
 import type { BrokerError } from "../lib/errors.ts";
+import type { AbortedTransaction } from "./aborted-index.ts";
 
 /** Told about appends of one log in the order they were submitted. */
 export interface AppendSink {
@@ -37,6 +38,8 @@ export interface RecoveredBatch {
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly maxTimestamp: number;
+  /** What a control batch ends; null: it is data, or a control record of another kind. */
+  readonly marker: { readonly commit: boolean; readonly coordinatorEpoch: number } | null;
 }
 
 export interface Damage {
@@ -79,6 +82,17 @@ export interface WalRead {
   readonly bytes: Uint8Array;
   /** Last offset returned + 1; the requested offset when empty. */
   readonly nextOffset: number;
+}
+
+export interface CleanRules {
+  /** Only segments that end below are rewritten. */
+  readonly keepFrom: number;
+  /** Transactions below are decided: those that `aborted` does not name committed. */
+  readonly stableEnd: number;
+  /** All that overlap the log. Their records go, their markers stay. */
+  readonly aborted: readonly AbortedTransaction[];
+  /** Tombstones and markers that old go, when nothing is left of what they deleted or ended. */
+  readonly tombstoneAgeMs: number;
 }
 
 export interface CleanReport {
@@ -134,8 +148,8 @@ export interface Wal {
   segments(log: number): Promise<readonly SegmentInfo[]>;
   /** Unlinks sealed segments, oldest first; bytes freed. */
   release(log: number, ids: readonly number[]): Promise<number>;
-  /** Compacts sealed segments that end below `keepFrom`: the last record of each key stays. */
-  clean(log: number, keepFrom: number, tombstoneAgeMs: number): Promise<CleanReport>;
+  /** Compacts sealed segments: the last record of each key stays. */
+  clean(log: number, rules: CleanRules): Promise<CleanReport>;
   /** First record with timestamp ≥ `target` (−1: the one with the largest timestamp). */
   readTime(
     log: number,
@@ -188,6 +202,22 @@ export interface ColdReader {
     target: number,
     fromOffset: number,
   ): Promise<TimeHit | null>;
+  /** Aborted transactions of archived batches that overlap [from, to), in any order; one may be
+   * named twice. */
+  abortedTransactions(
+    topicId: string,
+    partition: number,
+    from: number,
+    to: number,
+  ): Promise<readonly ArchivedAbort[]>;
+}
+
+/** Transactional records of `producerId` from `firstOffset` to the marker at `lastOffset` were
+ * aborted. */
+export interface ArchivedAbort {
+  readonly producerId: number;
+  readonly firstOffset: number;
+  readonly lastOffset: number;
 }
 
 /** For brokers without tiering, and tests. */
@@ -195,4 +225,5 @@ export const noColdReader: ColdReader = {
   archivedRange: () => null,
   read: () => Promise.resolve([]),
   findTime: () => Promise.resolve(null),
+  abortedTransactions: () => Promise.resolve([]),
 };

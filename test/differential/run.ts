@@ -11,6 +11,7 @@ import { apiVersionsApi } from "../../src/protocol/messages/18-api-versions.ts";
 import { accepted } from "./accepted.ts";
 import { adminCases } from "./admin-cases.ts";
 import { dataCases } from "./data-cases.ts";
+import { fetchCases } from "./fetch-cases.ts";
 import { groupCases } from "./group-cases.ts";
 import { type Case, type Note, Peer } from "./peer.ts";
 import { schemaCases } from "./schema-cases.ts";
@@ -21,6 +22,7 @@ const cases: Readonly<Record<string, Case>> = {
   ...groupCases,
   ...topicCases,
   ...dataCases,
+  ...fetchCases,
   ...adminCases,
 };
 
