@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
+import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import {
@@ -13,14 +14,12 @@ import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
-import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
 import { defaultLogLimits } from "./log/config.ts";
-import type { LogEvents } from "./log/partition-parts.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
@@ -35,13 +34,12 @@ import { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms {
+export interface Rooms extends ClientRooms {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
-  readonly fetchSessions: FetchSessions;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
   readonly indexer: Indexer;
@@ -76,10 +74,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const scratchDir = join(storage.dataDir, "tmp");
   const store = openStore(config, storage);
   const engine = archiveEngine(storage.archives, clock, scratchDir);
-  const cold = new ArchiveReader(registry, store, engine, {
-    chunkCacheBytesMax: config.limits.chunkCacheBytesMax,
-    tocCacheBytesMax,
-  });
+  const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, storage, cold, events);
   const topics = new TopicKeeper({
@@ -122,9 +117,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions,
     topics,
     groups,
-    fetchSessions: openFetchSessions(config),
     producerIds,
     transactions,
+    ...openClientRooms(config, clock, metadata),
     indexer,
     rolling,
     cleaning,
@@ -135,7 +130,7 @@ function openPartitions(
   { loaded, clock }: RoomOptions,
   storage: Storage,
   cold: ArchiveReader,
-  events: LogEvents,
+  events: ReturnType<typeof logEvents>,
 ): Partitions {
   const { config } = loaded;
   return new Partitions({
@@ -156,6 +151,10 @@ function openPartitions(
     },
     events,
   });
+}
+
+function coldCaches({ limits }: Config) {
+  return { chunkCacheBytesMax: limits.chunkCacheBytesMax, tocCacheBytesMax };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
@@ -225,18 +224,4 @@ function openGroups(
         error: error.message,
       }),
   });
-}
-
-function openFetchSessions({ limits }: Config): FetchSessions {
-  const { fetchSessionsMax, fetchSessionBytesMax } = limits;
-  return new FetchSessions(
-    { sessionsMax: fetchSessionsMax, bytesMax: fetchSessionBytesMax },
-    randomId,
-  );
-}
-
-/** An int32 above 0 that nobody can guess: a session's id is all that names it. */
-function randomId(): number {
-  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
-  return random & 0x7fffffff || 1;
 }

@@ -4,8 +4,8 @@
  * whatever `acks` says. acks=0 gets no response: an error closes the connection.
  *
  * v3 the only format is v2 · v5 log start · v7 zstd · v8 record errors · v9 flexible ·
- * v10 leader hints (KIP-951) ·
- * v11 TRANSACTION_ABORTABLE · v12 partitions join the transaction on the way · v13 topic ids.
+ * v10 leader hints (KIP-951) · v11 TRANSACTION_ABORTABLE · v12 partitions join the
+ * transaction on the way · v13 topic ids.
  *
  * Batches of a transaction are checked with its coordinator; those of one producer to one partition
  * then keep their order, whichever of them has to wait for that. Transactional batches without a
@@ -46,6 +46,7 @@ export const produceHandler: ApiHandler<ProduceRequest, ProduceResponse> = {
   codec: produceApi,
   minVersion: 3,
   maxVersion: 13,
+  chargesItself: true,
 
   handle(context, request, version) {
     const refused = refuse(request);
@@ -130,6 +131,7 @@ function collect(
     let open = flat.length;
     const finish = () => {
       deadlines.remove(deadline);
+      charge(context, request);
       const responses = hinted(context, assemble(request, done));
       if (request.acks !== 0) resolve(responses);
       else closeOrPass(responses, resolve, reject);
@@ -149,6 +151,16 @@ function collect(
       }, reject);
     }
   });
+}
+
+/** Who is not answered is not throttled for the time that it took. */
+function charge(context: RequestContext, { acks }: Request): void {
+  const { client, requestBytes, services } = context;
+  const { quotas } = services;
+  context.throttle(quotas.produce(client, requestBytes));
+  if (acks !== 0 && quotas.countsRequests) {
+    context.throttle(quotas.request(client, context.workMs()));
+  }
 }
 
 /** In the shape of the request; a partition without an answer ran into the timeout. */
