@@ -27,7 +27,6 @@ export interface CoordinatorTopic {
   /** When it is created. */
   readonly partitionCount: number;
   readonly segmentBytes: number;
-  readonly compressionType: "producer" | "uncompressed";
   /** Of what an operator is told. */
   readonly errorCode: `CHRONIK_${string}`;
 }
@@ -56,7 +55,7 @@ async function createTopic(topic: CoordinatorTopic, metadata: Metadata): Promise
         assignments: [],
         configs: [
           ["cleanup.policy", "compact"],
-          ["compression.type", topic.compressionType],
+          ["compression.type", "producer"],
           ["segment.bytes", String(topic.segmentBytes)],
         ],
       },

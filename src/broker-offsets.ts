@@ -24,7 +24,6 @@ export function coordinatorTopics(
     name: offsetsTopic,
     partitionCount,
     segmentBytes: 100 << 20,
-    compressionType: "producer",
     errorCode: "CHRONIK_OFFSETS_TOPIC",
   };
   return {

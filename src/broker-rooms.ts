@@ -14,13 +14,12 @@ import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { FetchSessions } from "./fetch/fetch-sessions.ts";
-import { groupConfigFrom } from "./group/config.ts";
+import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
 import { defaultLogLimits } from "./log/config.ts";
-import type { LogEvents } from "./log/partition-parts.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
@@ -41,9 +40,9 @@ export interface Rooms {
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
-  readonly fetchSessions: FetchSessions;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
+  readonly fetchSessions: FetchSessions;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -122,9 +121,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions,
     topics,
     groups,
-    fetchSessions: openFetchSessions(config),
     producerIds,
     transactions,
+    fetchSessions: openFetchSessions(config),
     indexer,
     rolling,
     cleaning,
@@ -135,7 +134,7 @@ function openPartitions(
   { loaded, clock }: RoomOptions,
   storage: Storage,
   cold: ArchiveReader,
-  events: LogEvents,
+  events: ReturnType<typeof logEvents>,
 ): Partitions {
   const { config } = loaded;
   return new Partitions({
@@ -204,9 +203,9 @@ function openGroups(
   metadata: Metadata,
   partitions: Partitions,
 ): GroupCoordinator {
-  const { group } = loaded.config;
+  const { group, consumerGroup } = loaded.config;
   return new GroupCoordinator({
-    config: groupConfigFrom(group),
+    config: groupConfigFrom(group, consumerConfigFrom(consumerGroup)),
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

@@ -75,7 +75,6 @@ function stateTopic(
     name: stateTopicName,
     partitionCount: settings.stateLogNumPartitions,
     segmentBytes: settings.stateLogSegmentBytes,
-    compressionType: "uncompressed",
     errorCode: "CHRONIK_TRANSACTION_TOPIC",
   };
   const existing = metadata.image.topicsByName.get(stateTopicName);

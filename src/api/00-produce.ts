@@ -4,8 +4,8 @@
  * whatever `acks` says. acks=0 gets no response: an error closes the connection.
  *
  * v3 the only format is v2 · v5 log start · v7 zstd · v8 record errors · v9 flexible ·
- * v10 leader hints (KIP-951) ·
- * v11 TRANSACTION_ABORTABLE · v12 partitions join the transaction on the way · v13 topic ids.
+ * v10 leader hints (KIP-951) · v11 TRANSACTION_ABORTABLE · v12 partitions join the
+ * transaction on the way · v13 topic ids.
  *
  * Batches of a transaction are checked with its coordinator; those of one producer to one partition
  * then keep their order, whichever of them has to wait for that. Transactional batches without a

@@ -44,6 +44,7 @@ import { alterUserScramCredentialsHandler } from "./51-alter-user-scram-credenti
 import { describeQuorumHandler } from "./55-describe-quorum.ts";
 import { updateFeaturesHandler } from "./57-update-features.ts";
 import { describeClusterHandler } from "./60-describe-cluster.ts";
+import { describeProducersHandler } from "./61-describe-producers.ts";
 import { unregisterBrokerHandler } from "./64-unregister-broker.ts";
 import { describeTransactionsHandler } from "./65-describe-transactions.ts";
 import { listTransactionsHandler } from "./66-list-transactions.ts";
@@ -108,6 +109,7 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     describeTransactionsHandler,
     listTransactionsHandler,
     listConfigResourcesHandler,
+    describeProducersHandler,
     describeTopicPartitionsHandler,
   ];
 }

@@ -98,13 +98,53 @@ export interface GroupSettings {
   readonly maxSize: number;
 }
 
+/** The settings of the `consumer_group` section. */
+export interface ConsumerGroupSettings {
+  readonly sessionTimeoutMs: number;
+  readonly minSessionTimeoutMs: number;
+  readonly maxSessionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly minHeartbeatIntervalMs: number;
+  readonly maxHeartbeatIntervalMs: number;
+  readonly assignmentIntervalMs: number;
+  readonly minAssignmentIntervalMs: number;
+  readonly maxAssignmentIntervalMs: number;
+  readonly maxSize: number;
+  /** Names with commas between them. */
+  readonly assignors: string;
+  readonly migrationPolicy: MigrationPolicy;
+  readonly regexRefreshIntervalMs: number;
+}
+
+export function consumerConfigFrom(settings: ConsumerGroupSettings): ConsumerGroupConfig {
+  return {
+    sessionTimeoutMs: settings.sessionTimeoutMs,
+    sessionTimeoutMsMin: settings.minSessionTimeoutMs,
+    sessionTimeoutMsMax: settings.maxSessionTimeoutMs,
+    heartbeatIntervalMs: settings.heartbeatIntervalMs,
+    heartbeatIntervalMsMin: settings.minHeartbeatIntervalMs,
+    heartbeatIntervalMsMax: settings.maxHeartbeatIntervalMs,
+    assignmentIntervalMs: settings.assignmentIntervalMs,
+    assignmentIntervalMsMin: settings.minAssignmentIntervalMs,
+    assignmentIntervalMsMax: settings.maxAssignmentIntervalMs,
+    maxSize: settings.maxSize,
+    assignors: settings.assignors.split(",").map((name) => name.trim()),
+    migrationPolicy: settings.migrationPolicy,
+    regexRefreshIntervalMs: settings.regexRefreshIntervalMs,
+  };
+}
+
 /** What old clients can be sent: their strings hold 32,767 bytes, three a character at worst. */
 const offsetMetadataBytesCap = 10_922;
 
 /** The coordinator's limits under these settings. */
-export function groupConfigFrom(settings: GroupSettings): GroupConfig {
+export function groupConfigFrom(
+  settings: GroupSettings,
+  consumer: ConsumerGroupConfig = consumerGroupConfigDefaults,
+): GroupConfig {
   return {
     ...groupConfigDefaults,
+    consumer,
     sessionTimeoutMsMin: settings.minSessionTimeoutMs,
     sessionTimeoutMsMax: settings.maxSessionTimeoutMs,
     initialRebalanceDelayMs: settings.initialRebalanceDelayMs,
