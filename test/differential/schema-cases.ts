@@ -5,6 +5,7 @@
 
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { isFlexible } from "../../src/protocol/header.ts";
+import { listOffsetsApi } from "../../src/protocol/messages/02-list-offsets.ts";
 import { findCoordinatorApi } from "../../src/protocol/messages/10-find-coordinator.ts";
 import { createTopicsApi } from "../../src/protocol/messages/19-create-topics.ts";
 import { apiCodecs } from "../protocol/support/codecs.ts";
@@ -58,6 +59,13 @@ async function subjectOf(peer: Peer, api: AnyApi): Promise<Subject> {
     topics: [{ name: topic, numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
     timeoutMs: 10_000,
   });
+  const partitions = [{ partitionIndex: 0, timestamp: -1 }];
+  for (let tries = 0; tries < 50; tries++) {
+    const answer = { replicaId: -1, topics: [{ name: topic, partitions }] };
+    const { topics } = await peer.ask(listOffsetsApi, 1, answer);
+    if (topics[0]?.partitions[0]?.errorCode === 0) break;
+    await Bun.sleep(50);
+  }
   return { topic, topicId: created.topics[0]?.topicId ?? "", group: `sweep-${api.key}` };
 }
 
@@ -130,7 +138,8 @@ async function sendNonsense(
   schema: MessageSchema,
   subject: Subject,
 ): Promise<void> {
-  const whole = bytesOf(api, requests(schema, api, version, subject)[0]?.value ?? {}, version);
+  const plausible = requests(schema, api, version, subject)[0]?.value ?? {};
+  const whole = bytesOf(api, forGroup(plausible, `nonsense-${version}`), version);
   const send = (label: string, bytes: Uint8Array) => {
     return peer.noteBytes(label, api, version, bytes);
   };
