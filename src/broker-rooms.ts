@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
+import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import {
@@ -13,7 +14,6 @@ import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
-import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -34,7 +34,7 @@ import { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms {
+export interface Rooms extends ClientRooms {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
@@ -42,7 +42,6 @@ export interface Rooms {
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
-  readonly fetchSessions: FetchSessions;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -75,10 +74,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const scratchDir = join(storage.dataDir, "tmp");
   const store = openStore(config, storage);
   const engine = archiveEngine(storage.archives, clock, scratchDir);
-  const cold = new ArchiveReader(registry, store, engine, {
-    chunkCacheBytesMax: config.limits.chunkCacheBytesMax,
-    tocCacheBytesMax,
-  });
+  const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, storage, cold, events);
   const topics = new TopicKeeper({
@@ -123,7 +119,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     groups,
     producerIds,
     transactions,
-    fetchSessions: openFetchSessions(config),
+    ...openClientRooms(config, clock, metadata),
     indexer,
     rolling,
     cleaning,
@@ -155,6 +151,10 @@ function openPartitions(
     },
     events,
   });
+}
+
+function coldCaches({ limits }: Config) {
+  return { chunkCacheBytesMax: limits.chunkCacheBytesMax, tocCacheBytesMax };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
@@ -224,18 +224,4 @@ function openGroups(
         error: error.message,
       }),
   });
-}
-
-function openFetchSessions({ limits }: Config): FetchSessions {
-  const { fetchSessionsMax, fetchSessionBytesMax } = limits;
-  return new FetchSessions(
-    { sessionsMax: fetchSessionsMax, bytesMax: fetchSessionBytesMax },
-    randomId,
-  );
-}
-
-/** An int32 above 0 that nobody can guess: a session's id is all that names it. */
-function randomId(): number {
-  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
-  return random & 0x7fffffff || 1;
 }

@@ -95,6 +95,7 @@ export class Broker {
       indexer: this.rooms.indexer,
       groups: this.rooms.groups,
       fetchSessions: this.rooms.fetchSessions,
+      quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
@@ -128,6 +129,7 @@ export class Broker {
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
       fetchSessions: this.rooms.fetchSessions,
+      quotas: this.rooms.quotas,
       groups: this.rooms.groups,
       producerIds: this.rooms.producerIds,
       transactions: this.rooms.transactions,
@@ -149,6 +151,7 @@ export class Broker {
         inFlightCountMax: config.limits.inFlightRequestsPerConnectionMax,
         connectionsMax: config.limits.connectionsMax,
       },
+      connectionThrottleMs: (address) => this.rooms.quotas.connection(address),
       onBacklog: (bytes) => this.rooms.partitions.readBudget.hold(bytes),
       clock,
       logger: logger.child("net"),

@@ -117,7 +117,19 @@ export class Peer {
 
   private sorted(key: string, value: readonly unknown[], texts: string[]): unknown {
     const items = value.map((item) => this.plain(key, item, texts));
-    if (!["topics", "responses", "results", "groups", "members"].includes(key)) return items;
+    if (
+      ![
+        "topics",
+        "responses",
+        "results",
+        "groups",
+        "members",
+        "entries",
+        "entity",
+        "values",
+      ].includes(key)
+    )
+      return items;
     return items.toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
   }
 
