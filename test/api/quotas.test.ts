@@ -134,7 +134,7 @@ async function alter(
   return entries[0]?.errorCode;
 }
 
-test("every version sets and finds; a filter that means nothing is refused as a whole", async () => {
+test("every version sets and finds; a filter that means nothing is refused", async () => {
   await using api = await apiServer();
   for (const version of [0, 1]) {
     const name = `user ${version}`;
@@ -166,7 +166,7 @@ test("every version sets and finds; a filter that means nothing is refused as a 
   );
 });
 
-test("mutations beyond the quota: refused with a wait, or before those versions only a wait", async () => {
+test("mutations beyond the quota are refused, with a wait", async () => {
   await using api = await apiServer();
   await api.metadata.createTopics([spec("t", 2)], false);
   await alter(api, [["client-id", "test"]], "controller_mutation_rate", 0.1);
@@ -184,7 +184,7 @@ test("mutations beyond the quota: refused with a wait, or before those versions 
   expect(api.metadata.image.topicsByName.has("b")).toBe(false);
 });
 
-test("deleting and growing count as well; an auto-created topic does not come into being", async () => {
+test("deleting and growing count as well, and auto-creation", async () => {
   for (const name of ["delete", "grow", "auto"]) {
     await using api = await apiServer();
     await api.metadata.createTopics([spec("t", 4)], false);
@@ -213,7 +213,7 @@ test("deleting and growing count as well; an auto-created topic does not come in
   }
 });
 
-test("any request pays for its time of the event loop, and its answer tells the wait", async () => {
+test("any request pays for its time of the event loop; its answer tells the wait", async () => {
   await using api = await apiServer();
   const before = await api.client.request(describeClusterApi, 1, {
     includeClusterAuthorizedOperations: false,
