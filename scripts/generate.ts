@@ -36,6 +36,7 @@ import {
   findJar,
   loggingJar,
   readJsonEntries,
+  transactionJar,
 } from "./generate/jars.ts";
 import { parseMessage } from "./generate/schema.ts";
 
@@ -53,6 +54,9 @@ const clientData = [
 
 /** Records of __consumer_offsets: offsets, classic groups and consumer groups. */
 const coordinatorRecord = /^(LegacyOffsetCommit|OffsetCommit|GroupMetadata|ConsumerGroup)/;
+
+/** Records of __transaction_state. */
+const transactionRecord = /^TransactionLog(Key|Value)$/;
 
 /** What decides the text of a message's file. */
 const emitters = [
@@ -113,6 +117,7 @@ function format(files: Map<string, string>): void {
 interface Jars {
   readonly clients: string;
   readonly coordinator: string;
+  readonly transaction: string;
   readonly logging: string;
 }
 
@@ -120,8 +125,10 @@ function findJars(): Jars | null {
   const clients = findJar(clientsJar);
   if (clients === null) return null;
   const coordinator = findJar(coordinatorJar);
+  const transaction = findJar(transactionJar);
   const logging = findJar(loggingJar);
-  return coordinator === null || logging === null ? null : { clients, coordinator, logging };
+  if (coordinator === null || transaction === null || logging === null) return null;
+  return { clients, coordinator, transaction, logging };
 }
 
 function generateAll(jars: Jars): Map<string, string> {
@@ -130,10 +137,14 @@ function generateAll(jars: Jars): Map<string, string> {
   const records = readSources(jars.coordinator, coordinatorVersion).filter(({ message }) =>
     coordinatorRecord.test(message.name),
   );
+  const transactions = readSources(jars.transaction, coordinatorVersion).filter(({ message }) =>
+    transactionRecord.test(message.name),
+  );
   const apis = pairApis(sources);
   const data = [
     ...sources.filter(({ message }) => clientData.includes(message.name)),
     ...records,
+    ...transactions,
   ].sort((a, b) => (a.message.name < b.message.name ? -1 : 1));
   const served = apis.filter(isServed);
   const left = apis.filter((api) => !isServed(api));

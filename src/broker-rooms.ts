@@ -12,8 +12,9 @@ import {
 } from "./broker-storage.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
+import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
-import { groupConfigFrom } from "./group/config.ts";
+import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
@@ -22,6 +23,7 @@ import { defaultLogLimits } from "./log/config.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
+import { ProducerIds } from "./metadata/producer-ids.ts";
 import { newUuid } from "./protocol/uuid.ts";
 import { LocalStore } from "./store/local-store.ts";
 import type { ObjectStore } from "./store/object-store.ts";
@@ -29,6 +31,7 @@ import type { Logger } from "./telemetry/logger.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
 export interface Rooms extends ClientRooms {
@@ -37,6 +40,8 @@ export interface Rooms extends ClientRooms {
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
+  readonly producerIds: ProducerIds;
+  readonly transactions: TransactionCoordinator;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -52,8 +57,6 @@ export interface RoomOptions {
 
 /** Tables of contents of archives kept in memory. */
 const tocCacheBytesMax = 16 << 20;
-/** Batches of one partition that wait for a validation or for memory. */
-const appendsWaitingMax = 1_000;
 
 export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
   const { loaded, clock, logger } = options;
@@ -73,25 +76,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
-  const partitions = new Partitions({
-    dataDir: storage.dataDir,
-    wal: storage.wal,
-    files: storage.files,
-    cold,
-    clock,
-    limits: {
-      tailCacheBytesMax: config.limits.tailCacheBytesMax,
-      appendBytesInFlightMax: config.wal.queueBytesMax,
-      appendsWaitingMax,
-      decompressedBytesMax: config.limits.decompressedBytesMax,
-      producerIdExpirationMs: config.producer.idExpirationMs,
-      producersMax: config.limits.producersPerPartitionMax,
-      transactionsMax: defaultLogLimits.transactionsMax,
-      readBytesMax: config.limits.readBytesMax,
-      fetchWaitersMax: config.limits.fetchWaitersMax,
-    },
-    events,
-  });
+  const partitions = openPartitions(options, storage, cold, events);
   const topics = new TopicKeeper({
     metadata,
     partitions,
@@ -114,6 +99,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
+  const producerIds = new ProducerIds(metadata);
+  const transactions = openTransactions(
+    { metadata, partitions, groups, producerIds, clock, logger },
+    config.transaction,
+  );
   const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
     clock,
@@ -127,11 +117,40 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions,
     topics,
     groups,
+    producerIds,
+    transactions,
     ...openClientRooms(config, clock, metadata),
     indexer,
     rolling,
     cleaning,
   };
+}
+
+function openPartitions(
+  { loaded, clock }: RoomOptions,
+  storage: Storage,
+  cold: ArchiveReader,
+  events: ReturnType<typeof logEvents>,
+): Partitions {
+  const { config } = loaded;
+  return new Partitions({
+    dataDir: storage.dataDir,
+    wal: storage.wal,
+    files: storage.files,
+    cold,
+    clock,
+    limits: {
+      ...defaultLogLimits,
+      tailCacheBytesMax: config.limits.tailCacheBytesMax,
+      appendBytesInFlightMax: config.wal.queueBytesMax,
+      decompressedBytesMax: config.limits.decompressedBytesMax,
+      producerIdExpirationMs: config.producer.idExpirationMs,
+      producersMax: config.limits.producersPerPartitionMax,
+      readBytesMax: config.limits.readBytesMax,
+      fetchWaitersMax: config.limits.fetchWaitersMax,
+    },
+    events,
+  });
 }
 
 function coldCaches({ limits }: Config) {
@@ -184,9 +203,9 @@ function openGroups(
   metadata: Metadata,
   partitions: Partitions,
 ): GroupCoordinator {
-  const { group } = loaded.config;
+  const { group, consumerGroup } = loaded.config;
   return new GroupCoordinator({
-    config: groupConfigFrom(group),
+    config: groupConfigFrom(group, consumerConfigFrom(consumerGroup)),
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

@@ -5,7 +5,7 @@ import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { RateLimit } from "./lib/rate-limit.ts";
 import type { CleaningEvents } from "./log/cleaning.ts";
-import type { LogEvents } from "./log/partition.ts";
+import type { LogEvents } from "./log/partition-parts.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { ClientQuotas } from "./quota/client-quotas.ts";
 import type { Logger } from "./telemetry/logger.ts";

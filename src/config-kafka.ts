@@ -51,13 +51,9 @@ const ignored = new Set(
   server.max.startup.time.ms socket.connection.setup.timeout.max.ms
   socket.connection.setup.timeout.ms socket.listen.backlog.size socket.receive.buffer.bytes
   socket.send.buffer.bytes telemetry.max.bytes
-  transaction.abort.timed.out.transaction.cleanup.interval.ms transaction.max.timeout.ms
-  transaction.partition.verification.enable
-  transaction.remove.expired.transaction.cleanup.interval.ms
-  transaction.state.log.load.buffer.size transaction.state.log.min.isr
-  transaction.state.log.num.partitions transaction.state.log.replication.factor
-  transaction.state.log.segment.bytes transaction.two.phase.commit.enable
-  transactional.id.expiration.ms unclean.leader.election.enable
+  transaction.partition.verification.enable transaction.state.log.load.buffer.size
+  transaction.state.log.min.isr transaction.state.log.replication.factor
+  transaction.two.phase.commit.enable unclean.leader.election.enable
   unclean.leader.election.interval.ms unstable.api.versions.enable
   unstable.feature.versions.enable zookeeper.connect zookeeper.connection.timeout.ms
   zookeeper.session.timeout.ms`.split(/\s+/),
@@ -66,7 +62,7 @@ const ignored = new Set(
 /** Families of names that belong to features chronik does not have. */
 const ignoredFamilies = [
   "delegation.token.",
-  "group.consumer.",
+  "group.consumer.assignor.offload.",
   "group.share.",
   "group.streams.",
   "listener.name.",

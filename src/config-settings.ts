@@ -1,4 +1,6 @@
 import { clientSettings } from "./config-clients.ts";
+import { consumerGroupSettings } from "./config-consumer-groups.ts";
+import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
   addresses,
@@ -259,6 +261,7 @@ export const settings = {
     doc: "Milliseconds one request may take to arrive once its first byte is there",
   }),
   ...clientSettings,
+  ...consumerGroupSettings,
   "limits.partitionsPerTopicMax": integer({
     default: 10_000,
     min: 1,
@@ -427,6 +430,7 @@ export const settings = {
     max: int32Max,
     doc: "Most members of one group",
   }),
+  ...transactionSettings,
   "producer.idExpirationMs": integer({
     kafka: ["producer.id.expiration.ms"],
     default: dayMs,

@@ -28,7 +28,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
   security: [...base, "metadata"],
   tier: [...base, "store", "log"],
   group: [...base, "metadata", "log"],
-  txn: [...base, "metadata", "log"],
+  transaction: [...base, "metadata", "log", "group"],
   cluster: [...base, "metadata", "log", "client"],
   api: [
     ...base,
@@ -40,7 +40,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
     "quota",
     "tier",
     "group",
-    "txn",
+    "transaction",
     "cluster",
   ],
   net: [...base, "api", "security"],

@@ -1,6 +1,6 @@
 /**
- * Fetch, v4–18. One deadline a request, however many partitions; parked until high watermarks moved
- * by `min_bytes`, an error shows, or `max_wait_ms` is over.
+ * Fetch, v4–18. One deadline a request, however many partitions; parked until high watermarks, for
+ * read_committed last stable offsets, moved by `min_bytes`, an error shows, or `max_wait_ms` is over.
  *
  * v5 log start · v7 sessions (KIP-227) · v9 leader epoch of the client · v11 rack, read and not
  * used: the leader has the only copy · v12 flexible, last fetched epoch and diverging epoch
@@ -84,6 +84,10 @@ function sessionRequest(request: Request, version: number) {
   };
 }
 
+function isCommitted({ isolationLevel }: Request): boolean {
+  return isolationLevel === readCommitted;
+}
+
 /** From v15 on the replica's id is in a tagged field; −1 for consumers. */
 function replicaIdOf(request: Request, version: number): number {
   return version >= replicaStateFrom ? request.replicaState.replicaId : request.replicaId;
@@ -102,9 +106,10 @@ async function fetch(
   const bytesMax = Math.min(request.maxBytes, fetchBytesMax, quotaBytesMax);
   const bytesMin = Math.min(request.minBytes, bytesMax);
   const endMs = clock.monotonicMs() + request.maxWaitMs;
+  const isolation = isCommitted(request) ? "read_committed" : "read_uncommitted";
   const hasInteresting = targets.some(({ found }) => !isUnknown(found));
   for (;;) {
-    const before = bytesAdvanced(targets);
+    const before = bytesAdvanced(targets, isolation);
     const round = await readRound(context, targets, request, version, bytesMax);
     const waitMs = endMs - clock.monotonicMs();
     const enough = round.urgent || round.bytes >= bytesMin || !hasInteresting;
@@ -112,9 +117,10 @@ async function fetch(
     if (enough || waitMs <= 0 || context.signal.aborted) return done();
     const sources = openPartitions(targets);
     // A round may take its time over a disk: what came meanwhile wakes nobody later.
-    const missing = Math.max(1, bytesMin - round.bytes) - (bytesAdvanced(targets) - before);
+    const bytesSince = bytesAdvanced(targets, isolation) - before;
+    const missing = Math.max(1, bytesMin - round.bytes) - bytesSince;
     if (missing <= 0) continue;
-    const parked = partitions.waiters.park(sources, missing, waitMs, context.signal);
+    const parked = partitions.waiters.park(sources, missing, waitMs, context.signal, isolation);
     if (parked === null) return done();
     await parked;
   }
@@ -171,7 +177,7 @@ async function readRound(
       const read = reading instanceof Promise ? await reading : reading;
       bytes += read.bytes;
       urgent ||= read.errorCode !== ErrorCode.NONE;
-      answers.push({ ask, answer: answerOf(outcome, ask, request, read) });
+      answers.push({ ask, answer: answerOf(outcome, ask, read) });
     }
   } finally {
     readBudget.giveBack(granted);
@@ -215,23 +221,19 @@ function readOne(
   bytesLeft: number,
   firstBatchAnyway: boolean,
 ): ReadResult | Promise<ReadResult> {
-  const committed = request.isolationLevel === readCommitted;
-  const offsetLimit = committed ? partition.lastStableOffset : partition.highWatermark;
+  const withAborted = isCommitted(request);
+  const offsetLimit = withAborted ? partition.lastStableOffset : partition.highWatermark;
   const bytesMax = Math.max(0, Math.min(ask.partitionMaxBytes, bytesLeft));
-  return partition.read({ offset: ask.fetchOffset, bytesMax, offsetLimit, firstBatchAnyway });
+  const offset = ask.fetchOffset;
+  return partition.read({ offset, bytesMax, offsetLimit, firstBatchAnyway, withAborted });
 }
 
-function answerOf(
-  partition: Partition,
-  ask: FetchAsk,
-  request: Request,
-  read: ReadResult,
-): FetchAnswer {
+function answerOf(partition: Partition, ask: FetchAsk, read: ReadResult): FetchAnswer {
   if (read.errorCode !== ErrorCode.NONE) return failed(ask.partition, read.errorCode);
   return {
     ...marks(partition, ask.partition),
-    // No transactions, hence none aborted; uncommitted readers get none told.
-    abortedTransactions: request.isolationLevel === readCommitted ? [] : null,
+    // Uncommitted readers are told of none.
+    abortedTransactions: read.aborted === undefined ? null : [...read.aborted],
     records: joined(read.chunks),
   };
 }
@@ -271,9 +273,15 @@ function openPartitions(targets: readonly Target[]): Partition[] {
 }
 
 /** Only its growth says something: a partition named twice counts twice, which reads once more. */
-function bytesAdvanced(targets: readonly Target[]): number {
+function bytesAdvanced(
+  targets: readonly Target[],
+  isolation: "read_uncommitted" | "read_committed",
+): number {
   let bytes = 0;
-  for (const { found } of targets) if (typeof found !== "number") bytes += found.bytesAdvanced;
+  for (const { found } of targets) {
+    if (typeof found === "number") continue;
+    bytes += isolation === "read_committed" ? found.stableBytesAdvanced : found.bytesAdvanced;
+  }
   return bytes;
 }
 

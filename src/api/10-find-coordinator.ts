@@ -1,9 +1,10 @@
 /**
- * FindCoordinator, v0 to v6: where the coordinator of a group is. v4 takes many keys at once.
- * The first request for a partition of `__consumer_offsets` creates it.
+ * FindCoordinator, v0 to v6: where the coordinator of a group, or (v1, key type 1) of a
+ * transactional id is. v4 takes many keys at once. The first request for a partition of
+ * `__consumer_offsets` or `__transaction_state` creates the topic.
  *
- * Not served: transactional ids (key type 1) and share groups (key type 2). Both are refused with
- * INVALID_REQUEST, which no client retries.
+ * Not served: share groups (key type 2). They are refused with INVALID_REQUEST, which no client
+ * retries.
  */
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
@@ -16,6 +17,7 @@ import {
 import type { ApiHandler, RequestContext } from "./context.ts";
 
 const groupKeyType = 0;
+const transactionKeyType = 1;
 
 export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoordinatorResponse> = {
   codec: findCoordinatorApi,
@@ -46,18 +48,18 @@ async function find(
   keyType: number,
   key: string,
 ): Promise<FindCoordinatorResponseCoordinator> {
-  const { groups } = context.services;
+  const { listener } = context.session;
+  const { groups, transactions } = context.services;
+  if (keyType !== groupKeyType && keyType !== transactionKeyType) {
+    const errorMessage = "share groups are not served by this broker";
+    const errorCode = ErrorCode.INVALID_REQUEST;
+    return { key, errorCode, errorMessage, nodeId: -1, host: "", port: -1 };
+  }
   const address =
     keyType === groupKeyType
-      ? await groups.findCoordinator(key, context.session.listener)
-      : { errorCode: ErrorCode.INVALID_REQUEST, nodeId: -1, host: "", port: -1 };
-  const errorMessage =
-    keyType === groupKeyType
-      ? (errorInfos.get(address.errorCode)?.message ?? "")
-      : "transactions and share groups are not served by this broker";
-  return {
-    key,
-    ...address,
-    errorMessage: address.errorCode === ErrorCode.NONE ? "" : errorMessage,
-  };
+      ? await groups.findCoordinator(key, listener)
+      : await transactions.findCoordinator(key, listener);
+  const isFound = address.errorCode === ErrorCode.NONE;
+  const errorMessage = isFound ? "" : (errorInfos.get(address.errorCode)?.message ?? "");
+  return { key, ...address, errorMessage };
 }

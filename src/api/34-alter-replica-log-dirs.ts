@@ -12,6 +12,9 @@ import {
 import type { ApiHandler } from "./context.ts";
 import { findByName } from "./find-partition.ts";
 
+/** Kafka's limit on the name of the folder it would move to. */
+const topicLengthMax = 249;
+
 export const alterReplicaLogDirsHandler: ApiHandler<
   AlterReplicaLogDirsRequest,
   AlterReplicaLogDirsResponse
@@ -22,6 +25,7 @@ export const alterReplicaLogDirsHandler: ApiHandler<
   handle(context, request) {
     const { config } = context.services;
     return answer(request, (path, topic, index) => {
+      if (topic.length > topicLengthMax) return ErrorCode.INVALID_TOPIC_EXCEPTION;
       if (path !== config.dataDir) return ErrorCode.LOG_DIR_NOT_FOUND;
       const found = findByName(context.services, topic, index);
       return typeof found === "number" ? found : ErrorCode.NONE;

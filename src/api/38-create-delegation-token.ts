@@ -12,6 +12,10 @@ import {
 import type { ApiHandler } from "./context.ts";
 
 const anonymous = { principalType: "User", principalName: "ANONYMOUS" };
+const requester = {
+  tokenRequesterPrincipalType: anonymous.principalType,
+  tokenRequesterPrincipalName: anonymous.principalName,
+};
 const noTime = -1;
 
 export const createDelegationTokenHandler: ApiHandler<
@@ -21,14 +25,15 @@ export const createDelegationTokenHandler: ApiHandler<
   codec: createDelegationTokenApi,
   minVersion: 1,
   maxVersion: 3,
-  handle: (_context, request) => {
-    return failed(request, ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED);
+  handle: (_context, request, version) => {
+    return failed(request, version, ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED);
   },
-  failure: (request, _version, errorCode) => failed(request, errorCode),
+  failure: (request, version, errorCode) => failed(request, version, errorCode),
 };
 
 function failed(
   request: Decoded<CreateDelegationTokenRequest>,
+  version: number,
   errorCode: number,
 ): CreateDelegationTokenResponse {
   const { ownerPrincipalType, ownerPrincipalName } = request;
@@ -38,8 +43,7 @@ function failed(
   return {
     errorCode,
     ...owner,
-    tokenRequesterPrincipalType: anonymous.principalType,
-    tokenRequesterPrincipalName: anonymous.principalName,
+    ...(version >= 3 ? requester : {}),
     issueTimestampMs: noTime,
     expiryTimestampMs: noTime,
     maxTimestampMs: noTime,

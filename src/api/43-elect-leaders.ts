@@ -1,9 +1,10 @@
 /**
  * ElectLeaders, versions 0–2. Every partition is led by its first replica and that one is always
  * there: an election is never needed (ELECTION_NOT_NEEDED). Null topics mean all; then partitions
- * that need no election are left out.
+ * that need no election are left out. A negative timeout has passed before it began.
  */
 import type { MetadataImage } from "../metadata/image.ts";
+import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type ElectLeadersRequest,
@@ -22,8 +23,11 @@ export const electLeadersHandler: ApiHandler<ElectLeadersRequest, ElectLeadersRe
   maxVersion: 2,
   handle(context, request) {
     const { image } = context.services.metadata;
-    if (request.electionType < 0 || request.electionType > electionTypeMax) {
-      return failed(ErrorCode.INVALID_REQUEST);
+    const { electionType } = request;
+    if (request.timeoutMs < 0) return failed(request, ErrorCode.REQUEST_TIMED_OUT, null);
+    if (electionType < 0 || electionType > electionTypeMax) {
+      const text = `Value ${electionType} must be one of [0, 1]`;
+      return failed(request, ErrorCode.INVALID_REQUEST, text);
     }
     const replicaElectionResults =
       request.topicPartitions === null
@@ -34,11 +38,19 @@ export const electLeadersHandler: ApiHandler<ElectLeadersRequest, ElectLeadersRe
           }));
     return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, replicaElectionResults };
   },
-  failure: (_request, _version, errorCode) => failed(errorCode),
+  failure: (request, _version, errorCode, message) => failed(request, errorCode, message),
 };
 
-function failed(errorCode: number): ElectLeadersResponse {
-  return { throttleTimeMs: 0, errorCode, replicaElectionResults: [] };
+function failed(
+  request: Decoded<ElectLeadersRequest>,
+  errorCode: number,
+  errorMessage: string | null,
+): ElectLeadersResponse {
+  const replicaElectionResults = (request.topicPartitions ?? []).map(({ topic, partitions }) => ({
+    topic,
+    partitionResult: partitions.map((partitionId) => ({ partitionId, errorCode, errorMessage })),
+  }));
+  return { throttleTimeMs: 0, errorCode, replicaElectionResults };
 }
 
 function elect(

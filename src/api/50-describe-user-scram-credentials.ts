@@ -33,7 +33,7 @@ export const describeUserScramCredentialsHandler: ApiHandler<
     const twice = namedTwice(named);
     const users = named.length === 0 ? [...byUser.keys()] : [...new Set(named)];
     const results = users.map((user) => describe(user, byUser.get(user) ?? [], twice.has(user)));
-    return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, errorMessage: null, results };
+    return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, errorMessage: "", results };
   },
   failure: (_request, _version, errorCode, errorMessage) => {
     return { throttleTimeMs: 0, errorCode, errorMessage, results: [] };

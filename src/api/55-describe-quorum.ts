@@ -44,6 +44,7 @@ function refused(request: Decoded<DescribeQuorumRequest>): DescribeQuorumRespons
     partitions: partitions.map(({ partitionIndex }) => ({
       partitionIndex,
       errorCode,
+      errorMessage: "This server does not host this topic-partition.",
       leaderId: 0,
       leaderEpoch: 0,
       highWatermark: 0,

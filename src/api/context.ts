@@ -10,6 +10,7 @@ import type { RequestHeader } from "../protocol/header.ts";
 import type { ClientQuotas, QuotaClient } from "../quota/client-quotas.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
+import type { TransactionCoordinator } from "../transaction/coordinator.ts";
 
 /** What one connection is known by; lives as long as the connection. */
 export interface Session {
@@ -35,6 +36,7 @@ export interface Services {
   readonly fetchSessions: FetchSessions;
   readonly groups: GroupCoordinator;
   readonly producerIds: ProducerIds;
+  readonly transactions: TransactionCoordinator;
   readonly quotas: ClientQuotas;
 }
 

@@ -3,6 +3,7 @@ import type { BrokerError } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import type {
   CommitRequest,
+  ConsumerGroupDescription,
   CoordinatorAddress,
   DeleteOffsetsResult,
   DescribedGroup,
@@ -13,19 +14,28 @@ import type {
   MemberRequest,
   SyncRequest,
   TopicPartitions,
+  TransactionalCommitRequest,
 } from "./api-types.ts";
 import { heartbeat, joinGroup, leaveGroup, syncGroup } from "./classic-requests.ts";
 import type { GroupConfig } from "./config.ts";
+import type { OffsetsClient } from "./consumer-group.ts";
+import type { ConsumerHeartbeat, ConsumerHeartbeatAnswer } from "./consumer-heartbeat.ts";
+import { consumerHeartbeat, describeConsumerGroup } from "./consumer-requests.ts";
 import { expireShard } from "./expiry.ts";
 import { deleteGroup, describeGroup, listGroups } from "./group-requests.ts";
 import { GroupShards } from "./group-shards.ts";
 import type { JoinResponse, LeaveResponse, SyncResponse } from "./group-types.ts";
 import { batchSizeMax, inBatches } from "./in-batches.ts";
-import { commitOffsets, deleteOffsets, fetchOffsets } from "./offset-requests.ts";
+import {
+  commitOffsets,
+  commitTransactionalOffsets,
+  deleteOffsets,
+  fetchOffsets,
+} from "./offset-requests.ts";
 import { type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import { isForTopic } from "./offsets.ts";
 import { partitionForGroup } from "./partition-hash.ts";
-import type { CoordinatorNodes, CoordinatorTopics } from "./ports.ts";
+import type { CoordinatorNodes, CoordinatorTopics, TransactionMarker } from "./ports.ts";
 
 export interface GroupCoordinatorOptions {
   readonly config: GroupConfig;
@@ -37,6 +47,9 @@ export interface GroupCoordinatorOptions {
   /** Random part of new member ids. */
   readonly uuid?: () => string;
 }
+
+/** An administrator, or a consumer that does not say who it is. */
+const nobody: OffsetsClient = { memberId: null, memberEpoch: -1 };
 
 const offsetsTopic = "__consumer_offsets";
 
@@ -142,6 +155,24 @@ export class GroupCoordinator {
     return commitOffsets(this.shards, request);
   }
 
+  /** TxnOffsetCommit: as `commitOffsets`; the offsets count once the transaction is committed. */
+  commitTransactionalOffsets(request: TransactionalCommitRequest): Promise<readonly number[]> {
+    return commitTransactionalOffsets(this.shards, request);
+  }
+
+  /**
+   * Ends a producer's transaction in one partition of `__consumer_offsets`; resolves, when the
+   * marker is durable, with an ErrorCode.
+   */
+  async completeTransaction(partition: number, marker: TransactionMarker): Promise<number> {
+    const shard = this.shards.all[partition];
+    if (shard === undefined) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    const errorCode = shard.isReady ? ErrorCode.NONE : await shard.becomeReady();
+    // The transaction coordinator is to come again.
+    if (errorCode !== ErrorCode.NONE) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    return await shard.writeMarker(marker);
+  }
+
   /**
    * Committed offsets of the named partitions, or (null) of all that have one. `requireStable`
    * waits for commits that are being written. Offsets of a topic that was deleted since count as
@@ -151,8 +182,9 @@ export class GroupCoordinator {
     groupId: string,
     wanted: readonly TopicPartitions[] | null,
     requireStable: boolean,
+    client: OffsetsClient = nobody,
   ): Promise<FetchResult> {
-    return fetchOffsets(this.shards, groupId, wanted, requireStable);
+    return fetchOffsets(this.shards, groupId, wanted, requireStable, client);
   }
 
   /** Deletes offsets of topics the group does not read now. */
@@ -170,6 +202,15 @@ export class GroupCoordinator {
     return listGroups(this.shards);
   }
 
+  /** Answered when what the heartbeat changed is durable. */
+  consumerHeartbeat(groupId: string, request: ConsumerHeartbeat): Promise<ConsumerHeartbeatAnswer> {
+    return consumerHeartbeat(this.shards, groupId, request);
+  }
+
+  describeConsumerGroup(groupId: string): Promise<ConsumerGroupDescription> {
+    return describeConsumerGroup(this.shards, groupId);
+  }
+
   describeGroup(groupId: string): Promise<DescribedGroup> {
     return describeGroup(this.shards, groupId);
   }
@@ -181,9 +222,11 @@ export class GroupCoordinator {
       if (!shard.isReady) continue;
       await inBatches([...shard.all()], batchSizeMax, async (entry) => {
         const changes: OffsetChange[] = [];
-        for (const [partition, committed] of entry.offsets.all().get(topic) ?? []) {
-          if (isForTopic(committed, topicId)) changes.push({ topic, partition, committed: null });
+        const gone = new Set<number>();
+        for (const { partition, committed } of entry.offsets.ofTopic(topic)) {
+          if (isForTopic(committed, topicId)) gone.add(partition);
         }
+        for (const partition of gone) changes.push({ topic, partition, committed: null });
         await writeOffsets(shard, entry, changes, nowMs, this.config.batchBytesMax);
         shard.dropIfVacant(entry);
       });

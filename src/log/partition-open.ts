@@ -5,7 +5,8 @@ import { AbortedIndex } from "./aborted-index.ts";
 import { type Checkpoint, decodeCheckpoint } from "./checkpoint.ts";
 import type { PartitionLogConfig } from "./config.ts";
 import { LeaderEpochs } from "./leader-epochs.ts";
-import { Partition, type PartitionParts } from "./partition.ts";
+import { Partition } from "./partition.ts";
+import type { PartitionParts } from "./partition-parts.ts";
 import { checkpointFile } from "./partition-store.ts";
 import type { Damage, OpenedLog, RecoveredBatch } from "./ports.ts";
 import { ProducerState } from "./producer-state.ts";
@@ -142,7 +143,7 @@ function recoverProducers(
   const nowMs = parts.clock.monotonicMs();
   const producers = new ProducerState(limits);
   producers.restore(checkpoint?.producers ?? [], nowMs);
-  const aborted = new AbortedIndex(checkpoint?.aborted);
+  const aborted = new AbortedIndex([...(checkpoint?.aborted ?? [])]);
   for (const batch of opened.producers) replay(producers, batch, logEnd, nowMs);
   aborted.add(producers.settle(logEnd));
   return { producers, aborted };

@@ -1,23 +1,27 @@
-import type { Clock } from "../lib/clock.ts";
 import { BrokerError } from "../lib/errors.ts";
 import { crc32c } from "../protocol/crc32c.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import { buildEndTxnMarker } from "../protocol/records.ts";
 import type { AbortedRange, AbortedTransaction } from "./aborted-index.ts";
 import { type AdvanceListener, Advances } from "./advances.ts";
-import type { AppendBudget } from "./append-budget.ts";
 import { AppendGate, type AppendOptions } from "./append-gate.ts";
 import { Appender, type AppendResult, type DurableBatch } from "./appender.ts";
 import { type Rejection, rejection } from "./batch-rules.ts";
 import { encodeProducers } from "./checkpoint.ts";
-import type { LogLimits, PartitionLogConfig } from "./config.ts";
+import type { PartitionLogConfig } from "./config.ts";
 import { HighWatermark } from "./high-watermark.ts";
 import type { EpochStart } from "./leader-epochs.ts";
-import { PartitionReader, type ReadOptions, type ReadResult } from "./partition-reader.ts";
+import type { PartitionParts } from "./partition-parts.ts";
+import {
+  emptyRead,
+  PartitionReader,
+  type ReadOptions,
+  type ReadResult,
+} from "./partition-reader.ts";
 import type { PartitionState } from "./partition-state.ts";
 import { PartitionStore } from "./partition-store.ts";
 import { PartitionTransactions } from "./partition-transactions.ts";
-import type { CleanReport, ColdReader, Damage, Files, SegmentInfo, Wal } from "./ports.ts";
+import type { CleanReport, Damage, SegmentInfo } from "./ports.ts";
 import type { ProducerMarker } from "./producer-entry.ts";
 import type { ActiveProducer } from "./producer-state.ts";
 import {
@@ -27,28 +31,6 @@ import {
   noOffset,
   type TimestampResult,
 } from "./special-offsets.ts";
-
-/** What an operator should hear of; broker.ts turns these into log lines and metrics. */
-export interface LogEvents {
-  damaged(partition: Partition, damage: Damage): void;
-  /** Appends failed and the log was cut back to its durable end. */
-  rolledBack(partition: Partition, error: BrokerError): void;
-  /** A range that should be readable is not. */
-  unreadable(partition: Partition, offset: number, error: BrokerError): void;
-  /** A checkpoint in the background failed; the next one tries again. */
-  checkpointFailed(partition: Partition, error: unknown): void;
-  quarantined(from: string, to: string, reason: string): void;
-}
-
-export interface PartitionParts {
-  readonly wal: Wal;
-  readonly files: Files;
-  readonly cold: ColdReader;
-  readonly clock: Clock;
-  readonly limits: LogLimits;
-  readonly budget: AppendBudget;
-  readonly events: LogEvents;
-}
 
 /** One partition's log: gives offsets, appends, reads, knows epoch and high watermark. */
 export class Partition {
@@ -107,6 +89,7 @@ export class Partition {
       aborted: state.aborted,
       cold: parts.cold,
       view: () => this,
+      unreadable: (offset, error) => parts.events.unreadable(this, offset, error),
     });
     if (state.damage !== null) parts.events.damaged(this, state.damage);
   }
@@ -193,13 +176,16 @@ export class Partition {
   /** Whole batches from the one that holds `offset` on; see ReadOptions. */
   read(options: ReadOptions): ReadResult | Promise<ReadResult> {
     if (this.closing) {
-      return { errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, chunks: [], bytes: 0 };
+      return emptyRead(ErrorCode.NOT_LEADER_OR_FOLLOWER, options.offset);
     }
     if (this.broken !== null && options.offset >= this.highWatermark) {
       // Not OFFSET_OUT_OF_RANGE: a consumer would reset its position for ever.
-      return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, chunks: [], bytes: 0 };
+      return emptyRead(ErrorCode.KAFKA_STORAGE_ERROR, options.offset);
     }
-    return this.reader.read(options);
+    const read = this.reader.read(options);
+    return options.withAborted === true
+      ? this.transactions.withAborted(options.offset, read)
+      : read;
   }
 
   /** ListOffsets: −1 latest, −2 earliest, −3 the record with the largest timestamp, otherwise the

@@ -88,11 +88,8 @@ function planUpsertion(upsertion: ScramUpsertion): Command | Outcome {
   return { type: "scram", credential: credentialOf(upsertion) };
 }
 
-/** Kafka fails on an empty key with what its crypto library says. */
-const emptyPassword = failure(
-  ErrorCode.UNKNOWN_SERVER_ERROR,
-  "The salted password must not be empty.",
-);
+/** As in Kafka, where the crypto library fails on an empty key. */
+const emptyPassword: Outcome = { errorCode: ErrorCode.UNKNOWN_SERVER_ERROR, errorMessage: null };
 
 function unacceptable(text: string): Outcome {
   return failure(ErrorCode.UNACCEPTABLE_CREDENTIAL, text);
