@@ -36,6 +36,7 @@ import {
   findJar,
   loggingJar,
   readJsonEntries,
+  shareCoordinatorJar,
 } from "./generate/jars.ts";
 import { parseMessage } from "./generate/schema.ts";
 
@@ -51,8 +52,12 @@ const clientData = [
   "EndTxnMarker",
 ];
 
-/** Records of __consumer_offsets: offsets, classic groups and consumer groups. */
-const coordinatorRecord = /^(LegacyOffsetCommit|OffsetCommit|GroupMetadata|ConsumerGroup)/;
+/** Records of __consumer_offsets: offsets, classic, consumer and share groups. */
+const coordinatorRecord =
+  /^(LegacyOffsetCommit|OffsetCommit|GroupMetadata|ConsumerGroup|ShareGroup)/;
+
+/** Records of __share_group_state. */
+const shareRecord = /^Share(Snapshot|Update)/;
 
 /** What decides the text of a message's file. */
 const emitters = [
@@ -113,6 +118,7 @@ function format(files: Map<string, string>): void {
 interface Jars {
   readonly clients: string;
   readonly coordinator: string;
+  readonly shareCoordinator: string;
   readonly logging: string;
 }
 
@@ -120,8 +126,10 @@ function findJars(): Jars | null {
   const clients = findJar(clientsJar);
   if (clients === null) return null;
   const coordinator = findJar(coordinatorJar);
+  const shareCoordinator = findJar(shareCoordinatorJar);
   const logging = findJar(loggingJar);
-  return coordinator === null || logging === null ? null : { clients, coordinator, logging };
+  if (coordinator === null || shareCoordinator === null || logging === null) return null;
+  return { clients, coordinator, shareCoordinator, logging };
 }
 
 function generateAll(jars: Jars): Map<string, string> {
@@ -130,10 +138,14 @@ function generateAll(jars: Jars): Map<string, string> {
   const records = readSources(jars.coordinator, coordinatorVersion).filter(({ message }) =>
     coordinatorRecord.test(message.name),
   );
+  const shareRecords = readSources(jars.shareCoordinator, coordinatorVersion).filter(
+    ({ message }) => shareRecord.test(message.name),
+  );
   const apis = pairApis(sources);
   const data = [
     ...sources.filter(({ message }) => clientData.includes(message.name)),
     ...records,
+    ...shareRecords,
   ].sort((a, b) => (a.message.name < b.message.name ? -1 : 1));
   const served = apis.filter(isServed);
   const left = apis.filter((api) => !isServed(api));

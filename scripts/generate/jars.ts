@@ -23,6 +23,11 @@ export const coordinatorJar: Jar = {
   artifact: "kafka-group-coordinator",
   version: coordinatorVersion,
 };
+export const shareCoordinatorJar: Jar = {
+  group: "org.apache.kafka",
+  artifact: "kafka-share-coordinator",
+  version: coordinatorVersion,
+};
 /** Kafka's classes log through it; needed to load them. */
 export const loggingJar: Jar = { group: "org.slf4j", artifact: "slf4j-api", version: "1.7.36" };
 
