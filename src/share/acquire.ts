@@ -81,12 +81,7 @@ class Acquisition {
   /** Records at the edge of their delivery limit go out alone. */
   private isFull = false;
 
-  constructor(
-    inFlight: InFlight,
-    request: AcquireRequest,
-    limits: AcquireLimits,
-    nowMs: number,
-  ) {
+  constructor(inFlight: InFlight, request: AcquireRequest, limits: AcquireLimits, nowMs: number) {
     this.batches = inFlight.batches;
     this.start = inFlight.start;
     this.inFlight = inFlight.inFlight;

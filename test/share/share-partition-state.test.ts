@@ -321,7 +321,10 @@ describe("the log", () => {
   test("records of aborted transactions are not delivered", () => {
     const state = open();
     const acquired = state.acquire(ask(state, 20, 5, { batchSize: 10 }), 0);
-    const left = state.withoutAborted(acquired, [{ first: 5, last: 9 }, { first: 10, last: 14 }]);
+    const left = state.withoutAborted(acquired, [
+      { first: 5, last: 9 },
+      { first: 10, last: 14 },
+    ]);
     expect(left.map(({ first, last }) => [first, last])).toEqual([
       [0, 4],
       [15, 19],
