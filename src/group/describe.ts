@@ -1,22 +1,18 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import type { DescribedGroup, FetchedPartition, ListedGroup } from "./api-types.ts";
+import type { ClassicEntry, Entry } from "./entry.ts";
 import { emptyBytes, metadataOf } from "./member.ts";
 import type { CommittedOffset } from "./offsets.ts";
-import type { Entry } from "./shard.ts";
 
 /** A group as ListGroups shows it. */
 export function listedGroup(entry: Entry): ListedGroup {
-  const { state } = entry.group;
-  return {
-    groupId: entry.groupId,
-    protocolType: state.protocolType ?? "",
-    state: state.name,
-    type: "classic",
-  };
+  const { groupId, group } = entry;
+  const { protocolType, stateName, kind } = group;
+  return { groupId, protocolType, state: stateName, type: kind };
 }
 
 /** A group as DescribeGroups shows it: protocol and subscriptions only while they are settled. */
-export function describedGroup(entry: Entry): DescribedGroup {
+export function describedGroup(entry: ClassicEntry): DescribedGroup {
   const { state } = entry.group;
   const settled = state.name === "Stable" ? state.protocolName : null;
   return {

@@ -1,9 +1,8 @@
 import type { GroupConfig } from "./config.ts";
-import { consumerProtocolType } from "./group-state.ts";
+import type { Entry } from "./entry.ts";
 import { batchSizeMax, inBatches } from "./in-batches.ts";
 import { deleteEntry, type OffsetChange, writeOffsets } from "./offset-writes.ts";
-import type { ExpiryRule } from "./offsets.ts";
-import type { Entry, GroupShard } from "./shard.ts";
+import type { GroupShard } from "./shard.ts";
 
 /** Deletes what has outlived its time in one shard: offsets, and groups with nothing left. */
 export async function expireShard(
@@ -24,16 +23,14 @@ async function expireEntry(
   config: GroupConfig,
   nowMs: number,
 ): Promise<void> {
-  const rule = ruleFor(entry);
+  const rule = entry.group.expiryRule();
   if (rule === null) return;
-  const { state } = entry.group;
+  const { group } = entry;
   const expired = entry.offsets.expired(rule, config.offsetsRetentionMs, nowMs, (topic) =>
-    state.isSubscribedTo(topic),
+    group.isSubscribedTo(topic),
   );
   const isNothingLeft = expired.length === entry.offsets.partitions().length;
-  const isUnused =
-    state.name === "Empty" && state.pendingJoin.size === 0 && state.pendingPersists.size === 0;
-  if (isNothingLeft && isUnused) {
+  if (isNothingLeft && group.isUnused) {
     await deleteEntry(shard, entry, nowMs, config.batchBytesMax);
     return;
   }
@@ -41,20 +38,4 @@ async function expireEntry(
     ({ topic, partition }): OffsetChange => ({ topic, partition, committed: null }),
   );
   if (changes.length > 0) await writeOffsets(shard, entry, changes, nowMs, config.batchBytesMax);
-}
-
-/**
- * A group that had members keeps its offsets until it has been empty for the retention time; while
- * it is stable, only offsets of topics it no longer reads age, from their commits. A simple
- * consumer's offsets always age from their commits.
- */
-function ruleFor(entry: Entry): ExpiryRule | null {
-  const { state } = entry.group;
-  if (state.protocolType === null) return { sinceMs: null };
-  if (state.name === "Empty") {
-    return { sinceMs: state.stateTimestampMs >= 0 ? state.stateTimestampMs : null };
-  }
-  const knowsTopics =
-    state.protocolType === consumerProtocolType && state.subscribedTopics !== null;
-  return state.name === "Stable" && knowsTopics ? { sinceMs: null } : null;
 }

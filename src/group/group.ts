@@ -3,6 +3,7 @@ import { ErrorCode } from "../protocol/error-code.ts";
 import { coordinatorErrorOf } from "./append-error.ts";
 import type { GroupConfig } from "./config.ts";
 import { join, staticMemberPersisted } from "./group-join.ts";
+import type { CoordinatedGroup } from "./group-kinds.ts";
 import {
   completeJoinIfAllJoined,
   deliverAssignments,
@@ -15,7 +16,7 @@ import {
   resetAssignments,
   syncReceived,
 } from "./group-rebalance.ts";
-import { GroupState, type PendingPersist } from "./group-state.ts";
+import { consumerProtocolType, GroupState, type PendingPersist } from "./group-state.ts";
 import type {
   CommitEvent,
   GroupEffect,
@@ -27,12 +28,16 @@ import type {
   SyncEvent,
 } from "./group-types.ts";
 import { emptyBytes } from "./member.ts";
+import type { ExpiryRule } from "./offsets.ts";
+import type { OffsetsRecord } from "./ports.ts";
+import { encodeGroup } from "./records.ts";
 
 /**
  * One classic consumer group: (state, event, time) → new state and effects. Pure: it reads no
  * clock, waits for nothing and touches no log. Rules as in Apache Kafka 4.3's group coordinator.
  */
-export class ClassicGroup {
+export class ClassicGroup implements CoordinatedGroup {
+  readonly kind = "classic";
   readonly state: GroupState;
 
   /** `nowMs` is wall-clock time: it is stored with the group. */
@@ -51,7 +56,22 @@ export class ClassicGroup {
     return group;
   }
 
-  /** Nothing ever happened here, or nothing is left of it: need not be remembered. */
+  get groupId(): string {
+    return this.state.groupId;
+  }
+
+  get stateName(): string {
+    return this.state.name;
+  }
+
+  get protocolType(): string {
+    return this.state.protocolType ?? "";
+  }
+
+  get sizeBytes(): number {
+    return this.state.sizeBytes;
+  }
+
   get isVacant(): boolean {
     const { state } = this;
     return (
@@ -60,6 +80,36 @@ export class ClassicGroup {
       state.pendingJoin.size === 0 &&
       state.pendingPersists.size === 0
     );
+  }
+
+  get isUnused(): boolean {
+    const { state } = this;
+    const isQuiet = state.pendingJoin.size === 0 && state.pendingPersists.size === 0;
+    return state.name === "Empty" && isQuiet;
+  }
+
+  isSubscribedTo(topic: string): boolean {
+    return this.state.isSubscribedTo(topic);
+  }
+
+  /**
+   * A group that had members keeps its offsets until it has been empty for the retention time;
+   * while it is stable, only offsets of topics it no longer reads age, from their commits. A simple
+   * consumer's offsets always age from their commits.
+   */
+  expiryRule(): ExpiryRule | null {
+    const { state } = this;
+    if (state.protocolType === null) return { sinceMs: null };
+    if (state.name === "Empty") {
+      return { sinceMs: state.stateTimestampMs >= 0 ? state.stateTimestampMs : null };
+    }
+    const knowsTopics =
+      state.protocolType === consumerProtocolType && state.subscribedTopics !== null;
+    return state.name === "Stable" && knowsTopics ? { sinceMs: null } : null;
+  }
+
+  tombstones(timestamp: number): OffsetsRecord[] {
+    return [encodeGroup(this.groupId, null, timestamp)];
   }
 
   /** Takes one event; the effects are to be carried out in order. */

@@ -1,9 +1,10 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import { coordinatorErrorOf } from "./append-error.ts";
+import type { Entry } from "./entry.ts";
 import type { CommittedOffset } from "./offsets.ts";
 import type { OffsetsRecord } from "./ports.ts";
-import { encodeGroup, encodeOffset } from "./records.ts";
-import type { Entry, GroupShard } from "./shard.ts";
+import { encodeOffset } from "./records.ts";
+import type { GroupShard } from "./shard.ts";
 
 /** One change to a group's offsets: a commit, or (null) a deletion. */
 export interface OffsetChange {
@@ -59,12 +60,18 @@ export async function deleteEntry(
   batchBytesMax: number,
 ): Promise<number> {
   entry.isDeleting = true;
+  // What is under way may bring the group a member; then it stays.
+  if (shard.records.isBusy(entry)) await shard.drained();
+  if (!entry.group.isUnused) {
+    entry.isDeleting = false;
+    return ErrorCode.NON_EMPTY_GROUP;
+  }
   const changes = entry.offsets
     .partitions()
     .map(({ topic, partition }): OffsetChange => ({ topic, partition, committed: null }));
   // Both are handed to the log now, in this order; nothing of the group can come after them.
   const offsetsGone = writeOffsets(shard, entry, changes, nowMs, batchBytesMax);
-  const groupGone = shard.write([encodeGroup(entry.groupId, null, nowMs)], () => undefined);
+  const groupGone = shard.write(entry.group.tombstones(nowMs), () => undefined);
   const [offsetsError, groupError] = await Promise.all([offsetsGone, groupGone]);
   entry.isDeleting = false;
   const errorCode = offsetsError === ErrorCode.NONE ? coordinatorErrorOf(groupError) : offsetsError;

@@ -115,6 +115,11 @@ export function decodeRecord(key: Uint8Array, value: Uint8Array | null): Decoded
   }
 }
 
+/** The int16 every key begins with. */
+export function recordTypeOf(key: Uint8Array): number {
+  return new Reader(key).int16();
+}
+
 function decodeOffsetValue(bytes: Uint8Array): CommittedOffset {
   const message = decodeValue(offsetCommitValueData, bytes);
   return {
@@ -155,14 +160,14 @@ function decodeGroupValue(bytes: Uint8Array): GroupSnapshot {
   };
 }
 
-function encodeKey<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
+export function encodeKey<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
   const writer = new Writer(128);
   writer.int16(codec.recordType ?? 0);
   codec.encode(writer, message, 0);
   return writer.bytesWritten();
 }
 
-function encodeValue<Message>(
+export function encodeValue<Message>(
   codec: DataCodec<Message>,
   message: Message,
   version: number,
@@ -173,7 +178,7 @@ function encodeValue<Message>(
   return writer.bytesWritten();
 }
 
-function decodeValue<Message>(
+export function decodeValue<Message>(
   codec: DataCodec<Message>,
   bytes: Uint8Array,
 ): ReturnType<DataCodec<Message>["decode"]> {

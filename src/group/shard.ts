@@ -1,37 +1,15 @@
 import { assert } from "../lib/assert.ts";
-import type { Clock } from "../lib/clock.ts";
 import { BrokerError, errorText } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import type { GroupConfig } from "./config.ts";
+import { ClassicDriver } from "./classic-driver.ts";
+import { type Entry, isClassic, type ShardContext } from "./entry.ts";
 import { ClassicGroup } from "./group.ts";
-import type { GroupEffect, GroupEvent, GroupSnapshot, RequestToken } from "./group-types.ts";
+import type { Group, RecordGroup } from "./group-kinds.ts";
 import { GroupOffsets } from "./offsets.ts";
 import type { OffsetsLog, OffsetsRecord } from "./ports.ts";
-import { decodeRecord, encodeGroup } from "./records.ts";
+import { RecordDriver } from "./record-driver.ts";
+import { GroupReplay, type ReplayedGroup } from "./replay.ts";
 import { TimerTable } from "./timer-table.ts";
-
-/** What all shards of a coordinator share. */
-export interface ShardContext {
-  readonly config: GroupConfig;
-  readonly clock: Clock;
-  readonly onProblem: (error: BrokerError) => void;
-  /** Groups and bytes held by all shards. */
-  readonly usage: { groups: number; bytes: number };
-}
-
-/** One group as the shard keeps it. */
-export interface Entry {
-  readonly groupId: string;
-  readonly group: ClassicGroup;
-  readonly offsets: GroupOffsets;
-  readonly timers: TimerTable;
-  /** Its deletion is being written: whoever asks is to come back. */
-  isDeleting: boolean;
-  countedBytes: number;
-}
-
-type Answer = Extract<GroupEffect, { readonly request: RequestToken }>;
-type AnswerKind = Answer["kind"];
 
 /** After a failed load, how long requests are refused before the next attempt. */
 const loadRetryDelayMs = 1_000;
@@ -42,6 +20,10 @@ const loadRetryDelayMs = 1_000;
  */
 export class GroupShard {
   readonly partition: number;
+  /** Steps of classic groups. */
+  readonly classic: ClassicDriver;
+  /** Steps of consumer groups (KIP-848) and share groups. */
+  readonly records: RecordDriver;
   private readonly context: ShardContext;
   private readonly openLog: () => Promise<OffsetsLog>;
   private status: "unloaded" | "loading" | "ready" | "closed" = "unloaded";
@@ -49,8 +31,6 @@ export class GroupShard {
   private retryLoadAtMs: number | null = null;
   private log: OffsetsLog | null = null;
   private readonly entries = new Map<string, Entry>();
-  private readonly waiting = new Map<RequestToken, (answer: Answer) => void>();
-  private nextToken: RequestToken = 1;
   /** Settled when every write so far has had its effect. */
   private tail: Promise<unknown> = Promise.resolve();
 
@@ -58,6 +38,8 @@ export class GroupShard {
     this.partition = partition;
     this.context = context;
     this.openLog = openLog;
+    this.classic = new ClassicDriver(this, context);
+    this.records = new RecordDriver(this, context);
   }
 
   get isReady(): boolean {
@@ -86,8 +68,9 @@ export class GroupShard {
 
   /** Gives all groups up: parked requests are answered with NOT_COORDINATOR. */
   close(): void {
+    this.records.close();
     for (const entry of [...this.entries.values()]) {
-      this.step(entry, { kind: "unload" });
+      if (isClassic(entry)) this.classic.step(entry, { kind: "unload" });
       this.forget(entry);
     }
     this.status = "closed";
@@ -106,17 +89,19 @@ export class GroupShard {
     return this.entries.get(groupId) ?? null;
   }
 
-  /** A new, empty group; null when the coordinator holds as many as it may. */
-  create(groupId: string): Entry | null {
+  /** A new, empty group, classic unless another is given; null when there are too many. */
+  create(groupId: string, group?: RecordGroup): Entry | null {
     if (this.context.usage.groups >= this.context.config.groupsMax) return null;
     const { config, clock } = this.context;
-    return this.register(new ClassicGroup(groupId, config, clock.nowMs()), new GroupOffsets());
+    const created = group ?? new ClassicGroup(groupId, config, clock.nowMs());
+    return this.register(created, new GroupOffsets());
   }
 
   /** Forgets the group if nothing is known about it. */
   dropIfVacant(entry: Entry): void {
     const isListed = this.entries.get(entry.groupId) === entry;
-    if (isListed && entry.group.isVacant && entry.offsets.isEmpty) this.forget(entry);
+    const isBusy = this.records.isBusy(entry) || entry.isDeleting;
+    if (isListed && !isBusy && entry.group.isVacant && entry.offsets.isEmpty) this.forget(entry);
   }
 
   forget(entry: Entry): void {
@@ -126,37 +111,6 @@ export class GroupShard {
     this.context.usage.groups--;
     this.context.usage.bytes -= entry.countedBytes;
     entry.countedBytes = 0;
-  }
-
-  /** Gives the group an event with a request in it; resolves with the group's answer. */
-  ask<Kind extends AnswerKind>(
-    entry: Entry,
-    kind: Kind,
-    event: (request: RequestToken) => GroupEvent,
-  ): Promise<Extract<Answer, { readonly kind: Kind }>> {
-    return new Promise((resolve) => {
-      const token = this.nextToken++;
-      this.waiting.set(token, (answer) => {
-        assert(isKind(answer, kind), `asked for ${kind}, got ${answer.kind}`);
-        resolve(answer);
-      });
-      this.step(entry, event(token));
-    });
-  }
-
-  /** May the member commit now? Answered at once, and keeps its session alive. */
-  checkCommit(
-    entry: Entry,
-    member: { memberId: string; groupInstanceId: string | null; generationId: number },
-  ): number {
-    const token = this.nextToken++;
-    let errorCode: number | null = null;
-    this.waiting.set(token, (answer) => {
-      if (answer.kind === "respondCommit") errorCode = answer.errorCode;
-    });
-    this.step(entry, { kind: "commit", request: token, ...member });
-    assert(errorCode !== null, "a commit check is answered at once");
-    return errorCode;
   }
 
   /**
@@ -177,59 +131,9 @@ export class GroupShard {
   /** Brings the shared byte count up to date after a change to the entry. */
   account(entry: Entry): void {
     if (this.entries.get(entry.groupId) !== entry) return;
-    const bytes = entry.group.state.sizeBytes + entry.offsets.sizeBytes;
+    const bytes = entry.group.sizeBytes + entry.offsets.sizeBytes;
     this.context.usage.bytes += bytes - entry.countedBytes;
     entry.countedBytes = bytes;
-  }
-
-  private step(entry: Entry, event: GroupEvent): void {
-    const writes: Promise<number>[] = [];
-    for (const effect of entry.group.step(event, this.context.clock.nowMs())) {
-      switch (effect.kind) {
-        case "setTimer":
-          entry.timers.set(effect.timer, effect.delayMs);
-          break;
-        case "cancelTimer":
-          entry.timers.cancel(effect.timer);
-          break;
-        case "persist":
-          writes.push(this.persist(entry, effect.token, effect.snapshot));
-          break;
-        case "respondLeave":
-          this.answerAfter(writes, effect);
-          break;
-        default:
-          this.answer(effect);
-      }
-    }
-    this.account(entry);
-  }
-
-  private persist(entry: Entry, token: number, snapshot: GroupSnapshot): Promise<number> {
-    const record = encodeGroup(entry.groupId, snapshot, this.context.clock.nowMs());
-    return this.write([record], (errorCode) => {
-      this.step(entry, { kind: "persisted", token, errorCode });
-      this.dropIfVacant(entry);
-    });
-  }
-
-  private answerAfter(
-    writes: readonly Promise<number>[],
-    effect: Extract<Answer, { kind: "respondLeave" }>,
-  ): void {
-    if (writes.length === 0) {
-      this.answer(effect);
-      return;
-    }
-    // The member is out either way; a lost write means it may come back at the next start.
-    void Promise.all(writes).then(() => this.answer(effect));
-  }
-
-  private answer(answer: Answer): void {
-    const resolve = this.waiting.get(answer.request);
-    assert(resolve !== undefined, `request ${answer.request} was answered before`);
-    this.waiting.delete(answer.request);
-    resolve(answer);
   }
 
   private async append(records: readonly OffsetsRecord[]): Promise<number> {
@@ -251,10 +155,10 @@ export class GroupShard {
 
   private async load(): Promise<void> {
     this.status = "loading";
-    const found = new Map<string, { snapshot: GroupSnapshot | null; offsets: GroupOffsets }>();
+    const replay = new GroupReplay();
     try {
       this.log = await this.openLog();
-      await this.log.replay((key, value) => replayRecord(found, key, value));
+      await this.log.replay((key, value) => replay.take(key, value));
     } catch (error) {
       this.retryLoadAtMs = this.context.clock.monotonicMs() + loadRetryDelayMs;
       this.setLoaded("unloaded");
@@ -269,10 +173,7 @@ export class GroupShard {
     }
     if (!this.setLoaded("ready")) return;
     this.retryLoadAtMs = null;
-    for (const [groupId, { snapshot, offsets }] of found) {
-      if (snapshot === null && offsets.isEmpty) continue;
-      this.restore(groupId, snapshot, offsets);
-    }
+    for (const found of replay.groups()) this.restore(found);
   }
 
   /** False when the shard was closed while it loaded. */
@@ -282,45 +183,32 @@ export class GroupShard {
     return true;
   }
 
-  private restore(groupId: string, snapshot: GroupSnapshot | null, offsets: GroupOffsets): void {
+  private restore({ groupId, snapshot, group, offsets }: ReplayedGroup): void {
     const { config, clock } = this.context;
+    if (group !== null) {
+      this.records.restartTimers(this.register(group, offsets));
+      return;
+    }
     const nowMs = clock.nowMs();
-    const group =
+    const classic =
       snapshot === null
         ? new ClassicGroup(groupId, config, nowMs)
         : ClassicGroup.restore(groupId, config, snapshot, nowMs);
-    this.step(this.register(group, offsets), { kind: "loaded" });
+    const entry = this.register(classic, offsets);
+    if (isClassic(entry)) this.classic.step(entry, { kind: "loaded" });
   }
 
-  private register(group: ClassicGroup, offsets: GroupOffsets): Entry {
-    const { groupId } = group.state;
+  private register(group: Group, offsets: GroupOffsets): Entry {
+    const { groupId } = group;
     const timers = new TimerTable(this.context.clock, (timer) => {
-      this.step(entry, { kind: "timer", timer });
+      if (isClassic(entry)) this.classic.step(entry, { kind: "timer", timer });
+      else this.records.onTimer(entry, timer);
       this.dropIfVacant(entry);
     });
     const entry: Entry = { groupId, group, offsets, timers, isDeleting: false, countedBytes: 0 };
     this.entries.set(groupId, entry);
     this.context.usage.groups++;
+    this.account(entry);
     return entry;
   }
-}
-
-function replayRecord(
-  found: Map<string, { snapshot: GroupSnapshot | null; offsets: GroupOffsets }>,
-  key: Uint8Array,
-  value: Uint8Array | null,
-): void {
-  const record = decodeRecord(key, value);
-  if (record.kind === "other") return;
-  const state = found.get(record.groupId) ?? { snapshot: null, offsets: new GroupOffsets() };
-  found.set(record.groupId, state);
-  if (record.kind === "group") state.snapshot = record.value;
-  else state.offsets.apply(record.topic, record.partition, record.value);
-}
-
-function isKind<Kind extends AnswerKind>(
-  answer: Answer,
-  kind: Kind,
-): answer is Extract<Answer, { readonly kind: Kind }> {
-  return answer.kind === kind;
 }
