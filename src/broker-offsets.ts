@@ -66,8 +66,9 @@ async function createOffsetsTopic(metadata: Metadata, partitionCount: number): P
   }
 }
 
-class PartitionOffsetsLog implements OffsetsLog {
-  private readonly partition: Partition;
+/** One partition of an internal topic as a log of records. */
+export class PartitionOffsetsLog implements OffsetsLog {
+  protected readonly partition: Partition;
 
   constructor(partition: Partition) {
     this.partition = partition;
@@ -102,7 +103,7 @@ class PartitionOffsetsLog implements OffsetsLog {
       if (read.errorCode !== 0 || read.bytes === 0) {
         throw new BrokerError(
           "CHRONIK_OFFSETS_TOPIC",
-          `${offsetsTopic}-${this.partition.index} cannot be read at offset ${offset}: ` +
+          `${this.partition.topic}-${this.partition.index} cannot be read at offset ${offset}: ` +
             errorName(read.errorCode),
         );
       }
@@ -127,7 +128,7 @@ class PartitionOffsetsLog implements OffsetsLog {
       if (compressionOf(header.attributes) !== "none") {
         throw new BrokerError(
           "CHRONIK_OFFSETS_TOPIC",
-          `${offsetsTopic}-${this.partition.index} holds a compressed batch at offset ` +
+          `${this.partition.topic}-${this.partition.index} holds a compressed batch at offset ` +
             `${header.baseOffset}, which no coordinator wrote`,
         );
       }

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
+import { openShareGroups } from "./broker-share.ts";
 import {
   faultPoints,
   removeIfThere,
@@ -21,6 +22,7 @@ import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
 import { newUuid } from "./protocol/uuid.ts";
+import type { ShareGroups } from "./share/share-groups.ts";
 import { LocalStore } from "./store/local-store.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -35,6 +37,7 @@ export interface Rooms {
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
+  readonly shares: ShareGroups;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -115,6 +118,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions: () => partitions.all(),
   });
   const groups = openGroups(options, metadata, partitions);
+  const shares = openShareGroups({ metadata, partitions, clock, logger });
   const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
     clock,
@@ -122,7 +126,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     () => partitions.all(),
     events.checkpointFailed,
   );
-  return { metadata, registry, partitions, topics, groups, indexer, rolling, cleaning };
+  return { metadata, registry, partitions, topics, groups, shares, indexer, rolling, cleaning };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {

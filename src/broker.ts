@@ -70,6 +70,7 @@ export class Broker {
     logger.info("stopping: draining connections");
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
+    this.rooms.shares.close();
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     await this.rooms.indexer.stop();
@@ -97,11 +98,13 @@ export class Broker {
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
+    await this.rooms.shares.persister.start();
     this.rooms.metadata.subscribe(async ({ previous, commands }) => {
       for (const command of commands) {
         if (command.type !== "topic-deleted") continue;
         const name = previous.topicsById.get(command.id)?.name;
         if (name !== undefined) await this.rooms.groups.topicDeleted(name, command.id);
+        await this.rooms.shares.topicDeleted(command.id);
       }
     });
     this.listener = this.listen();
@@ -126,6 +129,7 @@ export class Broker {
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
       groups: this.rooms.groups,
+      shares: this.rooms.shares,
       producerIds: new ProducerIds(this.rooms.metadata),
     };
     const dispatcher = new Router(apiHandlers(volumeSpace(this.storage)), services, {

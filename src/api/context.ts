@@ -6,6 +6,7 @@ import type { Metadata } from "../metadata/controller.ts";
 import type { ProducerIds } from "../metadata/producer-ids.ts";
 import type { ApiCodec, Decoded } from "../protocol/api-codec.ts";
 import type { RequestHeader } from "../protocol/header.ts";
+import type { ShareGroups } from "../share/share-groups.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
@@ -31,6 +32,7 @@ export interface Services {
   readonly metadata: Metadata;
   readonly partitions: Partitions;
   readonly groups: GroupCoordinator;
+  readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;
 }
 

@@ -25,6 +25,8 @@ import { incrementalAlterConfigsHandler } from "./44-incremental-alter-configs.t
 import { offsetDeleteHandler } from "./47-offset-delete.ts";
 import { describeClusterHandler } from "./60-describe-cluster.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
+import { shareFetchHandler } from "./78-share-fetch.ts";
+import { shareAcknowledgeHandler } from "./79-share-acknowledge.ts";
 import type { ApiHandler } from "./context.ts";
 
 /** Every Kafka API this broker serves but ApiVersions, which the router derives from this table. */
@@ -57,5 +59,7 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     offsetDeleteHandler,
     describeClusterHandler,
     describeTopicPartitionsHandler,
+    shareFetchHandler,
+    shareAcknowledgeHandler,
   ];
 }

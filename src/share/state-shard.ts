@@ -108,7 +108,8 @@ export class StateShard {
     const fresh = inits.map(({ key, epoch, start }) => {
       const before = this.entries.get(stateKey(key));
       // Whoever read the state that was before is not to write into the new one.
-      const stateEpoch = before === undefined ? epoch : Math.max(epoch, before.state.stateEpoch + 1);
+      const stateEpoch =
+        before === undefined ? epoch : Math.max(epoch, before.state.stateEpoch + 1);
       if (before !== undefined) before.epochMin = stateEpoch;
       return { key, state: freshState(before?.state ?? null, stateEpoch, start, nowMs) };
     });

@@ -1,0 +1,212 @@
+import type { Clock } from "../lib/clock.ts";
+import type { ReadResult } from "../log/partition-reader.ts";
+import type { Partitions } from "../log/partitions.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import { batchesIn, lastOffset, sizeInBytes } from "../protocol/record-batch.ts";
+import type { AcquiredRange, AcquireMode, LogBatch } from "./acquire.ts";
+import type { TopicIdPartition } from "./sessions.ts";
+import type { ShareGroups } from "./share-groups.ts";
+import type { SharePartition } from "./share-partition.ts";
+
+export interface ShareFetchRequest {
+  readonly groupId: string;
+  readonly memberId: string;
+  readonly maxWaitMs: number;
+  readonly minBytes: number;
+  readonly maxBytes: number;
+  readonly maxRecords: number;
+  readonly batchSize: number;
+  readonly mode: AcquireMode;
+  /** In the order in which they are to be served. */
+  readonly partitions: readonly TopicIdPartition[];
+  readonly signal: AbortSignal;
+}
+
+/** What one partition answers; those with nothing to say are left out. */
+export interface ShareFetched extends TopicIdPartition {
+  readonly errorCode: number;
+  readonly records: Uint8Array;
+  readonly acquired: readonly AcquiredRange[];
+}
+
+interface Reading {
+  readonly share: SharePartition;
+  readonly fetchOffset: number;
+  readonly read: ReadResult;
+}
+
+export const noRecords = new Uint8Array(0);
+
+/** Reads and acquires for one ShareFetch; waits while there is nothing to acquire. */
+export class ShareFetcher {
+  private readonly groups: ShareGroups;
+  private readonly partitions: Partitions;
+  private readonly clock: Clock;
+
+  constructor(groups: ShareGroups, partitions: Partitions, clock: Clock) {
+    this.groups = groups;
+    this.partitions = partitions;
+    this.clock = clock;
+  }
+
+  async fetch(request: ShareFetchRequest): Promise<ShareFetched[]> {
+    const { maxBytes, maxRecords, partitions } = request;
+    if (partitions.length === 0 || maxRecords <= 0 || maxBytes <= 0) return [];
+    const endMs = this.clock.monotonicMs() + request.maxWaitMs;
+    const { shares, failed } = await this.load(request);
+    if (shares.length === 0) return failed;
+    for (;;) {
+      const before = changesOf(shares);
+      const readings = await this.readAll(shares, request);
+      const bytes = readings.reduce((sum, { read }) => sum + read.bytes, 0);
+      const hasError = readings.some(({ read }) => read.errorCode !== ErrorCode.NONE);
+      const waitMs = endMs - this.clock.monotonicMs();
+      const bytesMin = Math.max(1, Math.min(request.minBytes, maxBytes));
+      const isOver = waitMs <= 0 || request.signal.aborted || shares.some((one) => !one.isOpen);
+      if (hasError || isOver || bytes >= bytesMin) {
+        const fetched = this.acquireAll(readings, request);
+        if (fetched.length > 0 || isOver) return [...fetched, ...failed];
+      } else {
+        for (const { share } of readings) share.endRead();
+      }
+      if (changesOf(shares) !== before) continue;
+      const sources = [...shares, ...shares.map(({ log }) => log)];
+      const missing = Math.max(1, bytesMin - bytes);
+      const parked = this.partitions.waiters.park(sources, missing, waitMs, request.signal);
+      if (parked === null) return failed;
+      await parked;
+    }
+  }
+
+  private async load(
+    request: ShareFetchRequest,
+  ): Promise<{ shares: SharePartition[]; failed: ShareFetched[] }> {
+    const shares: SharePartition[] = [];
+    const failed: ShareFetched[] = [];
+    const fail = (one: TopicIdPartition, errorCode: number) =>
+      failed.push({ ...one, errorCode, records: noRecords, acquired: [] });
+    const jobs = request.partitions.map(async (one) => {
+      const share = this.groups.partition(request.groupId, one);
+      if (typeof share === "number") {
+        fail(one, share);
+        return;
+      }
+      const errorCode = share.isLoaded ? ErrorCode.NONE : await share.load();
+      if (errorCode === ErrorCode.NONE) {
+        shares.push(share);
+        return;
+      }
+      this.groups.drop(share);
+      fail(one, errorCode);
+    });
+    await Promise.all(jobs);
+    return { shares, failed };
+  }
+
+  /** Whoever is among the results reads until it acquired or gave up. */
+  private async readAll(
+    shares: readonly SharePartition[],
+    request: ShareFetchRequest,
+  ): Promise<Reading[]> {
+    const { isolation } = this.groups.settingsOf(request.groupId);
+    const { readBudget } = this.partitions;
+    const granted = readBudget.grant(request.maxBytes);
+    const share = Math.max(1, Math.floor(granted / shares.length));
+    const readings: Reading[] = [];
+    let bytes = 0;
+    try {
+      for (const one of shares) {
+        const { log } = one;
+        const isCommitted = isolation === "read_committed";
+        const offsetLimit = isCommitted ? log.lastStableOffset : log.highWatermark;
+        const offset = one.beginRead(offsetLimit);
+        if (offset === null) continue;
+        const bytesMax = Math.min(share, granted - bytes);
+        const firstBatchAnyway = bytes === 0;
+        const reading = readOrEnd(one, { offset, bytesMax, offsetLimit, firstBatchAnyway });
+        const read = reading instanceof Promise ? await reading : reading;
+        bytes += read.bytes;
+        readings.push({ share: one, fetchOffset: offset, read });
+      }
+    } catch (error) {
+      for (const reading of readings) reading.share.endRead();
+      throw error;
+    } finally {
+      readBudget.giveBack(granted);
+    }
+    return readings;
+  }
+
+  private acquireAll(readings: readonly Reading[], request: ShareFetchRequest): ShareFetched[] {
+    const fetched: ShareFetched[] = [];
+    let left = request.maxRecords;
+    for (const { share, fetchOffset, read } of readings) {
+      const { topicId, partition } = share.key;
+      const { errorCode } = read;
+      // The log's start moved on meanwhile: the next read begins there.
+      const isError = errorCode !== ErrorCode.NONE && errorCode !== ErrorCode.OFFSET_OUT_OF_RANGE;
+      if (isError)
+        fetched.push({ topicId, partition, errorCode, records: noRecords, acquired: [] });
+      const { memberId, mode, batchSize } = request;
+      const logBatches = read.chunks.flatMap(batchesOf);
+      const wanted = { memberId, mode, batchSize, maxRecords: left, fetchOffset, logBatches };
+      const acquired = share.acquire(wanted, []);
+      share.endRead();
+      const [first] = acquired;
+      const last = acquired.at(-1);
+      if (first === undefined || last === undefined) continue;
+      for (const range of acquired) left -= range.last - range.first + 1;
+      const records = slice(read.chunks, first.first, last.last);
+      fetched.push({ topicId, partition, errorCode: ErrorCode.NONE, records, acquired });
+    }
+    return fetched;
+  }
+}
+
+function readOrEnd(
+  share: SharePartition,
+  options: Parameters<SharePartition["log"]["read"]>[0],
+): ReadResult | Promise<ReadResult> {
+  const ended = (error: unknown): never => {
+    share.endRead();
+    throw error;
+  };
+  try {
+    const reading = share.log.read(options);
+    return reading instanceof Promise ? reading.catch(ended) : reading;
+  } catch (error) {
+    return ended(error);
+  }
+}
+
+/** Only its growth says something. */
+function changesOf(shares: readonly SharePartition[]): number {
+  let changes = 0;
+  for (const share of shares) changes += share.changes + share.log.bytesAdvanced;
+  return changes;
+}
+
+function batchesOf(chunk: Uint8Array): LogBatch[] {
+  return [...batchesIn(chunk)].map(({ header }) => ({
+    base: header.baseOffset,
+    last: lastOffset(header),
+  }));
+}
+
+/** The batches that hold offsets of [first, last]. */
+function slice(chunks: readonly Uint8Array[], first: number, last: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const chunk of chunks) {
+    let from = chunk.length;
+    let to = 0;
+    for (const { position, header } of batchesIn(chunk)) {
+      if (lastOffset(header) < first || header.baseOffset > last) continue;
+      from = Math.min(from, position);
+      to = position + sizeInBytes(header);
+    }
+    if (from < to) parts.push(chunk.subarray(from, to));
+  }
+  const [only] = parts;
+  if (only === undefined) return noRecords;
+  return parts.length === 1 ? only : Buffer.concat(parts);
+}
