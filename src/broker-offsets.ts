@@ -28,6 +28,7 @@ export function coordinatorTopics(
     topicId: (name) => image().topicsByName.get(name)?.id ?? null,
     topicName: (id) => image().topicsById.get(id)?.name ?? null,
     partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
+    groupConfig: (groupId) => image().groupConfigs.get(groupId) ?? null,
     async offsetsLog(index) {
       if (!image().topicsByName.has(offsetsTopic))
         await createOffsetsTopic(metadata, partitionCount);

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
-import { openShareGroups } from "./broker-share.ts";
+import { openShareGroups, shareStates } from "./broker-share.ts";
 import {
   faultPoints,
   removeIfThere,
@@ -15,6 +15,7 @@ import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
+import type { ShareStates } from "./group/ports.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
@@ -117,8 +118,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     faultPoint: (name) => faultPoint(name),
     partitions: () => partitions.all(),
   });
-  const groups = openGroups(options, metadata, partitions);
   const shares = openShareGroups({ metadata, partitions, clock, logger });
+  const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
     clock,
@@ -174,6 +175,7 @@ function openGroups(
   { loaded, clock, logger }: RoomOptions,
   metadata: Metadata,
   partitions: Partitions,
+  states: ShareStates,
 ): GroupCoordinator {
   const { group } = loaded.config;
   return new GroupCoordinator({
@@ -189,6 +191,7 @@ function openGroups(
         return { nodeId: broker.id, host: endpoint.host, port: endpoint.port };
       },
     },
+    shareStates: states,
     clock,
     onProblem: (error) =>
       logger.child("groups").error("groups are unavailable", {

@@ -1,5 +1,6 @@
 import { PartitionOffsetsLog } from "./broker-offsets.ts";
 import { partitionForGroup } from "./group/partition-hash.ts";
+import type { ShareStates } from "./group/ports.ts";
 import type { Clock } from "./lib/clock.ts";
 import { BrokerError } from "./lib/errors.ts";
 import type { Partition } from "./log/partition.ts";
@@ -47,6 +48,31 @@ export function openShareGroups(options: ShareOptions): ShareGroups {
     settingsOf: (groupId) =>
       shareGroupSettings(metadata.image.groupConfigs.get(groupId) ?? noConfigs, config),
   });
+}
+
+/** What membership needs of the states: an operator's changes end what is in memory of them. */
+export function shareStates(shares: ShareGroups): ShareStates {
+  const { persister } = shares;
+  const keyed = <One extends TopicIdPartition>(groupId: string, some: readonly One[]) =>
+    some.map((one) => ({ groupId, topicId: one.topicId, partition: one.partition }));
+  return {
+    has: (groupId, topicId, partition) => persister.has({ groupId, topicId, partition }),
+    async initialize(groupId, epoch, partitions, anew) {
+      const inits = partitions.map(({ topicId, partition, startOffset }) => ({
+        key: { groupId, topicId, partition },
+        epoch,
+        start: startOffset,
+      }));
+      const errorCodes = await persister.initialize(inits, anew);
+      if (anew) shares.dropGroup(groupId);
+      return errorCodes;
+    },
+    async remove(groupId, partitions) {
+      const errorCodes = await persister.remove(keyed(groupId, partitions));
+      shares.dropGroup(groupId);
+      return errorCodes;
+    },
+  };
 }
 
 /** By id: the id of a deleted topic is unknown even where its name lives on. */

@@ -2,8 +2,8 @@
  * FindCoordinator, v0 to v6: where the coordinator of a group is. v4 takes many keys at once.
  * The first request for a partition of `__consumer_offsets` creates it.
  *
- * Not served: transactional ids (key type 1) and share groups (key type 2). Both are refused with
- * INVALID_REQUEST, which no client retries.
+ * v6 share partitions (key type 2), by "group:topicId:partition". Not served: transactional ids
+ * (key type 1); they are refused with INVALID_REQUEST, which no client retries.
  */
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
@@ -14,8 +14,10 @@ import {
   findCoordinatorApi,
 } from "../protocol/messages/10-find-coordinator.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
+import { findShareCoordinator } from "./find-share-coordinator.ts";
 
 const groupKeyType = 0;
+const shareKeyType = 2;
 
 export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoordinatorResponse> = {
   codec: findCoordinatorApi,
@@ -26,11 +28,11 @@ export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoor
     if (version >= 4) {
       const keys = request.coordinatorKeys ?? [];
       const coordinators = await inBatches(keys, batchSizeMax, (key) =>
-        find(context, keyType, key),
+        find(context, keyType, key, version),
       );
       return { coordinators };
     }
-    const { key: _key, ...found } = await find(context, keyType, request.key ?? "");
+    const { key: _key, ...found } = await find(context, keyType, request.key ?? "", version);
     // The text Kafka sends in these versions where nothing is wrong.
     return found.errorCode === ErrorCode.NONE ? { ...found, errorMessage: "NONE" } : found;
   },
@@ -45,8 +47,13 @@ async function find(
   context: RequestContext,
   keyType: number,
   key: string,
+  version: number,
 ): Promise<FindCoordinatorResponseCoordinator> {
   const { groups } = context.services;
+  if (keyType === shareKeyType) {
+    const found = await findShareCoordinator(context, key, version);
+    return { key, ...found, errorMessage: errorInfos.get(found.errorCode)?.message ?? "" };
+  }
   const address =
     keyType === groupKeyType
       ? await groups.findCoordinator(key, context.session.listener)
@@ -54,7 +61,7 @@ async function find(
   const errorMessage =
     keyType === groupKeyType
       ? (errorInfos.get(address.errorCode)?.message ?? "")
-      : "transactions and share groups are not served by this broker";
+      : "transactions are not served by this broker";
   return {
     key,
     ...address,

@@ -25,8 +25,13 @@ import { incrementalAlterConfigsHandler } from "./44-incremental-alter-configs.t
 import { offsetDeleteHandler } from "./47-offset-delete.ts";
 import { describeClusterHandler } from "./60-describe-cluster.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
+import { shareGroupHeartbeatHandler } from "./76-share-group-heartbeat.ts";
+import { shareGroupDescribeHandler } from "./77-share-group-describe.ts";
 import { shareFetchHandler } from "./78-share-fetch.ts";
 import { shareAcknowledgeHandler } from "./79-share-acknowledge.ts";
+import { describeShareGroupOffsetsHandler } from "./90-describe-share-group-offsets.ts";
+import { alterShareGroupOffsetsHandler } from "./91-alter-share-group-offsets.ts";
+import { deleteShareGroupOffsetsHandler } from "./92-delete-share-group-offsets.ts";
 import type { ApiHandler } from "./context.ts";
 
 /** Every Kafka API this broker serves but ApiVersions, which the router derives from this table. */
@@ -59,7 +64,12 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     offsetDeleteHandler,
     describeClusterHandler,
     describeTopicPartitionsHandler,
+    shareGroupHeartbeatHandler,
+    shareGroupDescribeHandler,
     shareFetchHandler,
     shareAcknowledgeHandler,
+    describeShareGroupOffsetsHandler,
+    alterShareGroupOffsetsHandler,
+    deleteShareGroupOffsetsHandler,
   ];
 }

@@ -1,3 +1,5 @@
+import { type ShareMembershipConfig, shareMembershipDefaults } from "./share-settings.ts";
+
 /** Limits and delays of the group coordinator; Kafka's own settings carry Kafka's name. */
 export interface GroupConfig {
   /** group.min.session.timeout.ms */
@@ -28,6 +30,8 @@ export interface GroupConfig {
   readonly offsetsRetentionMs: number;
   /** offsets.retention.check.interval.ms */
   readonly offsetsRetentionCheckIntervalMs: number;
+  /** Membership of share groups. */
+  readonly share: ShareMembershipConfig;
 }
 
 export const groupConfigDefaults: GroupConfig = {
@@ -45,6 +49,7 @@ export const groupConfigDefaults: GroupConfig = {
   offsetMetadataBytesMax: 4_096,
   offsetsRetentionMs: 10_080 * 60_000,
   offsetsRetentionCheckIntervalMs: 600_000,
+  share: shareMembershipDefaults,
 };
 
 /** The settings of the `group` section of chronik's configuration. */

@@ -32,6 +32,8 @@ export interface StepContext {
   readonly nowMs: number;
   readonly config: GroupConfig;
   readonly topics: CoordinatorTopics;
+  /** Configs set for one group, as text; null when there are none. */
+  groupConfig(groupId: string): ReadonlyMap<string, string> | null;
 }
 
 export type TimerEffect =

@@ -37,6 +37,33 @@ export interface CoordinatorTopics {
   topicName(id: string): string | null;
   /** Partitions of a topic; null when there is no such topic. */
   partitionCountOf(topic: string): number | null;
+  /** Configs set for one group (GROUP resources), as text; null when there are none. */
+  groupConfig(groupId: string): ReadonlyMap<string, string> | null;
+}
+
+export interface SharePartitionStart {
+  readonly topicId: string;
+  readonly partition: number;
+  /** −1: share.auto.offset.reset decides when it is first read. */
+  readonly startOffset: number;
+}
+
+/** The durable states of share partitions. */
+export interface ShareStates {
+  /** Whether it is known to exist. */
+  has(groupId: string, topicId: string, partition: number): boolean;
+  /** Begins states; those that exist are left alone unless `anew`. An ErrorCode for each. */
+  initialize(
+    groupId: string,
+    epoch: number,
+    partitions: readonly SharePartitionStart[],
+    anew: boolean,
+  ): Promise<number[]>;
+  /** Forgets states; an ErrorCode for each. */
+  remove(
+    groupId: string,
+    partitions: readonly { readonly topicId: string; readonly partition: number }[],
+  ): Promise<number[]>;
 }
 
 /** Where a client of a listener reaches the leader of a partition of `__consumer_offsets`. */

@@ -154,6 +154,7 @@ export class RecordDriver {
 
   private stepContext(): StepContext {
     const { clock, config, topics } = this.context;
-    return { nowMs: clock.nowMs(), config, topics };
+    const groupConfig = (groupId: string) => topics.groupConfig(groupId);
+    return { nowMs: clock.nowMs(), config, topics, groupConfig };
   }
 }

@@ -3,6 +3,7 @@ import type { KindReplay, RecordGroup } from "./group-kinds.ts";
 import type { GroupSnapshot } from "./group-types.ts";
 import { GroupOffsets } from "./offsets.ts";
 import { decodeRecord, recordTypeOf } from "./records.ts";
+import { ShareReplay } from "./share-group.ts";
 
 /** What a partition's log says about one group. */
 export interface ReplayedGroup {
@@ -15,7 +16,7 @@ export interface ReplayedGroup {
 }
 
 /** Every kind of group that is stored as records of its own types. */
-const recordKinds: readonly (() => KindReplay)[] = [];
+const recordKinds: readonly (() => KindReplay)[] = [() => new ShareReplay()];
 
 /** Gathers groups and offsets from the records of one partition, in the order of the log. */
 export class GroupReplay {

@@ -54,9 +54,19 @@ export class Persister {
     this.timer?.cancel();
   }
 
+  /** Where the key's state is, or would be. */
+  partitionFor(key: ShareKey): number {
+    return this.options.topic.partitionFor(stateKey(key));
+  }
+
   /** Makes the partition of the state topic exist, where the key's state belongs. */
   async ready(key: ShareKey): Promise<number> {
     return await this.shardOf(key).becomeReady();
+  }
+
+  /** Whether the state is known to exist. */
+  has(key: ShareKey): boolean {
+    return this.shardOf(key).find(key) !== null;
   }
 
   async read(key: ShareKey): Promise<ReadState> {
@@ -132,7 +142,7 @@ export class Persister {
   }
 
   private shardOf(key: ShareKey): StateShard {
-    const shard = this.shards[this.options.topic.partitionFor(stateKey(key))];
+    const shard = this.shards[this.partitionFor(key)];
     assert(shard !== undefined, "every key has a partition");
     return shard;
   }

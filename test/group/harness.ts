@@ -1,7 +1,12 @@
 import type { ApiHandler, RequestContext } from "../../src/api/context.ts";
 import { type GroupConfig, groupConfigDefaults } from "../../src/group/config.ts";
 import { GroupCoordinator } from "../../src/group/coordinator.ts";
-import type { CoordinatorTopics, OffsetsLog, OffsetsRecord } from "../../src/group/ports.ts";
+import type {
+  CoordinatorTopics,
+  OffsetsLog,
+  OffsetsRecord,
+  ShareStates,
+} from "../../src/group/ports.ts";
 import { deferred } from "../../src/lib/deferred.ts";
 import type { BrokerError } from "../../src/lib/errors.ts";
 import type { Decoded } from "../../src/protocol/api-codec.ts";
@@ -70,6 +75,8 @@ export class MemoryTopics implements CoordinatorTopics {
     ["t2", { id: "AAAAAAAAAAAAAAAAAAAAAg", partitions: 1 }],
   ]);
 
+  readonly configs = new Map<string, ReadonlyMap<string, string>>();
+
   constructor(partitionCount = 50) {
     this.partitionCount = partitionCount;
   }
@@ -104,6 +111,41 @@ export class MemoryTopics implements CoordinatorTopics {
   partitionCountOf(topic: string): number | null {
     return this.topics.get(topic)?.partitions ?? null;
   }
+
+  groupConfig(groupId: string): ReadonlyMap<string, string> | null {
+    return this.configs.get(groupId) ?? null;
+  }
+}
+
+/** Share states as a set of names; `refuse` makes the next changes fail. */
+export class MemoryShareStates implements ShareStates {
+  readonly names = new Set<string>();
+  refuse: number = ErrorCode.NONE;
+
+  has(groupId: string, topicId: string, partition: number): boolean {
+    return this.names.has(`${groupId}:${topicId}:${partition}`);
+  }
+
+  initialize(
+    groupId: string,
+    _epoch: number,
+    partitions: readonly { readonly topicId: string; readonly partition: number }[],
+  ): Promise<number[]> {
+    if (this.refuse === ErrorCode.NONE) {
+      for (const one of partitions) this.names.add(`${groupId}:${one.topicId}:${one.partition}`);
+    }
+    return Promise.resolve(partitions.map(() => this.refuse));
+  }
+
+  remove(
+    groupId: string,
+    partitions: readonly { readonly topicId: string; readonly partition: number }[],
+  ): Promise<number[]> {
+    if (this.refuse === ErrorCode.NONE) {
+      for (const one of partitions) this.names.delete(`${groupId}:${one.topicId}:${one.partition}`);
+    }
+    return Promise.resolve(partitions.map(() => this.refuse));
+  }
 }
 
 /** One broker's coordinator over memory; `restart` builds the next one over the same logs. */
@@ -112,6 +154,7 @@ export class Harness {
   readonly topics: MemoryTopics;
   readonly problems: BrokerError[] = [];
   readonly config: GroupConfig;
+  readonly shareStates = new MemoryShareStates();
   groups: GroupCoordinator;
   private uuidCount = 0;
 
@@ -162,6 +205,7 @@ export class Harness {
       config: this.config,
       topics: this.topics,
       nodes: { coordinatorOf: () => ({ nodeId: 1, host: "broker", port: 9092 }) },
+      shareStates: this.shareStates,
       clock: this.clock,
       onProblem: (error) => this.problems.push(error),
       uuid: () => `u${++this.uuidCount}`,
