@@ -36,6 +36,11 @@ interface ManifestJson {
   /** Of the batches. */
   readonly bytes: number;
   readonly documents: number;
+  readonly aborted: readonly {
+    readonly producer_id: number;
+    readonly first_offset: number;
+    readonly last_offset: number;
+  }[];
   readonly members: readonly {
     readonly name: string;
     readonly bytes: number;
@@ -82,7 +87,11 @@ export function archiveEngine(
             epoch,
             start_offset: start,
           })),
-          aborted: [],
+          aborted: request.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
+            producer_id: producerId,
+            first_offset: firstOffset,
+            last_offset: lastOffset,
+          })),
           producer_snapshot: request.producerSnapshot,
           index: request.indexMode,
         },
@@ -126,6 +135,14 @@ export function archiveEngine(
           leaderEpoch: chunk.leader_epoch,
         })),
       };
+    },
+    async readAborted(head) {
+      const manifest = await archives.parseManifest<ManifestJson>(head);
+      return manifest.aborted.map((range) => ({
+        producerId: range.producer_id,
+        firstOffset: range.first_offset,
+        lastOffset: range.last_offset,
+      }));
     },
     inflateChunk: (member, rawLength, crc32c) => archives.inflateChunk(member, rawLength, crc32c),
     findTime: (batches, target, fromOffset): Promise<TimeHit | null> =>

@@ -13,12 +13,15 @@ import {
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
+import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { ShareStates } from "./group/ports.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
+import { defaultLogLimits } from "./log/config.ts";
+import type { LogEvents } from "./log/partition-parts.ts";
 import { Partitions } from "./log/partitions.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
@@ -39,6 +42,7 @@ export interface Rooms {
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
   readonly shares: ShareGroups;
+  readonly fetchSessions: FetchSessions;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -54,8 +58,6 @@ export interface RoomOptions {
 
 /** Tables of contents of archives kept in memory. */
 const tocCacheBytesMax = 16 << 20;
-/** Batches of one partition that wait for a validation or for memory. */
-const appendsWaitingMax = 1_000;
 
 export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
   const { loaded, clock, logger } = options;
@@ -78,24 +80,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     tocCacheBytesMax,
   });
   const events = logEvents(logger.child("log"), clock);
-  const partitions = new Partitions({
-    dataDir: storage.dataDir,
-    wal: storage.wal,
-    files: storage.files,
-    cold,
-    clock,
-    limits: {
-      tailCacheBytesMax: config.limits.tailCacheBytesMax,
-      appendBytesInFlightMax: config.wal.queueBytesMax,
-      appendsWaitingMax,
-      decompressedBytesMax: config.limits.decompressedBytesMax,
-      producerIdExpirationMs: config.producer.idExpirationMs,
-      producersMax: config.limits.producersPerPartitionMax,
-      readBytesMax: config.limits.readBytesMax,
-      fetchWaitersMax: config.limits.fetchWaitersMax,
-    },
-    events,
-  });
+  const partitions = openPartitions(config, storage, clock, cold, events);
   const topics = new TopicKeeper({
     metadata,
     partitions,
@@ -104,7 +89,6 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     clock,
     logger: logger.child("topics"),
   });
-  const faultPoint = faultPoints(storage);
   const indexer = new Indexer(indexerConfig(config), {
     engine,
     store,
@@ -115,7 +99,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     scratchDir,
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
-    faultPoint: (name) => faultPoint(name),
+    faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
   const shares = openShareGroups({ metadata, partitions, clock, logger });
@@ -127,7 +111,45 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     () => partitions.all(),
     events.checkpointFailed,
   );
-  return { metadata, registry, partitions, topics, groups, shares, indexer, rolling, cleaning };
+  return {
+    metadata,
+    registry,
+    partitions,
+    topics,
+    groups,
+    shares,
+    fetchSessions: openFetchSessions(config),
+    indexer,
+    rolling,
+    cleaning,
+  };
+}
+
+function openPartitions(
+  config: Config,
+  storage: Storage,
+  clock: Clock,
+  cold: ArchiveReader,
+  events: LogEvents,
+): Partitions {
+  return new Partitions({
+    dataDir: storage.dataDir,
+    wal: storage.wal,
+    files: storage.files,
+    cold,
+    clock,
+    limits: {
+      ...defaultLogLimits,
+      tailCacheBytesMax: config.limits.tailCacheBytesMax,
+      appendBytesInFlightMax: config.wal.queueBytesMax,
+      decompressedBytesMax: config.limits.decompressedBytesMax,
+      producerIdExpirationMs: config.producer.idExpirationMs,
+      producersMax: config.limits.producersPerPartitionMax,
+      readBytesMax: config.limits.readBytesMax,
+      fetchWaitersMax: config.limits.fetchWaitersMax,
+    },
+    events,
+  });
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
@@ -199,4 +221,18 @@ function openGroups(
         error: error.message,
       }),
   });
+}
+
+function openFetchSessions({ limits }: Config): FetchSessions {
+  const { fetchSessionsMax, fetchSessionBytesMax } = limits;
+  return new FetchSessions(
+    { sessionsMax: fetchSessionsMax, bytesMax: fetchSessionBytesMax },
+    randomId,
+  );
+}
+
+/** An int32 above 0 that nobody can guess: a session's id is all that names it. */
+function randomId(): number {
+  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
+  return random & 0x7fffffff || 1;
 }

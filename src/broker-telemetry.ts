@@ -1,10 +1,11 @@
 import type { RouterOptions } from "./api/router.ts";
+import type { FetchSessions } from "./fetch/fetch-sessions.ts";
 import type { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { RateLimit } from "./lib/rate-limit.ts";
 import type { CleaningEvents } from "./log/cleaning.ts";
-import type { LogEvents } from "./log/partition.ts";
+import type { LogEvents } from "./log/partition-parts.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
@@ -111,13 +112,14 @@ interface MetricSources {
   readonly partitions: Partitions;
   readonly indexer: Indexer;
   readonly groups: GroupCoordinator;
+  readonly fetchSessions: FetchSessions;
   /** Partitions that get series of their own. */
   readonly partitionSeriesMax: number;
 }
 
 /** Gauges read off the rooms whenever the metrics page is asked for. */
 export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
-  const { partitions, indexer, groups } = sources;
+  const { partitions, indexer, groups, fetchSessions } = sources;
   const gauge = (name: string, help: string, labels: readonly string[] = []) =>
     metrics.gauge({ name, help, labels, seriesMax: Math.max(1, sources.partitionSeriesMax) });
   const byPartition = ["topic", "partition"];
@@ -127,6 +129,9 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
   const tailBytes = gauge("chronik_tail_cache_bytes", "Newest batches held in memory");
   const appendBytes = gauge("chronik_appends_in_flight_bytes", "Bytes not yet durable");
   const parked = gauge("chronik_fetches_parked", "Fetches waiting for data");
+  const sessions = gauge("chronik_fetch_sessions", "Incremental fetch sessions");
+  const sessionPartitions = gauge("chronik_fetch_session_partitions", "Partitions in them");
+  const evictions = gauge("chronik_fetch_session_evictions", "Sessions evicted since start");
   const groupCount = gauge("chronik_groups", "Consumer groups");
   const pending = gauge("chronik_indexer_pending_bytes", "Sealed WAL bytes not yet archived");
   const archived = gauge("chronik_archived_bytes", "Bytes of registered archives");
@@ -148,6 +153,9 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
     tailBytes.set(partitions.tailCacheBytes);
     appendBytes.set(partitions.appendBytesInFlight);
     parked.set(partitions.waiters.parked);
+    sessions.set(fetchSessions.size);
+    sessionPartitions.set(fetchSessions.partitions);
+    evictions.set(fetchSessions.evictions);
     groupCount.set(groups.groupCount);
     pending.set(stats.pending.bytes);
     archived.set(stats.registry.bytes);

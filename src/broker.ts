@@ -95,6 +95,7 @@ export class Broker {
       partitions: this.rooms.partitions,
       indexer: this.rooms.indexer,
       groups: this.rooms.groups,
+      fetchSessions: this.rooms.fetchSessions,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
@@ -128,6 +129,7 @@ export class Broker {
       metrics,
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
+      fetchSessions: this.rooms.fetchSessions,
       groups: this.rooms.groups,
       shares: this.rooms.shares,
       producerIds: new ProducerIds(this.rooms.metadata),

@@ -33,7 +33,7 @@ const ignored = new Set(
   log.message.format.version log.message.timestamp.difference.max.ms log.preallocate
   log.roll.jitter.hours log.roll.jitter.ms log.segment.delete.delay.ms
   max.connection.creation.rate max.connections.per.ip max.connections.per.ip.overrides
-  max.incremental.fetch.session.cache.slots max.request.partition.size.limit metadata.log.dir
+  max.request.partition.size.limit metadata.log.dir
   metadata.log.max.record.bytes.between.snapshots metadata.log.max.snapshot.interval.ms
   metadata.log.segment.bytes metadata.log.segment.ms metadata.max.idle.interval.ms
   metadata.max.retention.bytes metadata.max.retention.ms metric.reporters metrics.num.samples

@@ -1,3 +1,4 @@
+import { clientSettings } from "./config-clients.ts";
 import {
   address,
   addresses,
@@ -257,11 +258,7 @@ export const settings = {
     min: 1_000,
     doc: "Milliseconds one request may take to arrive once its first byte is there",
   }),
-  "limits.fetchWaitersMax": integer({
-    default: 20_000,
-    min: 1,
-    doc: "Fetch requests that may wait for data at a time; more are answered at once",
-  }),
+  ...clientSettings,
   "limits.partitionsPerTopicMax": integer({
     default: 10_000,
     min: 1,

@@ -4,7 +4,7 @@
  * whatever `acks` says. acks=0 gets no response: an error closes the connection.
  *
  * v3 the only format is v2 · v5 log start · v7 zstd · v8 record errors · v9 flexible ·
- * v13 topic ids.
+ * v10 leader hints (KIP-951) · v13 topic ids.
  * Omitted: transactions. A transactional id, or a batch with the transactional bit, is answered
  * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, on which clients give up at once.
  */
@@ -21,12 +21,15 @@ import {
   produceApi,
 } from "../protocol/messages/00-produce.ts";
 import { batchHeaderBytes, isTransactional } from "../protocol/record-batch.ts";
+import { zeroUuid } from "../protocol/uuid.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { type Found, findById, findByName } from "./find-partition.ts";
+import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
 
 type Answer = ProduceResponsePartitionProduceResponse;
 type Request = Decoded<ProduceRequest>;
 
+const leaderHintsFrom = 10;
 const topicIdsFrom = 13;
 const zstdFrom = 7;
 const zstd = 4;
@@ -116,7 +119,7 @@ function collect(
     let open = flat.length;
     const finish = () => {
       deadlines.remove(deadline);
-      const responses = assemble(request, done);
+      const responses = hinted(context, assemble(request, done));
       if (request.acks !== 0) resolve(responses);
       else closeOrPass(responses, resolve, reject);
     };
@@ -148,6 +151,35 @@ function assemble(request: Request, done: readonly (Answer | null)[]): ProduceRe
     ),
   }));
   return { responses, throttleTimeMs: 0 };
+}
+
+/** Names the leader beside errors that mean another one. */
+function hinted(context: RequestContext, response: ProduceResponse): ProduceResponse {
+  if (context.header.apiVersion < leaderHintsFrom || !hasMoved(response)) return response;
+  const leaderIds = new Set<number>();
+  const responses = response.responses.map((topic) => {
+    const { name = "", topicId = zeroUuid, partitionResponses } = topic;
+    return {
+      ...topic,
+      partitionResponses: partitionResponses.map((answer) => {
+        if (answer.errorCode !== ErrorCode.NOT_LEADER_OR_FOLLOWER) return answer;
+        const leader = currentLeader(context.services, {
+          topic: name,
+          topicId,
+          partition: answer.index,
+        });
+        leaderIds.add(leader.leaderId);
+        return { ...answer, currentLeader: leader };
+      }),
+    };
+  });
+  return { ...response, responses, nodeEndpoints: leaderEndpoints(context, leaderIds) };
+}
+
+function hasMoved({ responses }: ProduceResponse): boolean {
+  return responses.some(({ partitionResponses }) =>
+    partitionResponses.some(({ errorCode }) => errorCode === ErrorCode.NOT_LEADER_OR_FOLLOWER),
+  );
 }
 
 /** acks=0: nobody reads a response, so an error can only be told by closing. */

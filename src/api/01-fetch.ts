@@ -1,40 +1,45 @@
 /**
- * Fetch, v4–18. Without sessions: every answer says session id 0, so clients send full requests.
- * One deadline a request, however many partitions; parked until high watermarks moved by
- * `min_bytes`, an error shows, or `max_wait_ms` is over.
+ * Fetch, v4–18. One deadline a request, however many partitions; parked until high watermarks, for
+ * read_committed last stable offsets, moved by `min_bytes`, an error shows, or `max_wait_ms` is over.
  *
- * v5 log start · v9 leader epoch of the client · v11 rack · v12 flexible, last fetched epoch ·
- * v13 topic ids. Omitted: fetch sessions; preferred read replica (−1); follower fetch: a replica id
- * is answered NOT_LEADER_OR_FOLLOWER.
+ * v5 log start · v7 sessions (KIP-227) · v9 leader epoch of the client · v11 rack, read and not
+ * used: the leader has the only copy · v12 flexible, last fetched epoch and diverging epoch
+ * (KIP-595) · v13 topic ids · v16 leader hints (KIP-951).
+ * Omitted: followers; a replica id is answered as by a Kafka leader that does not know it.
  */
+import type { FetchAnswer, FetchAsk } from "../fetch/fetch-session.ts";
+import type { AskAnswer, FetchContext, SessionAnswer } from "../fetch/fetch-sessions.ts";
 import type { Partition } from "../log/partition.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type FetchRequest,
-  type FetchRequestFetchPartition,
   type FetchResponse,
-  type FetchResponsePartitionData,
+  type FetchResponseFetchableTopicResponse,
   fetchApi,
 } from "../protocol/messages/01-fetch.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { epochError, type Found, findById, findByName } from "./find-partition.ts";
+import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
 
 type Request = Decoded<FetchRequest>;
 
+const storageErrorsFrom = 6;
 const topicIdsFrom = 13;
+const replicaStateFrom = 15;
+const leaderHintsFrom = 16;
 const readCommitted = 1;
 const noRecords = new Uint8Array(0);
 
 /** One partition of the request, found once. */
 interface Target {
-  readonly ask: Decoded<FetchRequestFetchPartition>;
+  readonly ask: FetchAsk;
   readonly found: Found;
 }
 
 interface Round {
-  readonly answers: FetchResponsePartitionData[];
+  readonly answers: AskAnswer[];
   readonly bytes: number;
   /** A partition has an error or diverged: answer at once. */
   readonly urgent: boolean;
@@ -46,67 +51,93 @@ export const fetchHandler: ApiHandler<FetchRequest, FetchResponse> = {
   maxVersion: 18,
 
   handle(context, request, version) {
-    const sessionError = checkSession(request);
-    if (sessionError !== ErrorCode.NONE) {
-      return { throttleTimeMs: 0, errorCode: sessionError, sessionId: 0, responses: [] };
-    }
-    return fetch(context, request, version);
+    const { clock, fetchSessions } = context.services;
+    const asked = sessionRequest(request, version);
+    const session = fetchSessions.begin(asked, clock.monotonicMs());
+    if (session.errorCode !== ErrorCode.NONE) return refused(session.errorCode);
+    return fetch(context, request, version, session);
   },
 
-  failure: (_request, _version, errorCode) => ({
-    throttleTimeMs: 0,
-    errorCode,
-    sessionId: 0,
-    responses: [],
-  }),
+  failure: (_request, _version, errorCode) => refused(errorCode),
 };
 
-/** Only a full request can be served: epoch −1 (no session) or 0 (make one, declined). */
-function checkSession({ sessionEpoch }: Request): number {
-  const isFull = sessionEpoch === 0 || sessionEpoch === -1;
-  return isFull ? ErrorCode.NONE : ErrorCode.FETCH_SESSION_ID_NOT_FOUND;
+function refused(errorCode: number): FetchResponse {
+  return { throttleTimeMs: 0, errorCode, sessionId: 0, responses: [] };
+}
+
+/** The request as the sessions see it; before v7 there are none. */
+function sessionRequest(request: Request, version: number) {
+  return {
+    sessionId: request.sessionId,
+    epoch: request.sessionEpoch,
+    usesTopicIds: version >= topicIdsFrom,
+    isFollower: replicaIdOf(request, version) >= 0,
+    asks: request.topics.flatMap(({ topic, topicId, partitions }) =>
+      partitions.map((ask): FetchAsk => ({ topic, topicId, ...ask })),
+    ),
+    forget: request.forgottenTopicsData.flatMap(({ topic, topicId, partitions }) =>
+      partitions.map((partition) => ({ topic, topicId, partition })),
+    ),
+  };
+}
+
+function isCommitted({ isolationLevel }: Request): boolean {
+  return isolationLevel === readCommitted;
+}
+
+/** From v15 on the replica's id is in a tagged field; −1 for consumers. */
+function replicaIdOf(request: Request, version: number): number {
+  return version >= replicaStateFrom ? request.replicaState.replicaId : request.replicaId;
 }
 
 async function fetch(
   context: RequestContext,
   request: Request,
   version: number,
+  session: FetchContext,
 ): Promise<FetchResponse> {
   const { clock, partitions } = context.services;
-  const targets = findTargets(context, request, version);
+  const targets = findTargets(context, session.asks, version);
   const bytesMax = Math.min(request.maxBytes, context.services.config.limits.fetchBytesMax);
   const bytesMin = Math.min(request.minBytes, bytesMax);
   const endMs = clock.monotonicMs() + request.maxWaitMs;
+  const isolation = isCommitted(request) ? "read_committed" : "read_uncommitted";
+  const hasInteresting = targets.some(({ found }) => !isUnknown(found));
   for (;;) {
-    const before = bytesAdvanced(targets);
-    const round = await readRound(context, targets, request, bytesMax);
+    const before = bytesAdvanced(targets, isolation);
+    const round = await readRound(context, targets, request, version, bytesMax);
     const waitMs = endMs - clock.monotonicMs();
-    const enough = round.urgent || round.bytes >= bytesMin || targets.length === 0;
-    if (enough || waitMs <= 0 || context.signal.aborted) return respond(request, round.answers);
+    const enough = round.urgent || round.bytes >= bytesMin || !hasInteresting;
+    const done = () => respond(context, request, version, session, round.answers);
+    if (enough || waitMs <= 0 || context.signal.aborted) return done();
     const sources = openPartitions(targets);
     // A round may take its time over a disk: what came meanwhile wakes nobody later.
-    const missing = Math.max(1, bytesMin - round.bytes) - (bytesAdvanced(targets) - before);
+    const bytesSince = bytesAdvanced(targets, isolation) - before;
+    const missing = Math.max(1, bytesMin - round.bytes) - bytesSince;
     if (missing <= 0) continue;
-    const parked = partitions.waiters.park(sources, missing, waitMs, context.signal);
-    if (parked === null) return respond(request, round.answers);
+    const parked = partitions.waiters.park(sources, missing, waitMs, context.signal, isolation);
+    if (parked === null) return done();
     await parked;
   }
 }
 
-function findTargets(context: RequestContext, request: Request, version: number): Target[] {
-  const { services } = context;
-  // From v15 on the replica's id is in a tagged field.
-  const replicaId = version >= 15 ? request.replicaState.replicaId : request.replicaId;
-  return request.topics.flatMap(({ topic, topicId, partitions }) =>
-    partitions.map((ask) => {
-      if (replicaId >= 0) return { ask, found: ErrorCode.NOT_LEADER_OR_FOLLOWER };
-      const found =
-        version >= topicIdsFrom
-          ? findById(services, topicId, ask.partition)
-          : findByName(services, topic, ask.partition);
-      return { ask, found };
-    }),
-  );
+function findTargets(
+  { services }: RequestContext,
+  asks: readonly FetchAsk[],
+  version: number,
+): Target[] {
+  const byId = version >= topicIdsFrom;
+  return asks.map((ask) => ({
+    ask,
+    found: byId
+      ? findById(services, ask.topicId, ask.partition)
+      : findByName(services, ask.topic, ask.partition),
+  }));
+}
+
+/** Unknown partitions keep nobody waiting less, as in Kafka: a session may name some for long. */
+function isUnknown(found: Found): boolean {
+  return found === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION || found === ErrorCode.UNKNOWN_TOPIC_ID;
 }
 
 /** Reads every partition once, in order, within the limits of request and partition. */
@@ -114,24 +145,26 @@ async function readRound(
   context: RequestContext,
   targets: readonly Target[],
   request: Request,
+  version: number,
   bytesMax: number,
 ): Promise<Round> {
   const { readBudget } = context.services.partitions;
   const granted = readBudget.grant(Math.max(0, bytesMax));
-  const answers: FetchResponsePartitionData[] = [];
+  const isFollower = replicaIdOf(request, version) >= 0;
+  const answers: AskAnswer[] = [];
   let bytes = 0;
   let urgent = false;
   try {
     for (const { ask, found } of targets) {
-      const outcome = check(found, ask);
+      const outcome = check(found, ask, isFollower);
       if (typeof outcome === "number") {
-        answers.push(failed(ask.partition, outcome));
-        urgent = true;
+        answers.push({ ask, answer: failed(ask.partition, outcome) });
+        urgent ||= !isUnknown(outcome);
         continue;
       }
       const diverging = divergence(outcome, ask);
       if (diverging !== null) {
-        answers.push(diverging);
+        answers.push({ ask, answer: diverging });
         urgent = true;
         continue;
       }
@@ -139,7 +172,7 @@ async function readRound(
       const read = reading instanceof Promise ? await reading : reading;
       bytes += read.bytes;
       urgent ||= read.errorCode !== ErrorCode.NONE;
-      answers.push(answerOf(outcome, ask, request, read));
+      answers.push({ ask, answer: answerOf(outcome, ask, read) });
     }
   } finally {
     readBudget.giveBack(granted);
@@ -148,20 +181,25 @@ async function readRound(
 }
 
 /** The partition to read, or an ErrorCode. */
-function check(found: Found, ask: Decoded<FetchRequestFetchPartition>): Found {
+function check(found: Found, ask: FetchAsk, isFollower: boolean): Found {
   if (typeof found === "number") return found;
   if (!found.isOpen) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
-  return epochError(found, ask.currentLeaderEpoch) || found;
+  const stale = epochError(found, ask.currentLeaderEpoch);
+  if (stale !== ErrorCode.NONE) return stale;
+  if (!isFollower) return found;
+  // No partition has followers: this one may come from a later epoch than ours, or is lost.
+  return ask.currentLeaderEpoch >= 0
+    ? ErrorCode.UNKNOWN_LEADER_EPOCH
+    : ErrorCode.NOT_LEADER_OR_FOLLOWER;
 }
 
 /** The client read an epoch further than this log has it: it must truncate first. */
-function divergence(
-  partition: Partition,
-  ask: Decoded<FetchRequestFetchPartition>,
-): FetchResponsePartitionData | null {
+function divergence(partition: Partition, ask: FetchAsk): FetchAnswer | null {
   if (ask.lastFetchedEpoch < 0) return null;
   const end = partition.endOffsetForEpoch(ask.lastFetchedEpoch);
-  if (end.endOffset < 0) return failed(ask.partition, ErrorCode.OFFSET_OUT_OF_RANGE);
+  if (end.endOffset < 0 || ask.fetchOffset < partition.logStartOffset) {
+    return failed(ask.partition, ErrorCode.OFFSET_OUT_OF_RANGE);
+  }
   if (end.leaderEpoch >= ask.lastFetchedEpoch && end.endOffset >= ask.fetchOffset) return null;
   return {
     ...marks(partition, ask.partition),
@@ -173,28 +211,24 @@ function divergence(
 
 function readOne(
   partition: Partition,
-  ask: Decoded<FetchRequestFetchPartition>,
+  ask: FetchAsk,
   request: Request,
   bytesLeft: number,
   firstBatchAnyway: boolean,
 ): ReadResult | Promise<ReadResult> {
-  const committed = request.isolationLevel === readCommitted;
-  const offsetLimit = committed ? partition.lastStableOffset : partition.highWatermark;
+  const withAborted = isCommitted(request);
+  const offsetLimit = withAborted ? partition.lastStableOffset : partition.highWatermark;
   const bytesMax = Math.max(0, Math.min(ask.partitionMaxBytes, bytesLeft));
-  return partition.read({ offset: ask.fetchOffset, bytesMax, offsetLimit, firstBatchAnyway });
+  const offset = ask.fetchOffset;
+  return partition.read({ offset, bytesMax, offsetLimit, firstBatchAnyway, withAborted });
 }
 
-function answerOf(
-  partition: Partition,
-  ask: Decoded<FetchRequestFetchPartition>,
-  request: Request,
-  read: ReadResult,
-): FetchResponsePartitionData {
+function answerOf(partition: Partition, ask: FetchAsk, read: ReadResult): FetchAnswer {
   if (read.errorCode !== ErrorCode.NONE) return failed(ask.partition, read.errorCode);
   return {
     ...marks(partition, ask.partition),
-    // No transactions, hence none aborted; uncommitted readers get none told.
-    abortedTransactions: request.isolationLevel === readCommitted ? [] : null,
+    // Uncommitted readers are told of none.
+    abortedTransactions: read.aborted === undefined ? null : [...read.aborted],
     records: joined(read.chunks),
   };
 }
@@ -210,7 +244,7 @@ function marks(partition: Partition, partitionIndex: number) {
   };
 }
 
-function failed(partitionIndex: number, errorCode: number): FetchResponsePartitionData {
+function failed(partitionIndex: number, errorCode: number): FetchAnswer {
   return {
     partitionIndex,
     errorCode,
@@ -233,19 +267,74 @@ function openPartitions(targets: readonly Target[]): Partition[] {
 }
 
 /** Only its growth says something: a partition named twice counts twice, which reads once more. */
-function bytesAdvanced(targets: readonly Target[]): number {
+function bytesAdvanced(
+  targets: readonly Target[],
+  isolation: "read_uncommitted" | "read_committed",
+): number {
   let bytes = 0;
-  for (const { found } of targets) if (typeof found !== "number") bytes += found.bytesAdvanced;
+  for (const { found } of targets) {
+    if (typeof found === "number") continue;
+    bytes += isolation === "read_committed" ? found.stableBytesAdvanced : found.bytesAdvanced;
+  }
   return bytes;
 }
 
-/** In the shape of the request. */
-function respond(request: Request, answers: readonly FetchResponsePartitionData[]): FetchResponse {
-  let at = 0;
-  const responses = request.topics.map(({ topic, topicId, partitions }) => {
-    const from = at;
-    at += partitions.length;
-    return { topic, topicId, partitions: answers.slice(from, at) };
-  });
-  return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, sessionId: 0, responses };
+/** What the session tells its client, in the order in which it was read. */
+function respond(
+  context: RequestContext,
+  request: Request,
+  version: number,
+  session: FetchContext,
+  all: readonly AskAnswer[],
+): FetchResponse {
+  const told = session.finish(all, context.services.clock.monotonicMs());
+  const leaderIds = new Set<number>();
+  const responses = byTopic(told, (one) => hinted(context, version, one, leaderIds));
+  if (replicaIdOf(request, version) >= 0) leaderIds.clear();
+  return {
+    throttleTimeMs: 0,
+    errorCode: told.errorCode,
+    sessionId: told.sessionId,
+    responses,
+    nodeEndpoints: leaderEndpoints(context, leaderIds),
+  };
+}
+
+/** Neighbours of the same topic share its entry. */
+function byTopic(
+  { answers }: SessionAnswer,
+  shape: (one: AskAnswer) => FetchAnswer,
+): FetchResponseFetchableTopicResponse[] {
+  const responses: FetchResponseFetchableTopicResponse[] = [];
+  let last: FetchResponseFetchableTopicResponse | undefined;
+  for (const one of answers) {
+    const { topic, topicId } = one.ask;
+    if (last === undefined || last.topic !== topic || last.topicId !== topicId) {
+      last = { topic, topicId, partitions: [] };
+      responses.push(last);
+    }
+    last.partitions.push(shape(one));
+  }
+  return responses;
+}
+
+/** The answer as this version tells it; `leaderIds` gains the leader it names. */
+function hinted(
+  { services }: RequestContext,
+  version: number,
+  { ask, answer }: AskAnswer,
+  leaderIds: Set<number>,
+): FetchAnswer {
+  const { errorCode } = answer;
+  if (errorCode === ErrorCode.NONE) return answer;
+  if (errorCode === ErrorCode.KAFKA_STORAGE_ERROR && version < storageErrorsFrom) {
+    // Older clients do not know the other one and would not try again.
+    return { ...answer, errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER };
+  }
+  const moved =
+    errorCode === ErrorCode.NOT_LEADER_OR_FOLLOWER || errorCode === ErrorCode.FENCED_LEADER_EPOCH;
+  if (!moved || version < leaderHintsFrom) return answer;
+  const leader = currentLeader(services, ask);
+  leaderIds.add(leader.leaderId);
+  return { ...answer, currentLeader: leader };
 }

@@ -1,9 +1,17 @@
 /**
- * ListOffsets, v1–7: latest (−1), earliest (−2), from v7 the record with the largest timestamp
- * (−3), or the first record at or past a timestamp. Latest is the high watermark, or for
- * read_committed the last stable offset. v2 isolation · v4 leader epochs · v6 flexible.
- * Omitted: v8 and later, whose specials (−4, −5, −6) ask about tiers.
+ * ListOffsets, v1–11: latest (−1), earliest (−2), the record with the largest timestamp (−3), the
+ * tiers' borders (−4, −5, −6: see log/tier-offsets.ts), or the first record at or past a timestamp.
+ * Latest is the high watermark, or for read_committed the last stable offset.
+ *
+ * v2 isolation · v4 leader epochs · v6 flexible · v7 −3 · v8 −4 · v9 −5 · v10 a timeout for what
+ * has to be looked up in archives · v11 −6.
  */
+import {
+  earliestLocalTimestamp,
+  earliestPendingUploadTimestamp,
+  latestTieredTimestamp,
+  type TierTimestamp,
+} from "../log/tier-offsets.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
@@ -19,16 +27,25 @@ import { epochError, findByName } from "./find-partition.ts";
 type Answer = ListOffsetsResponseListOffsetsPartitionResponse;
 
 const leaderEpochFrom = 4;
-const maxTimestampFrom = 7;
-const maxTimestamp = -3;
+const timeoutFrom = 10;
+/** The version that brought each special timestamp. */
+const specialsFrom: ReadonlyMap<number, number> = new Map([
+  [-1, 1],
+  [-2, 1],
+  [-3, 7],
+  [earliestLocalTimestamp, 8],
+  [latestTieredTimestamp, 9],
+  [earliestPendingUploadTimestamp, 11],
+]);
 const readCommitted = 1;
 
 export const listOffsetsHandler: ApiHandler<ListOffsetsRequest, ListOffsetsResponse> = {
   codec: listOffsetsApi,
   minVersion: 1,
-  maxVersion: 7,
+  maxVersion: 11,
 
   async handle(context, request, version) {
+    const timeoutMs = version >= timeoutFrom ? request.timeoutMs : 0;
     const isolation =
       request.isolationLevel === readCommitted ? "read_committed" : "read_uncommitted";
     const topics = await Promise.all(
@@ -40,7 +57,7 @@ export const listOffsetsHandler: ApiHandler<ListOffsetsRequest, ListOffsetsRespo
         const answers = partitions.map((ask) =>
           (counts.get(ask.partitionIndex) ?? 0) > 1
             ? failed(ask.partitionIndex, ErrorCode.INVALID_REQUEST)
-            : lookUp(context, name, ask, isolation, version),
+            : within(context, timeoutMs, ask, lookUp(context, name, ask, isolation, version)),
         );
         return { name, partitions: await Promise.all(answers) };
       }),
@@ -65,18 +82,43 @@ async function lookUp(
   version: number,
 ): Promise<Answer> {
   const { partitionIndex, currentLeaderEpoch, timestamp } = ask;
+  if (timestamp < 0 && version < (specialsFrom.get(timestamp) ?? Number.POSITIVE_INFINITY)) {
+    return failed(partitionIndex, ErrorCode.UNSUPPORTED_VERSION);
+  }
   const partition = findByName(context.services, topic, partitionIndex);
   if (typeof partition === "number") return failed(partitionIndex, partition);
   const stale = epochError(partition, currentLeaderEpoch);
   if (stale !== ErrorCode.NONE) return failed(partitionIndex, stale);
-  if (timestamp < maxTimestamp || (timestamp === maxTimestamp && version < maxTimestampFrom)) {
-    return failed(partitionIndex, ErrorCode.UNSUPPORTED_VERSION);
+  if (isTierTimestamp(timestamp)) {
+    const tiered = context.services.config.indexer.enableWalIndexing;
+    const found = partition.tierOffset(timestamp, tiered, isolation === "read_committed");
+    return { partitionIndex, errorCode: ErrorCode.NONE, timestamp: -1, ...found };
   }
   const found = await partition.offsetForTimestamp(timestamp, isolation);
   if (found.errorCode !== ErrorCode.NONE) return failed(partitionIndex, found.errorCode);
   const { errorCode, offset, leaderEpoch } = found;
   const answer = { partitionIndex, errorCode, offset, timestamp: found.timestamp };
   return version >= leaderEpochFrom ? { ...answer, leaderEpoch } : answer;
+}
+
+/** The answer, or REQUEST_TIMED_OUT where it takes longer; 0: however long it takes. */
+function within(
+  { services }: RequestContext,
+  timeoutMs: number,
+  { partitionIndex }: { partitionIndex: number },
+  answer: Promise<Answer>,
+): Promise<Answer> {
+  if (timeoutMs <= 0) return answer;
+  const { deadlines } = services.partitions;
+  return new Promise((resolve, reject) => {
+    const late = () => resolve(failed(partitionIndex, ErrorCode.REQUEST_TIMED_OUT));
+    const deadline = deadlines.add(timeoutMs, late);
+    answer.then(resolve, reject).finally(() => deadlines.remove(deadline));
+  });
+}
+
+function isTierTimestamp(timestamp: number): timestamp is TierTimestamp {
+  return timestamp <= earliestLocalTimestamp && timestamp >= earliestPendingUploadTimestamp;
 }
 
 function failed(partitionIndex: number, errorCode: number): Answer {

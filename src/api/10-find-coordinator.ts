@@ -52,7 +52,9 @@ async function find(
   const { groups } = context.services;
   if (keyType === shareKeyType) {
     const found = await findShareCoordinator(context, key, version);
-    return { key, ...found, errorMessage: errorInfos.get(found.errorCode)?.message ?? "" };
+    const isFound = found.errorCode === ErrorCode.NONE;
+    const message = isFound ? "" : (errorInfos.get(found.errorCode)?.message ?? "");
+    return { key, ...found, errorMessage: message };
   }
   const address =
     keyType === groupKeyType

@@ -3,9 +3,10 @@
  * name and version must look like names (INVALID_REQUEST). v5: a client that expects another
  * cluster or node is told to find its cluster anew (REBOOTSTRAP_REQUIRED). A version above 5 is
  * answered in version 0 with UNSUPPORTED_VERSION, by the router.
- * Features: none yet, so none is advertised.
+ * v3+: the features of src/metadata/features.ts.
  */
 
+import { featuresEpoch, finalizedFeatures, supportedFeatures } from "../metadata/features.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ApiKey } from "../protocol/api-key.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
@@ -36,13 +37,14 @@ export function apiVersionsHandler(
       if (errorCode !== ErrorCode.NONE) return { errorCode, apiKeys: [] };
       context.session.softwareName = request.clientSoftwareName;
       context.session.softwareVersion = request.clientSoftwareVersion;
+      const { image } = context.services.metadata;
       return {
         errorCode,
         apiKeys: [...ranges()],
         throttleTimeMs: 0,
-        supportedFeatures: [],
-        finalizedFeaturesEpoch: 0,
-        finalizedFeatures: [],
+        supportedFeatures: supportedFeatures(version),
+        finalizedFeaturesEpoch: featuresEpoch(image),
+        finalizedFeatures: finalizedFeatures(image),
       };
     },
     failure: (_request, _version, errorCode) => ({ errorCode, apiKeys: [] }),

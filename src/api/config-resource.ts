@@ -4,7 +4,13 @@ import type { RequestContext } from "./context.ts";
 import { namedTwice } from "./named-twice.ts";
 
 /** Kafka's numbers for what a config belongs to. */
-export const ConfigResource = { TOPIC: 2, BROKER: 4 } as const;
+export const ConfigResource = {
+  TOPIC: 2,
+  BROKER: 4,
+  BROKER_LOGGER: 8,
+  CLIENT_METRICS: 16,
+  GROUP: 32,
+} as const;
 
 /** One resource of an AlterConfigs or IncrementalAlterConfigs request. */
 export interface AlteredResource {

@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import type { FetchSessions } from "../fetch/fetch-sessions.ts";
 import type { GroupCoordinator } from "../group/coordinator.ts";
 import type { Clock } from "../lib/clock.ts";
 import type { Partitions } from "../log/partitions.ts";
@@ -31,6 +32,7 @@ export interface Services {
   readonly metrics: Metrics;
   readonly metadata: Metadata;
   readonly partitions: Partitions;
+  readonly fetchSessions: FetchSessions;
   readonly groups: GroupCoordinator;
   readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;

@@ -16,14 +16,31 @@ import { deleteTopicsHandler } from "./20-delete-topics.ts";
 import { deleteRecordsHandler } from "./21-delete-records.ts";
 import { initProducerIdHandler } from "./22-init-producer-id.ts";
 import { offsetForLeaderEpochHandler } from "./23-offset-for-leader-epoch.ts";
+import { describeAclsHandler } from "./29-describe-acls.ts";
+import { createAclsHandler } from "./30-create-acls.ts";
+import { deleteAclsHandler } from "./31-delete-acls.ts";
 import { describeConfigsHandler } from "./32-describe-configs.ts";
 import { alterConfigsHandler } from "./33-alter-configs.ts";
+import { alterReplicaLogDirsHandler } from "./34-alter-replica-log-dirs.ts";
 import { describeLogDirsHandler, type VolumeSpace } from "./35-describe-log-dirs.ts";
 import { createPartitionsHandler } from "./37-create-partitions.ts";
+import { createDelegationTokenHandler } from "./38-create-delegation-token.ts";
+import { renewDelegationTokenHandler } from "./39-renew-delegation-token.ts";
+import { expireDelegationTokenHandler } from "./40-expire-delegation-token.ts";
+import { describeDelegationTokenHandler } from "./41-describe-delegation-token.ts";
 import { deleteGroupsHandler } from "./42-delete-groups.ts";
+import { electLeadersHandler } from "./43-elect-leaders.ts";
 import { incrementalAlterConfigsHandler } from "./44-incremental-alter-configs.ts";
+import { alterPartitionReassignmentsHandler } from "./45-alter-partition-reassignments.ts";
+import { listPartitionReassignmentsHandler } from "./46-list-partition-reassignments.ts";
 import { offsetDeleteHandler } from "./47-offset-delete.ts";
+import { describeUserScramCredentialsHandler } from "./50-describe-user-scram-credentials.ts";
+import { alterUserScramCredentialsHandler } from "./51-alter-user-scram-credentials.ts";
+import { describeQuorumHandler } from "./55-describe-quorum.ts";
+import { updateFeaturesHandler } from "./57-update-features.ts";
 import { describeClusterHandler } from "./60-describe-cluster.ts";
+import { unregisterBrokerHandler } from "./64-unregister-broker.ts";
+import { listConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import { shareGroupHeartbeatHandler } from "./76-share-group-heartbeat.ts";
 import { shareGroupDescribeHandler } from "./77-share-group-describe.ts";
@@ -55,14 +72,31 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     deleteRecordsHandler,
     initProducerIdHandler,
     offsetForLeaderEpochHandler,
+    describeAclsHandler,
+    createAclsHandler,
+    deleteAclsHandler,
     describeConfigsHandler,
     alterConfigsHandler,
+    alterReplicaLogDirsHandler,
     describeLogDirsHandler(volumeSpace),
     createPartitionsHandler,
+    createDelegationTokenHandler,
+    renewDelegationTokenHandler,
+    expireDelegationTokenHandler,
+    describeDelegationTokenHandler,
     deleteGroupsHandler,
+    electLeadersHandler,
     incrementalAlterConfigsHandler,
+    alterPartitionReassignmentsHandler,
+    listPartitionReassignmentsHandler,
     offsetDeleteHandler,
+    describeUserScramCredentialsHandler,
+    alterUserScramCredentialsHandler,
+    describeQuorumHandler,
+    updateFeaturesHandler,
     describeClusterHandler,
+    unregisterBrokerHandler,
+    listConfigResourcesHandler,
     describeTopicPartitionsHandler,
     shareGroupHeartbeatHandler,
     shareGroupDescribeHandler,

@@ -72,7 +72,7 @@ export function encodeShareChange(
   change: ShareChange,
   timestamp: number,
 ): OffsetsRecord {
-  return { key: keyOf(groupId, change), value: valueOf(change), timestamp };
+  return { key: keyOf(groupId, change), value: encodedValue(change), timestamp };
 }
 
 /** Throws ProtocolError when the bytes are not what they say. `key` stands behind its type. */
@@ -169,7 +169,7 @@ function keyOf(groupId: string, change: ShareChange): Uint8Array {
   }
 }
 
-function valueOf(change: ShareChange): Uint8Array | null {
+function encodedValue(change: ShareChange): Uint8Array | null {
   if (change.value === null) return null;
   switch (change.type) {
     case "member": {

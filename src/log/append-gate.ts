@@ -17,14 +17,26 @@ import {
 } from "./batch-rules.ts";
 import type { LogLimits, PartitionLogConfig } from "./config.ts";
 import type { BatchFacts, Wal } from "./ports.ts";
+import type { ProducerMarker } from "./producer-entry.ts";
 
 /** Above this a batch is checked on a worker, not on the event loop. */
 const inlineBytesMax = 256 << 10;
 const compressionMask = 0x07;
 
+export interface AppendOptions {
+  readonly origin: AppendOrigin;
+  /** Called at the moment the sequence is checked and the offset given, after whatever had to be
+   * waited for, and not for a retry: an ErrorCode other than 0 rejects the batch. */
+  readonly transactionCheck?: () => number;
+  /** Of the producer's transactions; from 2 on an unknown producer starts at sequence 0. */
+  readonly transactionVersion?: 0 | 1 | 2;
+}
+
 interface Waiting {
   readonly batch: Uint8Array;
   readonly header: BatchHeader;
+  readonly options: AppendOptions;
+  readonly marker: ProducerMarker | null;
   readonly resolve: (result: AppendResult) => void;
   /** Largest timestamp of its records, once known. */
   maxTimestamp: number;
@@ -57,25 +69,31 @@ export class AppendGate {
     this.parts = parts;
   }
 
-  append(batch: Uint8Array, origin: AppendOrigin): Promise<AppendResult> {
+  /** `marker`: what `batch` says, when it is the end of a transaction. */
+  append(
+    batch: Uint8Array,
+    options: AppendOptions,
+    marker: ProducerMarker | null = null,
+  ): Promise<AppendResult> {
     const { wal, config: configOf, appender } = this.parts;
     const config = configOf();
-    const header = checkHeader(batch, config, origin);
+    const header = checkHeader(batch, config, marker === null ? options.origin : "marker");
     if ("errorCode" in header) return Promise.resolve(appender.rejected(header));
     const compressed = (header.attributes & compressionMask) !== 0;
     const inWorker = compressed || batch.length > inlineBytesMax;
     let { maxTimestamp } = header;
     if (!inWorker) {
       const facts = wal.checkBatch(batch);
-      const why = checkFacts(facts) ?? this.checkEach(facts, header, batch, origin);
+      const why = checkFacts(facts) ?? this.checkEach(facts, header, batch, options.origin);
       if (why !== null) return Promise.resolve(appender.rejected(why));
       maxTimestamp = facts.maxTimestamp;
     }
     return new Promise((resolve) => {
-      const direct = !inWorker && this.waiting.length === 0;
-      if (direct && this.submit(batch, header, maxTimestamp, resolve)) return;
       const checked = !inWorker;
-      this.park({ batch, header, resolve, maxTimestamp, checked, rejection: null }, origin);
+      const fields = { batch, header, options, marker, resolve, maxTimestamp };
+      const item: Waiting = { ...fields, checked, rejection: null };
+      const direct = checked && this.waiting.length === 0;
+      if (!direct || !this.submit(item)) this.park(item);
     });
   }
 
@@ -100,19 +118,22 @@ export class AppendGate {
     return checkRecords(parseRecords(recordsPayload(batch, 0, header), header), config, nowMs);
   }
 
-  private submit(
-    batch: Uint8Array,
-    header: BatchHeader,
-    maxTimestamp: number,
-    resolve: (result: AppendResult) => void,
-  ): boolean {
+  private submit({ batch, header, options, marker, maxTimestamp, resolve }: Waiting): boolean {
     const { appender, config, leaderEpoch } = this.parts;
     const stampTime = config().timestampType === "LogAppendTime";
-    const timestamp = stampTime ? null : maxTimestamp;
-    return appender.submit(batch, header, leaderEpoch(), timestamp, resolve);
+    return appender.submit({
+      batch,
+      header,
+      leaderEpoch: leaderEpoch(),
+      maxTimestamp: stampTime ? null : maxTimestamp,
+      transactionCheck: options.transactionCheck ?? null,
+      transactionVersion: options.transactionVersion ?? 0,
+      marker,
+      resolve,
+    });
   }
 
-  private park(item: Waiting, origin: AppendOrigin): void {
+  private park(item: Waiting): void {
     const { limits, budget, appender } = this.parts;
     const { length } = item.batch;
     if (this.waiting.length >= limits.appendsWaitingMax || !budget.tryQueue(length)) {
@@ -122,14 +143,14 @@ export class AppendGate {
     }
     const owned: Waiting = { ...item, batch: new Uint8Array(item.batch) };
     this.waiting.push(owned);
-    if (!owned.checked) void this.validate(owned, origin);
+    if (!owned.checked) void this.validate(owned);
     else this.drain();
   }
 
   /** Never rejects: a worker's failure is an answer too. */
-  private async validate(item: Waiting, origin: AppendOrigin): Promise<void> {
+  private async validate(item: Waiting): Promise<void> {
     try {
-      item.rejection = await this.look(item, origin);
+      item.rejection = await this.look(item);
     } catch (error) {
       item.rejection = rejection(ErrorCode.KAFKA_STORAGE_ERROR, errorText(error));
     }
@@ -137,9 +158,10 @@ export class AppendGate {
     this.drain();
   }
 
-  private async look(item: Waiting, origin: AppendOrigin): Promise<Rejection | null> {
+  private async look(item: Waiting): Promise<Rejection | null> {
     const { wal, clock, limits } = this.parts;
     const { batch, header } = item;
+    const { origin } = item.options;
     const facts = await wal.validateBatch(batch);
     const why = checkFacts(facts);
     if (why !== null) return why;
@@ -158,9 +180,9 @@ export class AppendGate {
 
   private drain(): void {
     for (let head = this.waiting[0]; head?.checked === true; head = this.waiting[0]) {
-      const { batch, header, maxTimestamp, resolve } = head;
+      const { batch, resolve } = head;
       if (head.rejection !== null) resolve(this.parts.appender.rejected(head.rejection));
-      else if (!this.submit(batch, header, maxTimestamp, resolve)) {
+      else if (!this.submit(head)) {
         this.waitForMemory();
         return;
       }

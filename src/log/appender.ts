@@ -7,6 +7,7 @@ import { ErrorCode } from "../protocol/error-code.ts";
 import { writeInt64 } from "../protocol/int64.ts";
 import {
   type BatchHeader,
+  isTransactional,
   lastSequence,
   noTimestamp,
   patchBaseOffset,
@@ -18,7 +19,9 @@ import type { AppendBudget } from "./append-budget.ts";
 import { type RecordError, type Rejection, rejection } from "./batch-rules.ts";
 import type { LeaderEpochs } from "./leader-epochs.ts";
 import type { AppendSink, Wal } from "./ports.ts";
-import type { ProducerBatch, ProducerState } from "./producer-state.ts";
+import type { ProducerBatch, ProducerData, ProducerMarker } from "./producer-entry.ts";
+import { type ProducerProblem, producerRejection } from "./producer-rejection.ts";
+import type { ProducerState } from "./producer-state.ts";
 import type { Tail } from "./tail-cache.ts";
 
 export interface AppendResult {
@@ -39,6 +42,23 @@ export interface DurableBatch {
   readonly records: number;
   readonly bytes: number;
   readonly maxTimestamp: number;
+}
+
+/** A validated batch on its way into the log. */
+export interface Submission {
+  /** Copied. */
+  readonly batch: Uint8Array;
+  readonly header: BatchHeader;
+  readonly leaderEpoch: number;
+  /** Of its records; null: the broker stamps the batch with its own time. */
+  readonly maxTimestamp: number | null;
+  /** Asked at the moment the sequence is checked and the offset given: an ErrorCode. */
+  readonly transactionCheck: (() => number) | null;
+  /** Of the producer's transactions (KIP-890). */
+  readonly transactionVersion: number;
+  /** What the batch marks, where it is the end of a transaction. */
+  readonly marker: ProducerMarker | null;
+  readonly resolve: (result: AppendResult) => void;
 }
 
 /** What the append path reports to its partition. */
@@ -84,6 +104,8 @@ export class Appender implements AppendSink {
   private pendingFirst = 0;
   private end: number;
   private durable: number;
+  private bytesEnd = 0;
+  private bytesDurable = 0;
   private failure: BrokerError | null = null;
 
   constructor(parts: AppenderParts, logEnd: number) {
@@ -106,26 +128,22 @@ export class Appender implements AppendSink {
     return this.pending.length - this.pendingFirst;
   }
 
+  /** Bytes of the log up to its end, counted from the opening. */
+  get bytesAppended(): number {
+    return this.bytesEnd;
+  }
+
   /**
    * Appends a validated batch, or answers a retry; resolves when durable. false: no memory for it
-   * now, nothing was done. `batch` is copied. `maxTimestamp` is that of its records; null: the
-   * broker stamps the batch with its own time.
+   * now, nothing was done.
    */
-  submit(
-    batch: Uint8Array,
-    header: BatchHeader,
-    leaderEpoch: number,
-    maxTimestamp: number | null,
-    resolve: (result: AppendResult) => void,
-  ): boolean {
+  submit(submission: Submission): boolean {
+    const { batch, header, leaderEpoch, maxTimestamp, resolve } = submission;
     if (this.failure !== null) {
       resolve(this.rejected(storageRejection(this.failure)));
       return true;
     }
-    if (header.producerId >= 0) {
-      const settled = this.checkSequence(header, resolve);
-      if (settled) return true;
-    }
+    if (header.producerId >= 0 && this.isSettled(submission)) return true;
     if (!this.parts.budget.tryReserve(batch.length)) return false;
     const base = this.end;
     const last = base + header.lastOffsetDelta;
@@ -145,7 +163,7 @@ export class Appender implements AppendSink {
       return true;
     }
     const timestamp = stampMs ?? maxTimestamp ?? noTimestamp;
-    this.record(header, base, last, timestamp);
+    this.record(submission, base, last, timestamp);
     this.pending.push({
       base,
       last,
@@ -194,43 +212,27 @@ export class Appender implements AppendSink {
       return;
     }
     this.durable = done.last + 1;
+    this.bytesDurable += done.bytes;
     this.parts.events.durable(done, segmentId, position);
     this.settle(done, null);
     this.recover();
   }
 
-  /** True when the batch is a retry or out of sequence, and was answered or will be. */
-  private checkSequence(header: BatchHeader, resolve: (result: AppendResult) => void): boolean {
-    const { producerId, producerEpoch, baseSequence } = header;
-    const last = lastSequence(header);
-    const nowMs = this.parts.clock.monotonicMs();
-    const verdict = this.parts.producers.check(
-      producerId,
-      producerEpoch,
-      baseSequence,
-      last,
-      nowMs,
-    );
-    switch (verdict.kind) {
-      case "accept":
-        return false;
-      case "duplicate":
-        this.answerRetry(verdict.of, resolve);
-        return true;
-      case "stale-epoch": {
-        const { currentEpoch } = verdict;
-        const text = `producer ${producerId} has epoch ${currentEpoch}, not ${producerEpoch}`;
-        resolve(this.rejected(rejection(ErrorCode.INVALID_PRODUCER_EPOCH, text)));
-        return true;
-      }
-      case "out-of-order": {
-        const text =
-          `producer ${producerId} sent sequence ${baseSequence} ` +
-          `where ${verdict.expected} was expected`;
-        resolve(this.rejected(rejection(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, text)));
-        return true;
-      }
+  /** True when the batch is a retry or may not follow, and was answered or will be. */
+  private isSettled(submission: Submission): boolean {
+    const { producers, clock } = this.parts;
+    const { marker, resolve } = submission;
+    const nowMs = clock.monotonicMs();
+    const data = dataOf(submission);
+    const verdict =
+      marker === null ? producers.check(data, nowMs) : producers.checkMarker(marker, nowMs);
+    if (verdict.kind === "duplicate") {
+      this.answerRetry(verdict.of, resolve);
+      return true;
     }
+    const why = refusal(submission, data, verdict);
+    if (why !== null) resolve(this.rejected(why));
+    return why !== null;
   }
 
   /** A retry is answered like its original, and not before that is durable. */
@@ -257,19 +259,17 @@ export class Appender implements AppendSink {
     assert(false, "a batch that is not durable is in flight");
   }
 
-  private record(header: BatchHeader, base: number, last: number, timestamp: number): void {
+  private record(submission: Submission, base: number, last: number, timestamp: number): void {
+    const { batch, header, marker } = submission;
+    const position = this.bytesEnd;
     this.end = last + 1;
+    this.bytesEnd += batch.length;
     if (header.producerId < 0) return;
-    const batch: ProducerBatch = {
-      producerEpoch: header.producerEpoch,
-      firstSequence: header.baseSequence,
-      lastSequence: lastSequence(header),
-      firstOffset: base,
-      lastOffset: last,
-      timestamp,
-    };
-    const nowMs = this.parts.clock.monotonicMs();
-    this.parts.producers.add(header.producerId, batch, this.durable, nowMs);
+    const { producers, clock } = this.parts;
+    const nowMs = clock.monotonicMs();
+    const placed = { firstOffset: base, lastOffset: last, timestamp };
+    if (marker !== null) producers.appendMarker(marker, placed, this.durable, nowMs);
+    else producers.append(dataOf(submission), placed, position, this.durable, nowMs);
   }
 
   private settle(done: Pending, why: Rejection | null): void {
@@ -284,6 +284,7 @@ export class Appender implements AppendSink {
     const { failure, durable } = this;
     if (failure === null || this.inFlight > 0) return;
     this.end = durable;
+    this.bytesEnd = this.bytesDurable;
     this.parts.tail.truncate(durable);
     this.parts.producers.rollBack(durable);
     const { epochs } = this.parts;
@@ -328,6 +329,33 @@ function correctTimestamp(batch: Uint8Array, header: BatchHeader, maxTimestamp: 
   const view = new DataView(batch.buffer, batch.byteOffset, batch.length);
   writeInt64(view, maxTimestampAt, maxTimestamp);
   sealBatch(batch, 0, crc32c);
+}
+
+function dataOf({ header, transactionVersion }: Submission): ProducerData {
+  return {
+    producerId: header.producerId,
+    producerEpoch: header.producerEpoch,
+    baseSequence: header.baseSequence,
+    lastSequence: lastSequence(header),
+    isTransactional: isTransactional(header.attributes),
+    transactionVersion,
+  };
+}
+
+/** In Kafka's order: the epoch, then what the coordinator says, then all else. */
+function refusal(
+  { transactionCheck }: Submission,
+  { producerId, producerEpoch, baseSequence }: ProducerData,
+  verdict: { readonly kind: "accept" } | ProducerProblem,
+): Rejection | null {
+  const batch = { producerId, producerEpoch, baseSequence };
+  if (verdict.kind === "stale-epoch") return producerRejection(verdict, batch);
+  const denied = transactionCheck?.() ?? ErrorCode.NONE;
+  if (denied !== ErrorCode.NONE) {
+    const text = `the transaction coordinator does not let producer ${producerId} write here`;
+    return rejection(denied, text);
+  }
+  return verdict.kind === "accept" ? null : producerRejection(verdict, batch);
 }
 
 function storageRejection(error: BrokerError | null): Rejection {

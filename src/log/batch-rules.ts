@@ -35,7 +35,7 @@ const recordsNamedMax = 20_000;
 export function checkHeader(
   batch: Uint8Array,
   config: PartitionLogConfig,
-  origin: AppendOrigin,
+  origin: AppendOrigin | "marker",
 ): BatchHeader | Rejection {
   const header = parseBatchHeader(batch);
   if (typeof header === "string") return problemRejection(header, batch.length);
@@ -43,7 +43,10 @@ export function checkHeader(
   if (bytes !== batch.length) {
     return rejection(ErrorCode.INVALID_RECORD, "exactly one record batch per partition is allowed");
   }
-  if (origin === "coordinator") return header;
+  if (origin !== "marker" && isControl(header.attributes)) {
+    return rejection(ErrorCode.INVALID_RECORD, "only markers are control records");
+  }
+  if (origin !== "client") return header;
   if (header.baseOffset !== 0) {
     const text = `the base offset of the batch is ${header.baseOffset} instead of 0`;
     return rejection(ErrorCode.INVALID_RECORD, text);
@@ -57,9 +60,6 @@ export function checkHeader(
     const { lastOffsetDelta, recordsCount } = header;
     const text = `the batch counts ${recordsCount} records up to offset delta ${lastOffsetDelta}`;
     return rejection(ErrorCode.INVALID_RECORD, text);
-  }
-  if (isControl(header.attributes)) {
-    return rejection(ErrorCode.INVALID_RECORD, "clients may not write control records");
   }
   if (header.producerId >= 0 && (header.baseSequence < 0 || header.producerEpoch < 0)) {
     return rejection(ErrorCode.INVALID_RECORD, "a batch with a producer id needs a sequence");

@@ -1,8 +1,10 @@
 /** The checkpoint file of a partition (design D2a); src/log/FORMAT.md is its description. (pure) */
 import { BrokerError } from "../lib/errors.ts";
 import { crc32c } from "../protocol/crc32c.ts";
+import type { AbortedTransaction } from "./aborted-index.ts";
 import type { EpochStart } from "./leader-epochs.ts";
-import type { ProducerBatch, ProducerSnapshot } from "./producer-state.ts";
+import type { ProducerBatch } from "./producer-entry.ts";
+import type { ProducerSnapshot } from "./producer-state.ts";
 
 export interface Checkpoint {
   readonly topicId: string;
@@ -12,12 +14,19 @@ export interface Checkpoint {
   readonly logEnd: number;
   readonly epochs: readonly EpochStart[];
   readonly segmentIdNext: number;
+  /** With their open transactions. */
   readonly producers: readonly ProducerSnapshot[];
+  /** Aborted transactions that reach past the log start and what was archived, by marker. */
+  readonly aborted: readonly AbortedTransaction[];
   /** End of what the archive registry covered; 0 when nothing was archived. */
   readonly archivedTo: number;
 }
 
-type BatchTuple = [number, number, number, number, number, number];
+type BatchTuple = [number, number, number, number, number];
+type ProducerTuple = [number, number, number, number, number, BatchTuple[]];
+/** Format 1: the epoch stood in every batch, and there were no transactions. */
+type BatchTuple1 = [number, number, number, number, number, number];
+type ProducerTuple1 = [number, BatchTuple1[]];
 
 interface CheckpointJson {
   topic_id: string;
@@ -26,17 +35,25 @@ interface CheckpointJson {
   log_end: number;
   epochs: [number, number][];
   next_segment_id: number;
-  producers: [number, BatchTuple[]][];
   archived_to: number;
 }
 
+interface CheckpointJson1 extends CheckpointJson {
+  producers: ProducerTuple1[];
+}
+
+interface CheckpointJson2 extends CheckpointJson {
+  producers: ProducerTuple[];
+  aborted: [number, number, number, number][];
+}
+
 const magic = "chronik-checkpoint";
-const version = 1;
+const version = 2;
 const headerPattern = /^chronik-checkpoint (\d+) ([0-9a-f]{8}) (\d+)$/;
 const newline = 0x0a;
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
-  const json: CheckpointJson = {
+  const json: CheckpointJson2 = {
     topic_id: checkpoint.topicId,
     partition: checkpoint.partition,
     log_start: checkpoint.logStart,
@@ -44,6 +61,12 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
     epochs: checkpoint.epochs.map(([epoch, start]) => [epoch, start]),
     next_segment_id: checkpoint.segmentIdNext,
     producers: encodeProducers(checkpoint.producers),
+    aborted: checkpoint.aborted.map((entry) => [
+      entry.producerId,
+      entry.firstOffset,
+      entry.lastOffset,
+      entry.lastStableOffset,
+    ]),
     archived_to: checkpoint.archivedTo,
   };
   const body = Buffer.from(JSON.stringify(json));
@@ -57,36 +80,31 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   const header = Buffer.from(bytes.subarray(0, Math.max(0, end))).toString("latin1");
   const match = headerPattern.exec(header);
   if (match === null) throw corrupt(file, "has no checkpoint header");
-  if (Number(match[1]) !== version) {
+  const found = Number(match[1]);
+  if (found < 1 || found > version) {
     throw new BrokerError(
       "CHRONIK_UNKNOWN_VERSION",
-      `${file} has checkpoint format ${match[1]}, this chronik reads ${version}: use a newer one`,
+      `${file} has checkpoint format ${found}, this chronik reads 1 to ${version}: use a newer one`,
     );
   }
   const body = bytes.subarray(end + 1);
   if (body.length !== Number(match[3])) throw corrupt(file, "is cut short");
   if (crc32c(body) !== Number.parseInt(match[2] ?? "", 16))
     throw corrupt(file, "fails its checksum");
-  const json: CheckpointJson = JSON.parse(Buffer.from(body).toString("utf8"));
-  return {
-    topicId: json.topic_id,
-    partition: json.partition,
-    logStart: json.log_start,
-    logEnd: json.log_end,
-    epochs: json.epochs,
-    segmentIdNext: json.next_segment_id,
-    producers: decodeProducers(json.producers),
-    archivedTo: json.archived_to,
-  };
+  const text = Buffer.from(body).toString("utf8");
+  return found === 1 ? fromFormat1(JSON.parse(text)) : fromFormat2(JSON.parse(text));
 }
 
-/** Also what manifests carry: [[producer id, [[epoch, first and last sequence, first and last
- * offset, timestamp]…]]…]. */
-export function encodeProducers(producers: readonly ProducerSnapshot[]): [number, BatchTuple[]][] {
-  return producers.map(({ producerId, batches }) => [
-    producerId,
-    batches.map((batch) => [
-      batch.producerEpoch,
+/** Also what manifests carry: [[producer id, epoch, coordinator epoch, first offset of the open
+ * transaction, timestamp, [[first and last sequence, first and last offset, timestamp]…]]…]. */
+export function encodeProducers(producers: readonly ProducerSnapshot[]): ProducerTuple[] {
+  return producers.map((producer) => [
+    producer.producerId,
+    producer.producerEpoch,
+    producer.coordinatorEpoch,
+    producer.transactionStart,
+    producer.timestamp,
+    producer.batches.map((batch) => [
       batch.firstSequence,
       batch.lastSequence,
       batch.firstOffset,
@@ -96,21 +114,64 @@ export function encodeProducers(producers: readonly ProducerSnapshot[]): [number
   ]);
 }
 
-export function decodeProducers(json: readonly [number, BatchTuple[]][]): ProducerSnapshot[] {
-  return json.map(([producerId, batches]) => ({
-    producerId,
-    batches: batches.map(
-      ([producerEpoch, firstSequence, lastSequence, firstOffset, lastOffset, timestamp]) =>
-        ({
-          producerEpoch,
-          firstSequence,
-          lastSequence,
-          firstOffset,
-          lastOffset,
-          timestamp,
-        }) satisfies ProducerBatch,
+function fromFormat2(json: CheckpointJson2): Checkpoint {
+  return {
+    ...marks(json),
+    producers: json.producers.map(
+      ([producerId, producerEpoch, coordinatorEpoch, transactionStart, timestamp, batches]) => ({
+        producerId,
+        producerEpoch,
+        coordinatorEpoch,
+        transactionStart,
+        timestamp,
+        batches: batches.map(decodeBatch),
+      }),
     ),
-  }));
+    aborted: json.aborted.map(([producerId, firstOffset, lastOffset, lastStableOffset]) => ({
+      producerId,
+      firstOffset,
+      lastOffset,
+      lastStableOffset,
+    })),
+  };
+}
+
+function fromFormat1(json: CheckpointJson1): Checkpoint {
+  return { ...marks(json), producers: json.producers.flatMap(producerOf1), aborted: [] };
+}
+
+function producerOf1([producerId, batches]: ProducerTuple1): ProducerSnapshot[] {
+  const last = batches.at(-1);
+  if (last === undefined) return [];
+  const [producerEpoch] = last;
+  const ofEpoch = batches.filter(([epoch]) => epoch === producerEpoch);
+  return [
+    {
+      producerId,
+      producerEpoch,
+      coordinatorEpoch: -1,
+      transactionStart: -1,
+      timestamp: last[5],
+      batches: ofEpoch.map(([, ...batch]) => decodeBatch(batch)),
+    },
+  ];
+}
+
+function marks(json: CheckpointJson): Omit<Checkpoint, "producers" | "aborted"> {
+  return {
+    topicId: json.topic_id,
+    partition: json.partition,
+    logStart: json.log_start,
+    logEnd: json.log_end,
+    epochs: json.epochs,
+    segmentIdNext: json.next_segment_id,
+    archivedTo: json.archived_to,
+  };
+}
+
+function decodeBatch(tuple: BatchTuple): ProducerBatch {
+  const [firstSequence, lastSequence, firstOffset, lastOffset, timestamp] = tuple;
+  return { firstSequence, lastSequence, firstOffset, lastOffset, timestamp };
 }
 
 function corrupt(file: string, what: string): BrokerError {

@@ -45,6 +45,8 @@ export interface LogLimits {
   readonly producerIdExpirationMs: number;
   /** Producer ids remembered per partition. */
   readonly producersMax: number;
+  /** Transactions open at a time per partition. */
+  readonly transactionsMax: number;
   /** Bytes that fetches read at a time, in all. */
   readonly readBytesMax: number;
   /** Fetches parked in all. */
@@ -58,6 +60,7 @@ export const defaultLogLimits: LogLimits = {
   decompressedBytesMax: 256 << 20,
   producerIdExpirationMs: 86_400_000,
   producersMax: 100_000,
+  transactionsMax: 10_000,
   readBytesMax: 256 << 20,
   fetchWaitersMax: 10_000,
 };

@@ -1,12 +1,14 @@
 import { BrokerError } from "../lib/errors.ts";
-import { isControl } from "../protocol/record-batch.ts";
+import { isControl, isTransactional } from "../protocol/record-batch.ts";
 import { uuidToBytes } from "../protocol/uuid.ts";
+import { AbortedIndex } from "./aborted-index.ts";
 import { type Checkpoint, decodeCheckpoint } from "./checkpoint.ts";
 import type { PartitionLogConfig } from "./config.ts";
 import { LeaderEpochs } from "./leader-epochs.ts";
-import { Partition, type PartitionParts } from "./partition.ts";
+import { Partition } from "./partition.ts";
+import type { PartitionParts } from "./partition-parts.ts";
 import { checkpointFile } from "./partition-store.ts";
-import type { Damage, OpenedLog } from "./ports.ts";
+import type { Damage, OpenedLog, RecoveredBatch } from "./ports.ts";
 import { ProducerState } from "./producer-state.ts";
 import { SegmentList } from "./segment-list.ts";
 import type { TailCache } from "./tail-cache.ts";
@@ -74,7 +76,7 @@ export async function openPartition(
         segmentIdNext: checkpoint?.segmentIdNext ?? 0,
       },
       epochs,
-      producers: recoverProducers(checkpoint, opened, parts, nowMs),
+      ...recoverProducers(checkpoint, opened, parts, logEnd),
       segments: new SegmentList(opened.segments, nowMs),
       tail: tails.openTail(),
       damage:
@@ -129,34 +131,41 @@ function findDamage(
   return null;
 }
 
+/** The checkpoint's state, then what the frames behind it did to it. */
 function recoverProducers(
   checkpoint: Checkpoint | null,
   opened: OpenedLog,
   parts: PartitionParts,
+  logEnd: number,
+): { producers: ProducerState; aborted: AbortedIndex } {
+  const { producerIdExpirationMs, producersMax, transactionsMax } = parts.limits;
+  const limits = { expirationMs: producerIdExpirationMs, producersMax, transactionsMax };
+  const nowMs = parts.clock.monotonicMs();
+  const producers = new ProducerState(limits);
+  producers.restore(checkpoint?.producers ?? [], nowMs);
+  const aborted = new AbortedIndex(checkpoint?.aborted);
+  for (const batch of opened.producers) replay(producers, batch, logEnd, nowMs);
+  aborted.add(producers.settle(logEnd));
+  return { producers, aborted };
+}
+
+function replay(
+  producers: ProducerState,
+  batch: RecoveredBatch,
+  logEnd: number,
   nowMs: number,
-): ProducerState {
-  const { producerIdExpirationMs, producersMax } = parts.limits;
-  const producers = new ProducerState({ expirationMs: producerIdExpirationMs, producersMax });
-  for (const snapshot of checkpoint?.producers ?? []) producers.restore(snapshot, nowMs);
-  for (const batch of opened.producers) {
-    // Markers carry no sequence; their state belongs to transactions.
-    if (isControl(batch.attributes) || batch.baseSequence < 0) continue;
-    producers.restore(
-      {
-        producerId: batch.producerId,
-        batches: [
-          {
-            producerEpoch: batch.producerEpoch,
-            firstSequence: batch.baseSequence,
-            lastSequence: batch.lastSequence,
-            firstOffset: batch.baseOffset,
-            lastOffset: batch.lastOffset,
-            timestamp: batch.maxTimestamp,
-          },
-        ],
-      },
-      nowMs,
-    );
+): void {
+  const { producerId, producerEpoch, baseSequence, lastSequence, marker } = batch;
+  const { baseOffset: firstOffset, lastOffset, maxTimestamp: timestamp } = batch;
+  const placed = { firstOffset, lastOffset, timestamp };
+  const transactionVersion = 0;
+  if (marker !== null) {
+    const ends = { producerId, producerEpoch, transactionVersion, ...marker };
+    producers.appendMarker(ends, placed, logEnd, nowMs);
+    return;
   }
-  return producers;
+  if (isControl(batch.attributes)) return;
+  const data = { producerId, producerEpoch, baseSequence, lastSequence, transactionVersion };
+  const isInTransaction = isTransactional(batch.attributes);
+  producers.append({ ...data, isTransactional: isInTransaction }, placed, 0, logEnd, nowMs);
 }

@@ -1,6 +1,7 @@
 import { BrokerError } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import { lastOffset, parseBatchHeader, sizeInBytes } from "../protocol/record-batch.ts";
+import type { AbortedRange } from "./aborted-index.ts";
 import type { ColdReader, TimeHit, Wal } from "./ports.ts";
 import type { Tail } from "./tail-cache.ts";
 
@@ -11,6 +12,8 @@ export interface ReadOptions {
   readonly offsetLimit: number;
   /** Return the first batch even if it is larger than `bytesMax`; true unless given. */
   readonly firstBatchAnyway?: boolean;
+  /** Tell which of it was aborted; false unless given. */
+  readonly withAborted?: boolean;
 }
 
 export interface ReadResult {
@@ -18,6 +21,10 @@ export interface ReadResult {
   /** Whole batches back to back, in offset order. */
   readonly chunks: readonly Uint8Array[];
   readonly bytes: number;
+  /** One past the last offset in `chunks`; the requested offset where there is none. */
+  readonly nextOffset: number;
+  /** Where asked for: aborted transactions that overlap the batches, by first offset. */
+  readonly aborted?: readonly AbortedRange[];
 }
 
 /** What the reader needs to know of its partition at the moment of a read. */
@@ -46,7 +53,10 @@ interface Piece {
   readonly nextOffset: number;
 }
 
-const nothing: ReadResult = { errorCode: ErrorCode.NONE, chunks: [], bytes: 0 };
+/** A read without batches. */
+export function emptyRead(errorCode: number, nextOffset: number): ReadResult {
+  return { errorCode, chunks: [], bytes: 0, nextOffset };
+}
 
 /** One continuous log over tail cache, WAL and archives (R21): each piece starts where the one
  * before ended, so no border has a gap or a duplicate. */
@@ -62,14 +72,16 @@ export class PartitionReader {
     const { offset, offsetLimit, bytesMax } = options;
     const view = this.parts.view();
     if (offset < view.logStartOffset || offset > view.logEndOffset) {
-      return { errorCode: ErrorCode.OFFSET_OUT_OF_RANGE, chunks: [], bytes: 0 };
+      return emptyRead(ErrorCode.OFFSET_OUT_OF_RANGE, offset);
     }
-    if (offset >= offsetLimit) return nothing;
+    if (offset >= offsetLimit) return emptyRead(ErrorCode.NONE, offset);
     // A batch has more than no bytes: nothing is read only to be thrown away.
-    if (options.firstBatchAnyway === false && bytesMax <= 0) return nothing;
+    if (options.firstBatchAnyway === false && bytesMax <= 0) {
+      return emptyRead(ErrorCode.NONE, offset);
+    }
     const hit = this.parts.tail.read(offset, offsetLimit, bytesMax);
     if (hit === null) return this.readLower(options);
-    return unlessTooLarge(options, hit.chunks, hit.bytes);
+    return unlessTooLarge(options, hit);
   }
 
   /** First record with timestamp ≥ `target` (−1: largest timestamp) in [log start, `limit`). */
@@ -122,7 +134,7 @@ export class PartitionReader {
         if (!(error instanceof BrokerError)) throw error;
         this.parts.unreadable(offset, error);
         if (bytes > 0) break;
-        return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, chunks: [], bytes: 0 };
+        return emptyRead(ErrorCode.KAFKA_STORAGE_ERROR, offset);
       }
       // Only the very first batch may exceed the limit; pieces return their first one anyway.
       if (piece.bytes === 0 || (bytes > 0 && bytes + piece.bytes > bytesMax)) break;
@@ -130,7 +142,7 @@ export class PartitionReader {
       bytes += piece.bytes;
       offset = piece.nextOffset;
     }
-    return unlessTooLarge(options, chunks, bytes);
+    return unlessTooLarge(options, { chunks, bytes, nextOffset: offset });
   }
 
   /** What the fastest tier that holds `offset` has of it. */
@@ -193,11 +205,9 @@ function settledError(error: unknown): BrokerError {
   throw error;
 }
 
-function unlessTooLarge(
-  options: ReadOptions,
-  chunks: readonly Uint8Array[],
-  bytes: number,
-): ReadResult {
-  if (options.firstBatchAnyway === false && bytes > options.bytesMax) return nothing;
-  return { errorCode: ErrorCode.NONE, chunks, bytes };
+function unlessTooLarge(options: ReadOptions, piece: Piece): ReadResult {
+  if (options.firstBatchAnyway === false && piece.bytes > options.bytesMax) {
+    return emptyRead(ErrorCode.NONE, options.offset);
+  }
+  return { errorCode: ErrorCode.NONE, ...piece };
 }

@@ -1,5 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import { BrokerError } from "../lib/errors.ts";
+import type { AbortedIndex } from "./aborted-index.ts";
 import { encodeCheckpoint } from "./checkpoint.ts";
 import type { EpochStart } from "./leader-epochs.ts";
 import type { CleanReport, Files, SegmentInfo, Wal } from "./ports.ts";
@@ -21,6 +22,8 @@ export interface StoreParts {
   readonly wal: Wal;
   readonly files: Files;
   readonly segments: SegmentList;
+  /** Of what is neither deleted nor archived. */
+  readonly aborted: AbortedIndex;
   /** Taken without an await: one consistent moment. */
   readonly state: () => CheckpointState;
 }
@@ -101,11 +104,12 @@ export class PartitionStore {
 
   /**
    * Compacts the log when what was never compacted passes 64 MiB, or half of it and 1 MiB (design
-   * D8); null when nothing was due. The newest segment is left whole, so that the log always ends
+   * D8); null when nothing was due. Only what lies below `stableEnd` is touched. The newest segment is left whole, so that the log always ends
    * with a batch.
    */
-  clean(tombstoneAgeMs: number): Promise<CleanReport | null> {
-    return this.closed ? Promise.reject(closedError()) : this.track(this.cleanNow(tombstoneAgeMs));
+  clean(tombstoneAgeMs: number, stableEnd: number): Promise<CleanReport | null> {
+    if (this.closed) return Promise.reject(closedError());
+    return this.track(this.cleanNow(tombstoneAgeMs, stableEnd));
   }
 
   /** Waits for what is under way and refuses the rest: the folder may be another topic's soon. */
@@ -181,7 +185,7 @@ export class PartitionStore {
     return bytes;
   }
 
-  private async cleanNow(tombstoneAgeMs: number): Promise<CleanReport | null> {
+  private async cleanNow(tombstoneAgeMs: number, stableEnd: number): Promise<CleanReport | null> {
     const { segments, wal, log } = this.parts;
     const list = segments.list();
     const newest = list.at(-1);
@@ -192,7 +196,9 @@ export class PartitionStore {
     // A large active segment is taken the next time, behind a newer one.
     if (!newest.sealed && newest.bytes * 2 >= dirty) await this.sealNow();
     if (list.every(({ id, cleaned }) => cleaned || id === newest.id)) return null;
-    const report = await wal.clean(log, newest.base, tombstoneAgeMs);
+    // What a recovery would replay, and what is not decided, stays as it is.
+    const keepFrom = Math.min(newest.base, this.written.logEnd, stableEnd);
+    const report = await wal.clean(log, keepFrom, tombstoneAgeMs);
     segments.sealed(await wal.segments(log));
     return report;
   }
@@ -206,15 +212,17 @@ export class PartitionStore {
 
   /** What a failed write was asked for did not happen: no later checkpoint slips it in. */
   private async write(marks: Required<Marks>): Promise<void> {
-    const { topicId, partition, files, dir, segments } = this.parts;
+    const { topicId, partition, files, dir, segments, aborted } = this.parts;
     const state = this.parts.state();
     const logStart = Math.max(this.start, marks.logStart);
     const archivedTo = Math.max(this.written.archivedTo, marks.archivedTo);
     this.segmentIdMin = Math.max(this.segmentIdMin, segments.nextId);
     const segmentIdNext = this.segmentIdMin;
     const { logEnd } = state;
+    const needed = Math.max(logStart, archivedTo);
     const bytes = encodeCheckpoint({
       ...state,
+      aborted: aborted.from(needed),
       topicId,
       partition,
       logStart,
@@ -224,6 +232,7 @@ export class PartitionStore {
     await files.writeFile(`${dir}/${checkpointFile}`, bytes);
     this.written = { logStart, logEnd, archivedTo, segmentIdNext };
     this.start = logStart;
+    aborted.forgetBelow(needed);
   }
 }
 

@@ -1,62 +1,30 @@
-import type { Clock } from "../lib/clock.ts";
 import { BrokerError } from "../lib/errors.ts";
+import { crc32c } from "../protocol/crc32c.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import type { AppendBudget } from "./append-budget.ts";
-import { AppendGate } from "./append-gate.ts";
+import { buildEndTxnMarker } from "../protocol/records.ts";
+import type { AbortedRange, AbortedTransaction } from "./aborted-index.ts";
+import { type AdvanceListener, Advances } from "./advances.ts";
+import { AppendGate, type AppendOptions } from "./append-gate.ts";
 import { Appender, type AppendResult, type DurableBatch } from "./appender.ts";
-import { type AppendOrigin, rejection } from "./batch-rules.ts";
+import { type Rejection, rejection } from "./batch-rules.ts";
 import { encodeProducers } from "./checkpoint.ts";
-import type { LogLimits, PartitionLogConfig } from "./config.ts";
+import type { PartitionLogConfig } from "./config.ts";
 import { HighWatermark } from "./high-watermark.ts";
-import type { EpochStart, LeaderEpochs } from "./leader-epochs.ts";
-import { PartitionReader, type ReadOptions, type ReadResult } from "./partition-reader.ts";
-import { PartitionStore, type StoredMarks } from "./partition-store.ts";
-import type { CleanReport, ColdReader, Damage, Files, SegmentInfo, Wal } from "./ports.ts";
-import type { ProducerState } from "./producer-state.ts";
-import type { SegmentList } from "./segment-list.ts";
-import type { Tail } from "./tail-cache.ts";
-
-/** What an operator should hear of; broker.ts turns these into log lines and metrics. */
-export interface LogEvents {
-  damaged(partition: Partition, damage: Damage): void;
-  /** Appends failed and the log was cut back to its durable end. */
-  rolledBack(partition: Partition, error: BrokerError): void;
-  /** A range that should be readable is not. */
-  unreadable(partition: Partition, offset: number, error: BrokerError): void;
-  /** A checkpoint in the background failed; the next one tries again. */
-  checkpointFailed(partition: Partition, error: unknown): void;
-  quarantined(from: string, to: string, reason: string): void;
-}
-
-export interface PartitionParts {
-  readonly wal: Wal;
-  readonly files: Files;
-  readonly cold: ColdReader;
-  readonly clock: Clock;
-  readonly limits: LogLimits;
-  readonly budget: AppendBudget;
-  readonly events: LogEvents;
-}
-
-/** What recovery found (partition-open.ts). */
-export interface PartitionState {
-  readonly topic: string;
-  readonly topicId: string;
-  readonly index: number;
-  readonly internal: boolean;
-  readonly dir: string;
-  readonly log: number;
-  readonly leaderEpoch: number;
-  readonly config: PartitionLogConfig;
-  readonly logStart: number;
-  readonly logEnd: number;
-  readonly stored: StoredMarks;
-  readonly epochs: LeaderEpochs;
-  readonly producers: ProducerState;
-  readonly segments: SegmentList;
-  readonly tail: Tail;
-  readonly damage: Damage | null;
-}
+import type { EpochStart } from "./leader-epochs.ts";
+import type { PartitionParts } from "./partition-parts.ts";
+import {
+  emptyRead,
+  PartitionReader,
+  type ReadOptions,
+  type ReadResult,
+} from "./partition-reader.ts";
+import type { PartitionState } from "./partition-state.ts";
+import { PartitionStore } from "./partition-store.ts";
+import { PartitionTransactions } from "./partition-transactions.ts";
+import type { CleanReport, Damage, SegmentInfo } from "./ports.ts";
+import type { ProducerMarker } from "./producer-entry.ts";
+import type { ActiveProducer } from "./producer-state.ts";
+import { type TierTimestamp, tierOffset } from "./tier-offsets.ts";
 
 export interface TimestampResult {
   readonly errorCode: number;
@@ -87,8 +55,8 @@ export class Partition {
   private readonly gate: AppendGate;
   private readonly reader: PartitionReader;
   private readonly store: PartitionStore;
-  private readonly listeners = new Set<(bytes: number) => void>();
-  private bytesPassed = 0;
+  private readonly transactions: PartitionTransactions;
+  private readonly advances = new Advances();
   private epoch: number;
   private broken: Damage | null;
   private closing = false;
@@ -120,6 +88,15 @@ export class Partition {
       leaderEpoch: () => this.epoch,
     });
     this.reader = this.createReader();
+    this.transactions = new PartitionTransactions({
+      topicId: this.topicId,
+      partition: this.index,
+      producers: state.producers,
+      aborted: state.aborted,
+      cold: parts.cold,
+      view: () => this,
+      unreadable: (offset, error) => parts.events.unreadable(this, offset, error),
+    });
     if (state.damage !== null) parts.events.damaged(this, state.damage);
   }
 
@@ -135,9 +112,9 @@ export class Partition {
     return this.mark.value;
   }
 
-  /** No transactions yet: everything below the high watermark is decided. */
+  /** Where read_committed readers stop: everything below is decided, durably. */
   get lastStableOffset(): number {
-    return this.mark.value;
+    return this.transactions.lastStableOffset;
   }
 
   get leaderEpoch(): number {
@@ -165,29 +142,56 @@ export class Partition {
 
   /** Appends one v2 batch; resolves when it is durable, or with why not. Never rejects. Bytes of
    * `batch` are not used after this returns. */
-  append(batch: Uint8Array, options: { origin: AppendOrigin }): Promise<AppendResult> {
-    if (this.closing) {
-      const text = "the partition is closed";
-      const why = rejection(ErrorCode.NOT_LEADER_OR_FOLLOWER, text);
-      return Promise.resolve(this.appender.rejected(why));
-    }
-    if (this.broken !== null) {
-      const why = rejection(ErrorCode.KAFKA_STORAGE_ERROR, this.broken.reason);
-      return Promise.resolve(this.appender.rejected(why));
-    }
-    return this.gate.append(batch, options.origin);
+  append(batch: Uint8Array, options: AppendOptions): Promise<AppendResult> {
+    const why = this.closedFor();
+    if (why !== null) return Promise.resolve(this.appender.rejected(why));
+    return this.gate.append(batch, options);
+  }
+
+  /** Ends a producer's transaction here (KIP-98, KIP-890); resolves when the marker is durable and
+   * the transaction decided. TRANSACTION_COORDINATOR_FENCED: a newer coordinator wrote before;
+   * INVALID_PRODUCER_EPOCH: the producer went on. Where none is open a marker is written too. */
+  appendMarker(marker: ProducerMarker): Promise<AppendResult> {
+    const why = this.closedFor();
+    if (why !== null) return Promise.resolve(this.appender.rejected(why));
+    const { producerId, producerEpoch, coordinatorEpoch, commit } = marker;
+    const result = commit ? "commit" : "abort";
+    const timestamp = this.parts.clock.nowMs();
+    const fields = { result, coordinatorEpoch, producerId, producerEpoch, timestamp } as const;
+    return this.gate.append(buildEndTxnMarker(fields, crc32c), { origin: "coordinator" }, marker);
+  }
+
+  /** Whether this producer, in this very epoch, has a transaction open here. */
+  hasOpenTransaction(producerId: number, producerEpoch: number): boolean {
+    return this.state.producers.hasOpenTransaction(producerId, producerEpoch);
+  }
+
+  activeProducers(): readonly ActiveProducer[] {
+    return this.state.producers.active();
+  }
+
+  /** Aborted transactions that overlap [from, to), by first offset: what a read_committed reader
+   * of these offsets leaves out. Rejects with a BrokerError when an archive cannot be read. */
+  abortedTransactions(
+    from: number,
+    to: number,
+  ): readonly AbortedRange[] | Promise<readonly AbortedRange[]> {
+    return this.transactions.ranges(from, to);
   }
 
   /** Whole batches from the one that holds `offset` on; see ReadOptions. */
   read(options: ReadOptions): ReadResult | Promise<ReadResult> {
     if (this.closing) {
-      return { errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER, chunks: [], bytes: 0 };
+      return emptyRead(ErrorCode.NOT_LEADER_OR_FOLLOWER, options.offset);
     }
     if (this.broken !== null && options.offset >= this.highWatermark) {
       // Not OFFSET_OUT_OF_RANGE: a consumer would reset its position for ever.
-      return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, chunks: [], bytes: 0 };
+      return emptyRead(ErrorCode.KAFKA_STORAGE_ERROR, options.offset);
     }
-    return this.reader.read(options);
+    const read = this.reader.read(options);
+    return options.withAborted === true
+      ? this.transactions.withAborted(options.offset, read)
+      : read;
   }
 
   /** ListOffsets: −1 latest, −2 earliest, −3 the record with the largest timestamp, otherwise the
@@ -220,6 +224,20 @@ export class Partition {
       this.parts.events.unreadable(this, this.logStartOffset, error);
       return { errorCode: ErrorCode.KAFKA_STORAGE_ERROR, ...noOffset };
     }
+  }
+
+  /** ListOffsets' questions about tiers; `tiered`: whether the broker archives. */
+  tierOffset(timestamp: TierTimestamp, tiered: boolean, committed: boolean) {
+    const { epochs, segments } = this.state;
+    const archived = this.parts.cold.archivedRange(this.topicId, this.index);
+    return tierOffset(timestamp, {
+      tiered: archived !== null || (tiered && !this.internal),
+      logStartOffset: this.logStartOffset,
+      localStartOffset: segments.start ?? this.logEndOffset,
+      archivedEndOffset: archived?.end ?? null,
+      limit: committed ? this.lastStableOffset : this.highWatermark,
+      epochOf: (offset) => epochs.epochOf(offset),
+    });
   }
 
   endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number } {
@@ -258,13 +276,16 @@ export class Partition {
 
   /** Bytes that the high watermark moved over since the opening. */
   get bytesAdvanced(): number {
-    return this.bytesPassed;
+    return this.advances.bytes;
   }
 
-  /** Told of the bytes that the high watermark moved over; of 0 when the partition was closed. */
-  onAdvance(listener: (bytes: number) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
+  /** Bytes that the last stable offset moved over since the opening. */
+  get stableBytesAdvanced(): number {
+    return this.advances.stableBytes;
+  }
+
+  onAdvance(listener: AdvanceListener): () => void {
+    return this.advances.listen(listener);
   }
 
   segments(): readonly SegmentInfo[] {
@@ -290,7 +311,7 @@ export class Partition {
   /** Compaction of an internal topic's log where it is due; see PartitionStore.clean. */
   cleanIfDirty(tombstoneAgeMs: number): Promise<CleanReport | null> {
     if (this.broken !== null || this.closing) return Promise.resolve(null);
-    return this.store.clean(tombstoneAgeMs);
+    return this.store.clean(tombstoneAgeMs, this.lastStableOffset);
   }
 
   /** Durable when resolved; `archivedTo` is the end of what the registry covers, durably. */
@@ -310,7 +331,13 @@ export class Partition {
   /** JSON of the durable producer states, for manifests. */
   producerSnapshot(): string {
     const durable = this.appender.durableEnd;
-    return JSON.stringify(encodeProducers(this.state.producers.snapshot(durable)));
+    const producers = encodeProducers(this.state.producers.snapshot(durable));
+    return JSON.stringify({ format: 2, producers });
+  }
+
+  /** For manifests: aborted transactions with offsets in [from, to) that are not archived yet. */
+  abortedBetween(from: number, to: number): readonly AbortedTransaction[] {
+    return this.state.aborted.overlapping(from, to);
   }
 
   /** Forgets producer ids unseen for `producer.id.expiration.ms`. */
@@ -337,6 +364,12 @@ export class Partition {
     await this.parts.wal.closeLog(this.walHandle);
   }
 
+  private closedFor(): Rejection | null {
+    if (this.closing) return rejection(ErrorCode.NOT_LEADER_OR_FOLLOWER, "the partition is closed");
+    if (this.broken === null) return null;
+    return rejection(ErrorCode.KAFKA_STORAGE_ERROR, this.broken.reason);
+  }
+
   private async stop(): Promise<void> {
     this.closing = true;
     this.gate.close(rejection(ErrorCode.NOT_LEADER_OR_FOLLOWER, "the partition is closed"));
@@ -346,13 +379,7 @@ export class Partition {
       });
     }
     this.state.tail.clear();
-    this.notify(0);
-    this.listeners.clear();
-  }
-
-  private notify(bytes: number): void {
-    this.bytesPassed += bytes;
-    for (const listener of this.listeners) listener(bytes);
+    this.advances.close();
   }
 
   private durable(batch: DurableBatch, segmentId: number, position: number): void {
@@ -365,8 +392,14 @@ export class Partition {
       clock.monotonicMs(),
     );
     if (rotated) void this.afterRotation();
-    if (this.mark.localDurable(batch.last + 1)) this.notify(batch.bytes);
+    if (this.mark.localDurable(batch.last + 1)) this.advanced(batch.bytes);
     this.wakeStop();
+  }
+
+  private advanced(bytes: number): void {
+    const passed = this.advances.bytes + bytes;
+    const stable = this.transactions.settle(passed);
+    this.advances.advance(bytes, stable - this.advances.stableBytes);
   }
 
   private async afterRotation(): Promise<void> {
@@ -438,7 +471,8 @@ export class Partition {
 
   private createStore(): PartitionStore {
     const { wal, files } = this.parts;
-    const { topicId, index, dir, log, segments, epochs, producers, logStart, stored } = this.state;
+    const { topicId, index, dir, log, segments, epochs, producers } = this.state;
+    const { aborted, logStart, stored } = this.state;
     return new PartitionStore(
       {
         topicId,
@@ -448,6 +482,7 @@ export class Partition {
         wal,
         files,
         segments,
+        aborted,
         state: () => {
           const logEnd = this.appender.durableEnd;
           return { logEnd, epochs: epochs.toArray(), producers: producers.snapshot(logEnd) };

@@ -37,6 +37,8 @@ export interface RecoveredBatch {
   readonly baseOffset: number;
   readonly lastOffset: number;
   readonly maxTimestamp: number;
+  /** What a control batch ends; null: it is data, or a control record of another kind. */
+  readonly marker: { readonly commit: boolean; readonly coordinatorEpoch: number } | null;
 }
 
 export interface Damage {
@@ -188,6 +190,22 @@ export interface ColdReader {
     target: number,
     fromOffset: number,
   ): Promise<TimeHit | null>;
+  /** Aborted transactions of archived batches that overlap [from, to), in any order; one may be
+   * named twice. */
+  abortedTransactions(
+    topicId: string,
+    partition: number,
+    from: number,
+    to: number,
+  ): Promise<readonly ArchivedAbort[]>;
+}
+
+/** Transactional records of `producerId` from `firstOffset` to the marker at `lastOffset` were
+ * aborted. */
+export interface ArchivedAbort {
+  readonly producerId: number;
+  readonly firstOffset: number;
+  readonly lastOffset: number;
 }
 
 /** For brokers without tiering, and tests. */
@@ -195,4 +213,5 @@ export const noColdReader: ColdReader = {
   archivedRange: () => null,
   read: () => Promise.resolve([]),
   findTime: () => Promise.resolve(null),
+  abortedTransactions: () => Promise.resolve([]),
 };

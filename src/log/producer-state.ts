@@ -1,50 +1,79 @@
-/** Idempotence: what each producer id wrote last, and whether the next batch may follow. (pure)
+/** What each producer id wrote last to one partition, and its transactions. (pure)
  *
- * Rules of Kafka 4.x for producers without transactions: the same epoch and the same first and last
- * sequence as one of the last five batches is a retry; otherwise the sequence must go on by one,
- * wrapping at 2^31 − 1; a new epoch starts at 0; an unknown producer starts anywhere.
- *
- * Entries of batches that are not durable yet are pending. `rollBack` forgets them when the log is
- * cut back, so durable entries leave the window only when five newer ones are durable too. */
-
-export interface ProducerBatch {
-  readonly producerEpoch: number;
-  readonly firstSequence: number;
-  readonly lastSequence: number;
-  readonly firstOffset: number;
-  readonly lastOffset: number;
-  /** The batch's largest timestamp; a retry is answered with it. */
-  readonly timestamp: number;
-}
-
-interface Producer {
-  /** In offset order, never empty. */
-  readonly batches: ProducerBatch[];
-  /** Monotonic clock. */
-  seenMs: number;
-}
-
-export type ProducerVerdict =
-  | { readonly kind: "accept" }
-  | { readonly kind: "duplicate"; readonly of: ProducerBatch }
-  | { readonly kind: "stale-epoch"; readonly currentEpoch: number }
-  | { readonly kind: "out-of-order"; readonly expected: number };
-
-export const batchesKept = 5;
-const sequenceMax = 0x7fff_ffff;
-const evictionScan = 64;
-const accept: ProducerVerdict = { kind: "accept" };
+ * What is not durable yet can be undone: every change keeps what was before until `settle` passes
+ * it, and `rollBack` puts that back, the windows of retries and the open transactions included. */
+import type { AbortedTransaction } from "./aborted-index.ts";
+import { OpenTransactions } from "./open-transactions.ts";
+import {
+  checkData,
+  checkMarker,
+  type Placed,
+  type ProducerBatch,
+  type ProducerData,
+  type ProducerEntry,
+  type ProducerMarker,
+  type ProducerVerdict,
+  withData,
+  withMarker,
+} from "./producer-entry.ts";
 
 export interface ProducerStateOptions {
   /** `producer.id.expiration.ms`. */
   readonly expirationMs: number;
   /** Beyond this many the longest unseen of some is forgotten. */
   readonly producersMax: number;
+  /** Beyond this many no transaction begins. */
+  readonly transactionsMax: number;
 }
 
+/** One producer as DescribeProducers shows it. */
+export interface ActiveProducer {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  /** −1: none known. */
+  readonly lastSequence: number;
+  readonly lastTimestamp: number;
+  /** −1 before the first marker. */
+  readonly coordinatorEpoch: number;
+  /** −1: no transaction is open. */
+  readonly currentTxnStartOffset: number;
+}
+
+/** Durable state of one producer. */
+export interface ProducerSnapshot {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly coordinatorEpoch: number;
+  readonly transactionStart: number;
+  readonly timestamp: number;
+  readonly batches: readonly ProducerBatch[];
+}
+
+interface Producer {
+  entry: ProducerEntry;
+  /** Monotonic clock. */
+  seenMs: number;
+}
+
+/** A change that is not durable yet. */
+interface Undo {
+  readonly producerId: number;
+  readonly lastOffset: number;
+  readonly before: ProducerEntry | null;
+  /** First offset of the transaction that this marker ends; −1: none. */
+  readonly endsTransaction: number;
+  readonly aborts: boolean;
+}
+
+const evictionScan = 64;
+
 export class ProducerState {
-  private readonly producers = new Map<number, Producer>();
   private readonly options: ProducerStateOptions;
+  private readonly producers = new Map<number, Producer>();
+  private readonly open = new OpenTransactions();
+  /** Oldest first; everything before `undoFirst` was settled. */
+  private undo: Undo[] = [];
+  private undoFirst = 0;
 
   constructor(options: ProducerStateOptions) {
     this.options = options;
@@ -54,94 +83,208 @@ export class ProducerState {
     return this.producers.size;
   }
 
+  /** Transactions that are not decided. */
+  get transactions(): number {
+    return this.open.size;
+  }
+
+  /** First offset of the oldest transaction whose marker is not durable. */
+  get firstUnstableOffset(): number | null {
+    return this.open.firstUnstableOffset;
+  }
+
+  /** The bytes in front of it, as `append` was told. */
+  get firstUnstablePosition(): number | null {
+    return this.open.firstUnstablePosition;
+  }
+
   /** May this batch be appended? Changes nothing. */
-  check(
-    producerId: number,
-    producerEpoch: number,
-    firstSequence: number,
-    lastSequence: number,
+  check(data: ProducerData, nowMs: number): ProducerVerdict | { readonly kind: "too-many" } {
+    const entry = this.live(data.producerId, nowMs);
+    const verdict = checkData(entry, data);
+    const begins = data.isTransactional && (entry?.transactionStart ?? -1) < 0;
+    const isFull = begins && this.open.size >= this.options.transactionsMax;
+    return verdict.kind === "accept" && isFull ? { kind: "too-many" } : verdict;
+  }
+
+  checkMarker(marker: ProducerMarker, nowMs: number): ProducerVerdict {
+    return checkMarker(this.live(marker.producerId, nowMs), marker);
+  }
+
+  /** Whether this very epoch has a transaction open here, durable or not. */
+  hasOpenTransaction(producerId: number, producerEpoch: number): boolean {
+    const entry = this.producers.get(producerId)?.entry;
+    return entry?.producerEpoch === producerEpoch && entry.transactionStart >= 0;
+  }
+
+  /** Records an accepted batch, pending until settled; `position` counts the log's bytes before
+   * it. `durableEnd` says which producers may be forgotten for it. */
+  append(
+    data: ProducerData,
+    placed: Placed,
+    position: number,
+    durableEnd: number,
     nowMs: number,
-  ): ProducerVerdict {
-    const producer = this.producers.get(producerId);
-    if (producer === undefined || this.expired(producer, nowMs)) return accept;
-    const { batches } = producer;
-    const last = batches[batches.length - 1];
-    if (last === undefined) return accept;
-    if (producerEpoch < last.producerEpoch) {
-      return { kind: "stale-epoch", currentEpoch: last.producerEpoch };
-    }
-    if (producerEpoch > last.producerEpoch) {
-      return firstSequence === 0 ? accept : { kind: "out-of-order", expected: 0 };
-    }
-    const oldest = Math.max(0, batches.length - batchesKept);
-    for (let index = batches.length - 1; index >= oldest; index--) {
-      const batch = batches[index];
-      if (batch === undefined || batch.producerEpoch !== producerEpoch) break;
-      if (batch.firstSequence === firstSequence && batch.lastSequence === lastSequence) {
-        return { kind: "duplicate", of: batch };
-      }
-    }
-    const expected = last.lastSequence === sequenceMax ? 0 : last.lastSequence + 1;
-    return firstSequence === expected ? accept : { kind: "out-of-order", expected };
+  ): void {
+    const before = this.live(data.producerId, nowMs);
+    const after = withData(before, data, placed);
+    this.put(data.producerId, before, after, durableEnd, nowMs);
+    if (after.transactionStart === placed.firstOffset)
+      this.open.begin(placed.firstOffset, position);
+    this.remember(data.producerId, before, placed.lastOffset, -1, false);
   }
 
-  /** Records an accepted batch, pending while its last offset ≥ `durableEnd`. */
-  add(producerId: number, batch: ProducerBatch, durableEnd: number, nowMs: number): void {
-    let producer = this.producers.get(producerId);
-    if (producer !== undefined && this.expired(producer, nowMs)) {
-      this.producers.delete(producerId);
-      producer = undefined;
-    }
-    if (producer === undefined) {
-      if (this.producers.size >= this.options.producersMax) this.evictOne(durableEnd);
-      producer = { batches: [], seenMs: nowMs };
-      this.producers.set(producerId, producer);
-    }
-    producer.seenMs = nowMs;
-    producer.batches.push(batch);
-    if (producer.batches.length > batchesKept) trim(producer.batches, durableEnd);
+  /** As `append` for a marker. */
+  appendMarker(marker: ProducerMarker, placed: Placed, durableEnd: number, nowMs: number): void {
+    const before = this.live(marker.producerId, nowMs);
+    this.put(marker.producerId, before, withMarker(before, marker, placed), durableEnd, nowMs);
+    const ends = before?.transactionStart ?? -1;
+    this.remember(marker.producerId, before, placed.lastOffset, ends, !marker.commit);
   }
 
-  /** Forgets every batch at or past `endOffset`: the log was cut back to there. */
+  /** Everything below `endOffset` is durable and stays: its markers decide. Returns what they
+   * aborted, in the order of the markers. */
+  settle(endOffset: number): AbortedTransaction[] {
+    const aborted: AbortedTransaction[] = [];
+    for (;;) {
+      const next = this.undo[this.undoFirst];
+      if (next === undefined || next.lastOffset >= endOffset) break;
+      this.undoFirst++;
+      if (next.endsTransaction >= 0) this.decide(next, aborted);
+    }
+    this.compactUndo();
+    return aborted;
+  }
+
+  /** Forgets every batch and marker at or past `endOffset`: the log was cut back to there. */
   rollBack(endOffset: number): void {
-    for (const [producerId, { batches }] of this.producers) {
-      while ((batches[batches.length - 1]?.lastOffset ?? -1) >= endOffset) batches.pop();
-      if (batches.length === 0) this.producers.delete(producerId);
+    for (;;) {
+      const last = this.undo.length > this.undoFirst ? this.undo.at(-1) : undefined;
+      if (last === undefined || last.lastOffset < endOffset) break;
+      this.undo.pop();
+      this.takeBack(last);
     }
+    this.compactUndo();
   }
 
-  /** Forgets producers unseen for the expiration time, unless a batch of theirs is pending. */
+  /** Forgets producers unseen for the expiration time, unless something of theirs is pending or a
+   * transaction is open. */
   expire(durableEnd: number, nowMs: number): number {
     let count = 0;
     for (const [producerId, producer] of this.producers) {
-      const pending = (producer.batches.at(-1)?.lastOffset ?? -1) >= durableEnd;
-      if (pending || !this.expired(producer, nowMs)) continue;
+      if (!this.expired(producer, nowMs) || isHeld(producer.entry, durableEnd)) continue;
       this.producers.delete(producerId);
       count++;
     }
     return count;
   }
 
-  /** Durable state, for checkpoints and manifests: per producer its last five batches. */
+  /** Durable state, for checkpoints and manifests. */
   snapshot(durableEnd: number): ProducerSnapshot[] {
+    const pending = new Map<number, ProducerEntry | null>();
+    for (let at = this.undoFirst; at < this.undo.length; at++) {
+      const change = this.undo[at];
+      if (change === undefined || change.lastOffset < durableEnd) continue;
+      if (!pending.has(change.producerId)) pending.set(change.producerId, change.before);
+    }
     const out: ProducerSnapshot[] = [];
-    for (const [producerId, { batches }] of this.producers) {
-      const durable = batches.filter((batch) => batch.lastOffset < durableEnd);
-      trim(durable, durableEnd);
-      if (durable.length > 0) out.push({ producerId, batches: durable });
+    for (const [producerId, { entry: current }] of this.producers) {
+      const before = pending.get(producerId);
+      const entry = before === undefined ? current : before;
+      if (entry === null) continue;
+      const { producerEpoch, coordinatorEpoch, transactionStart, timestamp, batches } = entry;
+      const fields = { producerEpoch, coordinatorEpoch, transactionStart, timestamp, batches };
+      out.push({ producerId, ...fields });
     }
     return out;
   }
 
-  /** Takes over a snapshot or a batch found by recovery; `nowMs` restarts the expiration. */
-  restore(snapshot: ProducerSnapshot, nowMs: number): void {
-    for (const batch of snapshot.batches) {
-      this.add(snapshot.producerId, batch, Number.MAX_SAFE_INTEGER, nowMs);
+  /** Takes over a snapshot whose transactions are all in front of the log's new bytes; `nowMs`
+   * restarts the expiration. */
+  restore(snapshots: readonly ProducerSnapshot[], nowMs: number): void {
+    for (const { producerId, ...fields } of snapshots) {
+      const entry = { ...fields, lastOffset: -1 };
+      this.put(producerId, null, entry, Number.MAX_SAFE_INTEGER, nowMs);
     }
+    const starts = snapshots.map(({ transactionStart }) => transactionStart);
+    starts.sort((a, b) => a - b);
+    for (const start of starts) if (start >= 0) this.open.begin(start, 0);
   }
 
-  private expired(producer: Producer, nowMs: number): boolean {
-    return nowMs - producer.seenMs >= this.options.expirationMs;
+  active(): ActiveProducer[] {
+    return Array.from(this.producers, ([producerId, { entry }]) => ({
+      producerId,
+      producerEpoch: entry.producerEpoch,
+      lastSequence: entry.batches.at(-1)?.lastSequence ?? -1,
+      lastTimestamp: entry.timestamp,
+      coordinatorEpoch: entry.coordinatorEpoch,
+      currentTxnStartOffset: entry.transactionStart,
+    }));
+  }
+
+  private live(producerId: number, nowMs: number): ProducerEntry | null {
+    const producer = this.producers.get(producerId);
+    return producer === undefined || this.expired(producer, nowMs) ? null : producer.entry;
+  }
+
+  private expired({ entry, seenMs }: Producer, nowMs: number): boolean {
+    return entry.transactionStart < 0 && nowMs - seenMs >= this.options.expirationMs;
+  }
+
+  private put(
+    producerId: number,
+    before: ProducerEntry | null,
+    after: ProducerEntry,
+    durableEnd: number,
+    nowMs: number,
+  ): void {
+    const known = this.producers.get(producerId);
+    if (known !== undefined && before !== null) {
+      known.entry = after;
+      known.seenMs = nowMs;
+      return;
+    }
+    // A producer that expired begins anew, at the end of the map.
+    this.producers.delete(producerId);
+    if (this.producers.size >= this.options.producersMax) this.evictOne(durableEnd);
+    this.producers.set(producerId, { entry: after, seenMs: nowMs });
+  }
+
+  private remember(
+    producerId: number,
+    before: ProducerEntry | null,
+    lastOffset: number,
+    endsTransaction: number,
+    aborts: boolean,
+  ): void {
+    this.undo.push({ producerId, lastOffset, before, endsTransaction, aborts });
+  }
+
+  private decide(marker: Undo, aborted: AbortedTransaction[]): void {
+    const { producerId, lastOffset, endsTransaction: firstOffset } = marker;
+    this.open.forget(firstOffset);
+    if (!marker.aborts) return;
+    const unstable = this.open.firstUnstableOffset ?? lastOffset + 1;
+    const lastStableOffset = Math.min(unstable, lastOffset + 1);
+    aborted.push({ producerId, firstOffset, lastOffset, lastStableOffset });
+  }
+
+  private takeBack({ producerId, before }: Undo): void {
+    const producer = this.producers.get(producerId);
+    const begun = producer?.entry.transactionStart ?? -1;
+    if (begun >= 0 && begun !== before?.transactionStart) this.open.forget(begun);
+    if (before === null) this.producers.delete(producerId);
+    else if (producer !== undefined) producer.entry = before;
+  }
+
+  private compactUndo(): void {
+    if (this.undoFirst === this.undo.length) {
+      this.undo.length = 0;
+      this.undoFirst = 0;
+    } else if (this.undoFirst >= 1024) {
+      this.undo = this.undo.slice(this.undoFirst);
+      this.undoFirst = 0;
+    }
   }
 
   private evictOne(durableEnd: number): void {
@@ -149,8 +292,7 @@ export class ProducerState {
     let seenMs = Number.POSITIVE_INFINITY;
     let scanned = 0;
     for (const [producerId, producer] of this.producers) {
-      const pending = (producer.batches.at(-1)?.lastOffset ?? -1) >= durableEnd;
-      if (!pending && producer.seenMs < seenMs) {
+      if (!isHeld(producer.entry, durableEnd) && producer.seenMs < seenMs) {
         victim = producerId;
         seenMs = producer.seenMs;
       }
@@ -160,17 +302,7 @@ export class ProducerState {
   }
 }
 
-export interface ProducerSnapshot {
-  readonly producerId: number;
-  readonly batches: readonly ProducerBatch[];
-}
-
-/** Drops the front while what a rollback to `durableEnd` may leave still has its full window. */
-function trim(batches: ProducerBatch[], durableEnd: number): void {
-  let durable = batches.length;
-  while (durable > 0 && (batches[durable - 1]?.lastOffset ?? -1) >= durableEnd) durable--;
-  const epoch = batches[durable - 1]?.producerEpoch;
-  let first = Math.max(0, durable - batchesKept);
-  while (first < durable && batches[first]?.producerEpoch !== epoch) first++;
-  if (first > 0) batches.splice(0, first);
+/** Neither expires nor is evicted: something is pending, or a transaction is open. */
+function isHeld(entry: ProducerEntry, durableEnd: number): boolean {
+  return entry.lastOffset >= durableEnd || entry.transactionStart >= 0;
 }

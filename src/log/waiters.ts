@@ -4,8 +4,9 @@ import type { Clock } from "../lib/clock.ts";
 /** What a parked request waits on; a Partition is one. */
 export interface Advancing {
   readonly isOpen: boolean;
-  /** `bytes`: what the high watermark passed over; 0 when the source was closed. */
-  onAdvance(listener: (bytes: number) => void): () => void;
+  /** `bytes`: what the high watermark passed over, 0 when the source was closed; `stableBytes`:
+   * what the last stable offset did. */
+  onAdvance(listener: (bytes: number, stableBytes: number) => void): () => void;
 }
 
 export type WakeReason = "bytes" | "deadline" | "aborted" | "closed";
@@ -29,12 +30,14 @@ export class Waiters {
   /**
    * Resolves when the sources appended `bytesMin` bytes in all since the call, one of them was
    * closed, `waitMs` passed, or `signal` aborted. null when the place is full: do not wait.
+   * read_committed: the bytes count once their transactions are decided.
    */
   park(
     sources: readonly Advancing[],
     bytesMin: number,
     waitMs: number,
     signal: AbortSignal,
+    isolation: "read_uncommitted" | "read_committed" = "read_uncommitted",
   ): Promise<WakeReason> | null {
     assert(bytesMin > 0, "who needs no bytes does not wait");
     if (this.count >= this.waitersMax) return null;
@@ -49,8 +52,8 @@ export class Waiters {
         for (const undo of leave) undo();
         resolve(reason);
       };
-      const advanced = (bytes: number) => {
-        missing -= bytes;
+      const advanced = (bytes: number, stableBytes: number) => {
+        missing -= isolation === "read_committed" ? stableBytes : bytes;
         if (bytes === 0) wake("closed");
         else if (missing <= 0) wake("bytes");
       };

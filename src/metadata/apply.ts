@@ -1,11 +1,13 @@
 import { assert, unreachable } from "../lib/assert.ts";
 import type { Command, ConfigChange, Snapshot } from "./command.ts";
-import type {
-  BrokerImage,
-  MetadataImage,
-  PartitionImage,
-  TombstoneImage,
-  TopicImage,
+import {
+  type BrokerImage,
+  type MetadataImage,
+  type PartitionImage,
+  type ScramCredential,
+  scramKey,
+  type TombstoneImage,
+  type TopicImage,
 } from "./image.ts";
 
 /**
@@ -29,7 +31,12 @@ export function imageOf(snapshot: Snapshot): MetadataImage {
     topicsById: new Map(topics.map((topic) => [topic.id, topic])),
     brokerConfigs: nested(snapshot.brokerConfigs),
     groupConfigs: nested(snapshot.groupConfigs),
+    clientMetricsConfigs: nested(snapshot.clientMetricsConfigs ?? []),
+    scramCredentials: new Map(
+      (snapshot.scramCredentials ?? []).map((one) => [scramKey(one.mechanism, one.user), one]),
+    ),
     tombstones: new Map(snapshot.tombstones.map((tombstone) => [tombstone.id, tombstone])),
+    featureLevels: new Map(snapshot.featureLevels ?? []),
     producerIdNext: snapshot.producerIdNext,
     partitionCount: topics.reduce((sum, topic) => sum + topic.partitions.length, 0),
   };
@@ -44,9 +51,12 @@ export function snapshotOf(image: MetadataImage): Snapshot {
       ...topic,
       configs: [...topic.configs],
     })),
-    brokerConfigs: [...image.brokerConfigs].map(([name, configs]) => [name, [...configs]]),
-    groupConfigs: [...image.groupConfigs].map(([name, configs]) => [name, [...configs]]),
+    brokerConfigs: pairs(image.brokerConfigs),
+    groupConfigs: pairs(image.groupConfigs),
+    clientMetricsConfigs: pairs(image.clientMetricsConfigs),
+    scramCredentials: [...image.scramCredentials.values()],
     tombstones: [...image.tombstones.values()],
+    featureLevels: [...image.featureLevels],
     producerIdNext: image.producerIdNext,
   };
 }
@@ -55,6 +65,10 @@ type Configs = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 function nested(entries: Snapshot["brokerConfigs"]): Configs {
   return new Map(entries.map(([name, configs]) => [name, new Map(configs)]));
+}
+
+function pairs(all: Configs): Snapshot["brokerConfigs"] {
+  return [...all].map(([name, configs]) => [name, [...configs]]);
 }
 
 /** An image being changed: each map is copied at most once, when it is first written to. */
@@ -67,7 +81,10 @@ class Draft {
   private readonly topicsById: CopyOnWrite<string, TopicImage>;
   private readonly brokerConfigs: CopyOnWrite<string, ReadonlyMap<string, string>>;
   private readonly groupConfigs: CopyOnWrite<string, ReadonlyMap<string, string>>;
+  private readonly clientMetricsConfigs: CopyOnWrite<string, ReadonlyMap<string, string>>;
+  private readonly scramCredentials: CopyOnWrite<string, ScramCredential>;
   private readonly tombstones: CopyOnWrite<string, TombstoneImage>;
+  private readonly featureLevels: CopyOnWrite<string, number>;
 
   constructor(image: MetadataImage) {
     this.clusterId = image.clusterId;
@@ -78,7 +95,10 @@ class Draft {
     this.topicsById = new CopyOnWrite(image.topicsById);
     this.brokerConfigs = new CopyOnWrite(image.brokerConfigs);
     this.groupConfigs = new CopyOnWrite(image.groupConfigs);
+    this.clientMetricsConfigs = new CopyOnWrite(image.clientMetricsConfigs);
+    this.scramCredentials = new CopyOnWrite(image.scramCredentials);
     this.tombstones = new CopyOnWrite(image.tombstones);
+    this.featureLevels = new CopyOnWrite(image.featureLevels);
   }
 
   finish(version: number): MetadataImage {
@@ -90,7 +110,10 @@ class Draft {
       topicsById: this.topicsById.current,
       brokerConfigs: this.brokerConfigs.current,
       groupConfigs: this.groupConfigs.current,
+      clientMetricsConfigs: this.clientMetricsConfigs.current,
+      scramCredentials: this.scramCredentials.current,
       tombstones: this.tombstones.current,
+      featureLevels: this.featureLevels.current,
       producerIdNext: this.producerIdNext,
       partitionCount: this.partitionCount,
     };
@@ -127,6 +150,20 @@ class Draft {
         return;
       case "group-configs":
         changeConfigs(this.groupConfigs, command.group, command.change);
+        return;
+      case "client-metrics":
+        changeConfigs(this.clientMetricsConfigs, command.name, command.change);
+        return;
+      case "scram": {
+        const { credential } = command;
+        this.scramCredentials.set(scramKey(credential.mechanism, credential.user), credential);
+        return;
+      }
+      case "scram-deleted":
+        this.scramCredentials.delete(scramKey(command.mechanism, command.user));
+        return;
+      case "feature":
+        this.featureLevels.set(command.name, command.level);
         return;
       case "leader-epochs":
         this.bumpLeaderEpochs(command.broker);

@@ -1,4 +1,4 @@
-import type { BrokerImage, PartitionImage, TombstoneImage } from "./image.ts";
+import type { BrokerImage, PartitionImage, ScramCredential, TombstoneImage } from "./image.ts";
 
 /** Set these, remove those; a config in both is set. */
 export interface ConfigChange {
@@ -34,6 +34,11 @@ export type Command =
   /** `broker` is an id as text, or "" for the defaults of the whole cluster. */
   | { readonly type: "broker-configs"; readonly broker: string; readonly change: ConfigChange }
   | { readonly type: "group-configs"; readonly group: string; readonly change: ConfigChange }
+  /** The level of a feature from now on. */
+  | { readonly type: "feature"; readonly name: string; readonly level: number }
+  | { readonly type: "client-metrics"; readonly name: string; readonly change: ConfigChange }
+  | { readonly type: "scram"; readonly credential: ScramCredential }
+  | { readonly type: "scram-deleted"; readonly user: string; readonly mechanism: number }
   /** Every partition led by this broker gets the next leader epoch. */
   | { readonly type: "leader-epochs"; readonly broker: number }
   /** Producer ids below `next` are handed out. */
@@ -54,5 +59,12 @@ export interface Snapshot {
   readonly brokerConfigs: readonly (readonly [string, readonly (readonly [string, string])[]])[];
   readonly groupConfigs: readonly (readonly [string, readonly (readonly [string, string])[]])[];
   readonly tombstones: readonly TombstoneImage[];
+  /** Missing in older snapshots: then nothing was set. */
+  readonly featureLevels?: readonly (readonly [string, number])[];
+  readonly clientMetricsConfigs?: readonly (readonly [
+    string,
+    readonly (readonly [string, string])[],
+  ])[];
+  readonly scramCredentials?: readonly ScramCredential[];
   readonly producerIdNext: number;
 }

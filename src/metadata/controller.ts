@@ -10,6 +10,7 @@ import {
   type TopicConfig,
 } from "./config-catalogue.ts";
 import { isEmptyChange, planConfigs } from "./config-plan.ts";
+import { unservedFeature } from "./features.ts";
 import { type BrokerImage, emptyImage, type MetadataImage, type TopicImage } from "./image.ts";
 import { damaged, decodeEntry, encodeCommands, encodeSnapshot } from "./journal-entry.ts";
 import type { MetadataJournal } from "./ports.ts";
@@ -80,6 +81,7 @@ export class Metadata {
   static async open(options: MetadataOptions): Promise<Metadata> {
     const metadata = new Metadata(options);
     await options.journal.replay((entry) => metadata.replayEntry(entry));
+    metadata.checkFeatures();
     await metadata.register();
     return metadata;
   }
@@ -205,6 +207,19 @@ export class Metadata {
     });
   }
 
+  /**
+   * Plans against the newest image, one change at a time, and makes what was planned durable.
+   * `outcome` says how that went; with an error nothing happened.
+   */
+  change<T>(
+    plan: (image: MetadataImage) => { readonly commands: readonly Command[]; readonly result: T },
+  ): Promise<{ readonly result: T; readonly outcome: Outcome }> {
+    return this.exclusively(async () => {
+      const { commands, result } = plan(this.current);
+      return { result, outcome: await this.propose(commands) };
+    });
+  }
+
   /** Gives every partition this broker leads the next leader epoch: after an unclean stop, so that
    * clients notice a tail that is gone. Rejects with BrokerError when it cannot be recorded. */
   bumpLeaderEpochs(): Promise<void> {
@@ -303,6 +318,16 @@ export class Metadata {
     } catch (error) {
       throw damaged(errorText(error), error);
     }
+  }
+
+  private checkFeatures(): void {
+    const unserved = unservedFeature(this.current);
+    if (unserved === null) return;
+    throw new BrokerError(
+      "CHRONIK_METADATA_VERSION",
+      `the data directory has ${unserved.name} at ${unserved.level}, which this chronik does ` +
+        "not serve: start the version that set it",
+    );
   }
 
   private async register(): Promise<void> {

@@ -10,8 +10,14 @@ export interface MetadataImage {
   /** By broker id as text; "" holds the defaults of the whole cluster. */
   readonly brokerConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
   readonly groupConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** Client metrics subscriptions (KIP-714), by name. */
+  readonly clientMetricsConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** By `scramKey`. */
+  readonly scramCredentials: ReadonlyMap<string, ScramCredential>;
   /** Deleted topics whose data was not removed yet, by topic id. */
   readonly tombstones: ReadonlyMap<string, TombstoneImage>;
+  /** Levels that were chosen, by feature; the others are at their default (features.ts). */
+  readonly featureLevels: ReadonlyMap<string, number>;
   /** First producer id that was not handed out in a block. */
   readonly producerIdNext: number;
   /** Of all topics together. */
@@ -50,6 +56,21 @@ export interface PartitionImage {
   readonly isr: readonly number[];
 }
 
+/** What a SCRAM login is checked against (RFC 5802); never a password. Bytes as base64. */
+export interface ScramCredential {
+  readonly user: string;
+  /** 1: SCRAM-SHA-256, 2: SCRAM-SHA-512. */
+  readonly mechanism: number;
+  readonly iterations: number;
+  readonly salt: string;
+  readonly storedKey: string;
+  readonly serverKey: string;
+}
+
+export function scramKey(mechanism: number, user: string): string {
+  return `${mechanism} ${user}`;
+}
+
 export interface TombstoneImage {
   readonly id: string;
   readonly name: string;
@@ -64,7 +85,10 @@ export const emptyImage: MetadataImage = {
   topicsById: new Map(),
   brokerConfigs: new Map(),
   groupConfigs: new Map(),
+  clientMetricsConfigs: new Map(),
+  scramCredentials: new Map(),
   tombstones: new Map(),
+  featureLevels: new Map(),
   producerIdNext: 0,
   partitionCount: 0,
 };

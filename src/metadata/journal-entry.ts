@@ -14,6 +14,10 @@ const commandTypes: Record<Command["type"], true> = {
   "topic-configs": true,
   "broker-configs": true,
   "group-configs": true,
+  feature: true,
+  "client-metrics": true,
+  scram: true,
+  "scram-deleted": true,
   "leader-epochs": true,
   "producer-ids": true,
 };

@@ -228,20 +228,32 @@ function checkAssignments(
   replicationFactor: number,
 ): string | null {
   for (const replicas of lists) {
-    if (replicas.length === 0) return "The manual partition assignment has an empty replica list.";
-    const unknown = replicas.find((id) => !image.brokers.has(id));
-    if (unknown !== undefined) {
-      return `The assignment includes broker ${unknown}, but no such broker is registered.`;
-    }
-    if (new Set(replicas).size !== replicas.length) {
-      return "The manual partition assignment includes a broker more than once.";
-    }
-    if (replicas.length !== replicationFactor) {
-      const others = `others have ${replicationFactor}`;
-      return `A partition is assigned to ${replicas.length} replica(s), but ${others}.`;
-    }
+    const reason = checkReplicas(image, replicas, replicationFactor);
+    if (reason !== null) return reason;
   }
   return null;
+}
+
+/** What is wrong with brokers chosen by hand for one partition; null: nothing. */
+export function checkReplicas(
+  image: MetadataImage,
+  replicas: readonly number[],
+  replicationFactor: number | null,
+): string | null {
+  const assignment = "The manual partition assignment includes";
+  if (replicas.length === 0) return `${assignment} an empty replica list.`;
+  const sorted = replicas.toSorted((left, right) => left - right);
+  for (const [index, id] of sorted.entries()) {
+    if (!image.brokers.has(id)) {
+      return `${assignment} broker ${id}, but no such broker is registered.`;
+    }
+    if (id === sorted[index - 1]) return `${assignment} the broker ${id} more than once.`;
+  }
+  if (replicationFactor === null || replicas.length === replicationFactor) return null;
+  return (
+    `${assignment} a partition with ${replicas.length} replica(s), but this is not consistent ` +
+    `with previous partitions, which have ${replicationFactor} replica(s).`
+  );
 }
 
 function newPartition(index: number, replicas: readonly number[]): PartitionImage {

@@ -55,6 +55,12 @@ export class NativeArchives {
     return (await this.engine.job<{ manifest: Manifest }>(job)).json.manifest;
   }
 
+  /** The manifest out of an archive's first bytes. */
+  async parseManifest<Manifest>(head: Uint8Array): Promise<Manifest> {
+    const job = { op: "read_manifest" };
+    return (await this.engine.job<{ manifest: Manifest }>(job, head)).json.manifest;
+  }
+
   /** The raw batches of one chunk member. */
   async inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array> {
     const job = { op: "inflate_chunk", raw_len: rawLength, crc32c };

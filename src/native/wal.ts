@@ -42,6 +42,9 @@ interface AppendSink {
 type BatchFault = "crc" | "magic" | "length" | "count" | "attributes" | "records" | "too-large";
 
 const producerEntryBytes = 48;
+const controlBit = 0x20;
+const abortKind = 0;
+const commitKind = 1;
 
 /** The engine's logs of record batches, as src/log/ports.ts asks for them. */
 export class NativeWal {
@@ -253,6 +256,7 @@ function decodeProducers(raw: Uint8Array, count: number) {
   const view = new DataView(raw.buffer, raw.byteOffset, raw.length);
   return Array.from({ length: count }, (_, index) => {
     const at = index * producerEntryBytes;
+    const isControl = (view.getUint16(at + 10, true) & controlBit) !== 0;
     return {
       producerId: int64(view, at),
       producerEpoch: view.getInt16(at + 8, true),
@@ -262,6 +266,17 @@ function decodeProducers(raw: Uint8Array, count: number) {
       baseOffset: int64(view, at + 24),
       lastOffset: int64(view, at + 32),
       maxTimestamp: int64(view, at + 40),
+      marker: isControl ? markerAt(view, at) : null,
     };
   });
+}
+
+/** Of a control batch the last sequence says the kind of its record. */
+function markerAt(
+  view: DataView,
+  at: number,
+): { commit: boolean; coordinatorEpoch: number } | null {
+  const kind = view.getInt32(at + 16, true);
+  if (kind !== abortKind && kind !== commitKind) return null;
+  return { commit: kind === commitKind, coordinatorEpoch: view.getInt32(at + 20, true) };
 }

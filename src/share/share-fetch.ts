@@ -2,7 +2,8 @@ import type { Clock } from "../lib/clock.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
 import type { Partitions } from "../log/partitions.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import { batchesIn, lastOffset, sizeInBytes } from "../protocol/record-batch.ts";
+import { type BatchHeader, batchesIn, lastOffset, sizeInBytes } from "../protocol/record-batch.ts";
+import { abortedBatches, type OffsetRange } from "./aborted-batches.ts";
 import type { AcquiredRange, AcquireMode, LogBatch } from "./acquire.ts";
 import type { TopicIdPartition } from "./sessions.ts";
 import type { ShareGroups } from "./share-groups.ts";
@@ -33,6 +34,9 @@ interface Reading {
   readonly share: SharePartition;
   readonly fetchOffset: number;
   readonly read: ReadResult;
+  readonly logBatches: readonly LogBatch[];
+  /** Batches of transactions that were aborted. */
+  readonly aborted: readonly OffsetRange[];
 }
 
 export const noRecords = new Uint8Array(0);
@@ -53,6 +57,7 @@ export class ShareFetcher {
     const { maxBytes, maxRecords, partitions } = request;
     if (partitions.length === 0 || maxRecords <= 0 || maxBytes <= 0) return [];
     const endMs = this.clock.monotonicMs() + request.maxWaitMs;
+    const { isolation } = this.groups.settingsOf(request.groupId);
     const { shares, failed } = await this.load(request);
     if (shares.length === 0) return failed;
     for (;;) {
@@ -72,7 +77,13 @@ export class ShareFetcher {
       if (changesOf(shares) !== before) continue;
       const sources = [...shares, ...shares.map(({ log }) => log)];
       const missing = Math.max(1, bytesMin - bytes);
-      const parked = this.partitions.waiters.park(sources, missing, waitMs, request.signal);
+      const parked = this.partitions.waiters.park(
+        sources,
+        missing,
+        waitMs,
+        request.signal,
+        isolation,
+      );
       if (parked === null) return failed;
       await parked;
     }
@@ -126,7 +137,11 @@ export class ShareFetcher {
         const reading = readOrEnd(one, { offset, bytesMax, offsetLimit, firstBatchAnyway });
         const read = reading instanceof Promise ? await reading : reading;
         bytes += read.bytes;
-        readings.push({ share: one, fetchOffset: offset, read });
+        const headers = read.chunks.flatMap(headersIn);
+        const finding = isCommitted ? abortedOrEnd(one, headers) : [];
+        const aborted = finding instanceof Promise ? await finding : finding;
+        const logBatches = headers.map(rangeOf);
+        readings.push({ share: one, fetchOffset: offset, read, logBatches, aborted });
       }
     } catch (error) {
       for (const reading of readings) reading.share.endRead();
@@ -140,7 +155,7 @@ export class ShareFetcher {
   private acquireAll(readings: readonly Reading[], request: ShareFetchRequest): ShareFetched[] {
     const fetched: ShareFetched[] = [];
     let left = request.maxRecords;
-    for (const { share, fetchOffset, read } of readings) {
+    for (const { share, fetchOffset, read, logBatches, aborted } of readings) {
       const { topicId, partition } = share.key;
       const { errorCode } = read;
       // The log's start moved on meanwhile: the next read begins there.
@@ -148,9 +163,8 @@ export class ShareFetcher {
       if (isError)
         fetched.push({ topicId, partition, errorCode, records: noRecords, acquired: [] });
       const { memberId, mode, batchSize } = request;
-      const logBatches = read.chunks.flatMap(batchesOf);
       const wanted = { memberId, mode, batchSize, maxRecords: left, fetchOffset, logBatches };
-      const acquired = share.acquire(wanted, []);
+      const acquired = share.acquire(wanted, aborted);
       share.endRead();
       const [first] = acquired;
       const last = acquired.at(-1);
@@ -167,30 +181,53 @@ function readOrEnd(
   share: SharePartition,
   options: Parameters<SharePartition["log"]["read"]>[0],
 ): ReadResult | Promise<ReadResult> {
+  return orEnd(share, () => share.log.read(options));
+}
+
+/** Runs of a reader's work; a failure ends its read. */
+function orEnd<Result>(
+  share: SharePartition,
+  work: () => Result | Promise<Result>,
+): Result | Promise<Result> {
   const ended = (error: unknown): never => {
     share.endRead();
     throw error;
   };
   try {
-    const reading = share.log.read(options);
-    return reading instanceof Promise ? reading.catch(ended) : reading;
+    const done = work();
+    return done instanceof Promise ? done.catch(ended) : done;
   } catch (error) {
     return ended(error);
   }
 }
 
+function abortedOrEnd(
+  share: SharePartition,
+  headers: readonly BatchHeader[],
+): OffsetRange[] | Promise<OffsetRange[]> {
+  const [first] = headers;
+  const last = headers.at(-1);
+  if (first === undefined || last === undefined) return [];
+  return orEnd(share, async () => {
+    const ranges = await share.log.abortedTransactions(first.baseOffset, lastOffset(last) + 1);
+    return abortedBatches(headers, ranges);
+  });
+}
+
 /** Only its growth says something. */
 function changesOf(shares: readonly SharePartition[]): number {
   let changes = 0;
-  for (const share of shares) changes += share.changes + share.log.bytesAdvanced;
+  for (const share of shares)
+    changes += share.changes + share.log.bytesAdvanced + share.log.stableBytesAdvanced;
   return changes;
 }
 
-function batchesOf(chunk: Uint8Array): LogBatch[] {
-  return [...batchesIn(chunk)].map(({ header }) => ({
-    base: header.baseOffset,
-    last: lastOffset(header),
-  }));
+function headersIn(chunk: Uint8Array): BatchHeader[] {
+  return [...batchesIn(chunk)].map(({ header }) => header);
+}
+
+function rangeOf(header: BatchHeader): LogBatch {
+  return { base: header.baseOffset, last: lastOffset(header) };
 }
 
 /** The batches that hold offsets of [first, last]. */

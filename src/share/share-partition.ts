@@ -30,7 +30,7 @@ export class SharePartition implements Advancing {
   readonly key: ShareKey;
   readonly log: Partition;
   private readonly parts: SharePartitionParts;
-  private readonly listeners = new Set<(bytes: number) => void>();
+  private readonly listeners = new Set<(bytes: number, stableBytes: number) => void>();
   private state: SharePartitionState | null = null;
   private stateEpoch = 0;
   private loading: Promise<number> | null = null;
@@ -60,7 +60,7 @@ export class SharePartition implements Advancing {
     return this.changeCount;
   }
 
-  onAdvance(listener: (bytes: number) => void): () => void {
+  onAdvance(listener: (bytes: number, stableBytes: number) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
@@ -226,7 +226,7 @@ export class SharePartition implements Advancing {
   }
 
   private notify(bytes: number): void {
-    for (const listener of [...this.listeners]) listener(bytes);
+    for (const listener of [...this.listeners]) listener(bytes, bytes);
   }
 }
 

@@ -208,6 +208,7 @@ function archiveRequest(task: ArchiveTask, indexMode: IndexMode): ArchiveRequest
     last: final.last,
     leaderEpochs: partition.leaderEpochs().filter(([, start]) => start <= final.last),
     producerSnapshot: partition.producerSnapshot(),
+    aborted: partition.abortedBetween(first.base, final.last + 1),
     indexMode,
   };
 }
@@ -254,6 +255,7 @@ function registryEntry(
     sha256: summary.sha256,
     tocPosition: summary.tocPosition,
     documents: summary.documents,
+    aborted: request.aborted.length,
     index: request.indexMode,
     createdMs: nowMs,
   };

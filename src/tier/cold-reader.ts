@@ -1,7 +1,7 @@
 import { BrokerError, errorText } from "../lib/errors.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import { ByteCache } from "./byte-cache.ts";
-import type { ArchiveEngine, TimeHit, TocChunk } from "./ports.ts";
+import type { AbortedTransaction, ArchiveEngine, TimeHit, TocChunk } from "./ports.ts";
 import { lastAtOrBefore, type SegmentEntry, type SegmentRegistry } from "./segment-registry.ts";
 
 export interface ColdReaderLimits {
@@ -12,6 +12,8 @@ export interface ColdReaderLimits {
 }
 
 const tocChunkBytes = 96;
+const abortedBytes = 64;
+const abortedCacheBytesMax = 8 << 20;
 /** Offset, length, epoch, magic, crc, attributes, last offset delta: what finds a batch's range. */
 const batchLengthPosition = 8;
 const lastOffsetDeltaPosition = 23;
@@ -25,6 +27,7 @@ export class ArchiveReader {
   private readonly engine: ArchiveEngine;
   private readonly tocs: ByteCache<readonly TocChunk[]>;
   private readonly chunks: ByteCache<Uint8Array>;
+  private readonly aborted: ByteCache<readonly AbortedTransaction[]>;
 
   constructor(
     registry: SegmentRegistry,
@@ -37,6 +40,7 @@ export class ArchiveReader {
     this.engine = engine;
     this.tocs = new ByteCache(limits.tocCacheBytesMax, (toc) => toc.length * tocChunkBytes);
     this.chunks = new ByteCache(limits.chunkCacheBytesMax, (chunk) => chunk.length);
+    this.aborted = new ByteCache(abortedCacheBytesMax, (list) => list.length * abortedBytes);
   }
 
   archivedRange(topicId: string, partition: number): { start: number; end: number } | null {
@@ -88,6 +92,26 @@ export class ArchiveReader {
     return best;
   }
 
+  /** Aborted transactions of archived batches that overlap [from, to). An archive costs a read of
+   * its manifest, once, and only where it holds aborted records. */
+  async abortedTransactions(
+    topicId: string,
+    partition: number,
+    from: number,
+    to: number,
+  ): Promise<readonly AbortedTransaction[]> {
+    const found: AbortedTransaction[] = [];
+    const entries = this.registry.segments(topicId, partition);
+    for (let index = Math.max(0, lastAtOrBefore(entries, from)); ; index++) {
+      const entry = entries[index];
+      if (entry === undefined || entry.base >= to) return found;
+      if (entry.last < from || (entry.aborted ?? 0) === 0) continue;
+      for (const aborted of await this.abortedOf(entry)) {
+        if (aborted.lastOffset >= from && aborted.firstOffset < to) found.push(aborted);
+      }
+    }
+  }
+
   private async readPinned(
     entry: SegmentEntry,
     offset: number,
@@ -130,6 +154,22 @@ export class ArchiveReader {
     } finally {
       unpin();
     }
+  }
+
+  private abortedOf(entry: SegmentEntry): Promise<readonly AbortedTransaction[]> {
+    return this.aborted.get(cacheKey(entry), async () => {
+      const unpin = this.registry.pin(entry);
+      try {
+        // The manifest lies in front of the first chunk.
+        const [first] = await this.toc(entry);
+        const head = await this.range(entry, 0, first?.position ?? entry.tocPosition);
+        return await this.engine.readAborted(head);
+      } catch (error) {
+        throw error instanceof BrokerError ? error : damaged(entry, errorText(error), error);
+      } finally {
+        unpin();
+      }
+    });
   }
 
   private toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {

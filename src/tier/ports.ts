@@ -39,7 +39,17 @@ export interface TierPartition {
   releaseSegments(ids: readonly number[]): Promise<number>;
   leaderEpochs(): readonly (readonly [epoch: number, startOffset: number])[];
   producerSnapshot(): string;
+  /** Aborted transactions with offsets in [from, to); below `archivableEnd` all are decided. */
+  abortedBetween(from: number, to: number): readonly AbortedTransaction[];
   searchIndexMode(): IndexMode;
+}
+
+/** Transactional records of `producerId` from `firstOffset` to the marker at `lastOffset` were
+ * aborted. */
+export interface AbortedTransaction {
+  readonly producerId: number;
+  readonly firstOffset: number;
+  readonly lastOffset: number;
 }
 
 export type IndexMode = "full" | "text" | "keys" | "none" | "pending";
@@ -70,6 +80,8 @@ export interface ArchiveRequest {
   readonly last: number;
   readonly leaderEpochs: readonly (readonly [epoch: number, startOffset: number])[];
   readonly producerSnapshot: string;
+  /** Those that overlap [base, last]. */
+  readonly aborted: readonly AbortedTransaction[];
   readonly indexMode: IndexMode;
 }
 
@@ -110,6 +122,8 @@ export interface ArchiveEngine {
   manifest(path: string): Promise<ArchiveIdentity>;
   /** The table of contents out of an object's last bytes, from the TOC's position on. */
   readToc(tail: Uint8Array, archiveBytes: number): Promise<{ chunks: readonly TocChunk[] }>;
+  /** The aborted transactions that an object's manifest names, out of its first bytes. */
+  readAborted(head: Uint8Array): Promise<readonly AbortedTransaction[]>;
   inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array>;
   /** First record at or past `fromOffset` with timestamp >= target; with target -1 the one with the
    * largest timestamp. */

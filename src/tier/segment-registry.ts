@@ -19,6 +19,9 @@ export interface SegmentEntry {
   readonly sha256: string;
   readonly tocPosition: number;
   readonly documents: number;
+  /** Transactions that the manifest names as aborted; absent in entries from before there were
+   * transactions: none. */
+  readonly aborted?: number;
   readonly index: string;
   readonly createdMs: number;
 }

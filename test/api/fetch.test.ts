@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { fetchHandler } from "../../src/api/01-fetch.ts";
+import { BrokerError } from "../../src/lib/errors.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { FetchRequest } from "../../src/protocol/messages/01-fetch.ts";
 import { batchesIn } from "../../src/protocol/record-batch.ts";
@@ -61,7 +62,8 @@ test("errors per partition, exact", async () => {
   const lab = new ApiLab();
   const [partition] = await lab.open({}, 5);
   await partition.append(batch(), client);
-  const answers = await fetch(lab, [
+  const errors: number[] = [];
+  for (const ask of [
     { offset: 2 },
     { offset: -1 },
     { index: 2 },
@@ -69,8 +71,10 @@ test("errors per partition, exact", async () => {
     { epoch: 4 },
     { epoch: 6 },
     { epoch: 5 },
-  ]);
-  expect(answers.map((answer) => answer.errorCode)).toEqual([
+  ]) {
+    errors.push((await fetch(lab, [ask]))[0]!.errorCode);
+  }
+  expect(errors).toEqual([
     ErrorCode.OFFSET_OUT_OF_RANGE,
     ErrorCode.OFFSET_OUT_OF_RANGE,
     ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -79,7 +83,7 @@ test("errors per partition, exact", async () => {
     ErrorCode.UNKNOWN_LEADER_EPOCH,
     ErrorCode.NONE,
   ]);
-  expect(answers[0]!.highWatermark).toBe(-1);
+  expect((await fetch(lab, [{ offset: 2 }]))[0]!.highWatermark).toBe(-1);
   const stranger = { topicId: "AAAAAAAAAAAAAAAAAAAAAw" };
   expect((await fetch(lab, [stranger], 13))[0]!.errorCode).toBe(ErrorCode.UNKNOWN_TOPIC_ID);
 });
@@ -167,28 +171,80 @@ test("an error is answered at once however long the wait", async () => {
   const lab = new ApiLab();
   await lab.open();
   const rest = { maxWaitMs: 60_000 };
-  const unknown = await fetch(lab, [{}, { index: 7 }], 12, rest);
-  expect(unknown.map((answer) => answer.errorCode)).toEqual([0, 3]);
   const outside = await fetch(lab, [{}, { index: 1, offset: 9 }], 12, rest);
   expect(outside.map((answer) => answer.errorCode)).toEqual([0, 1]);
+  const closed = await fetch(lab, [{}, { index: 2 }], 12, rest);
+  expect(closed.map((answer) => answer.errorCode)).toEqual([0, 6]);
 });
 
-test("sessions: full requests are served without one, incremental ones refused", async () => {
+test("an unknown partition waits with the others, alone it does not", async () => {
   const lab = new ApiLab();
   await lab.open();
-  const error = async (sessionId: number, sessionEpoch: number) => {
-    const response = await lab.call(
-      fetchHandler,
-      request([{}], 12, { sessionId, sessionEpoch }),
-      12,
-    );
-    return [response!.errorCode, response!.sessionId];
-  };
-  expect(await error(0, -1)).toEqual([0, 0]);
-  expect(await error(0, 0)).toEqual([0, 0]);
-  expect(await error(7, -1)).toEqual([0, 0]);
-  expect(await error(7, 3)).toEqual([ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0]);
-  expect(await error(0, 3)).toEqual([ErrorCode.FETCH_SESSION_ID_NOT_FOUND, 0]);
+  const rest = { maxWaitMs: 500 };
+  const alone = await fetch(lab, [{ index: 7 }], 12, rest);
+  expect(alone.map((answer) => answer.errorCode)).toEqual([3]);
+  const both = fetch(lab, [{}, { index: 7 }], 12, rest);
+  await turn();
+  expect(lab.log.partitions.waiters.parked).toBe(1);
+  lab.log.clock.advance(500);
+  expect((await both).map((answer) => answer.errorCode)).toEqual([0, 3]);
+});
+
+async function session(lab: ApiLab, asks: Ask[], version: number, rest: Partial<FetchRequest>) {
+  const full = request(asks, version, rest);
+  const topics = asks.length === 0 ? [] : full.topics;
+  const response = await lab.call(fetchHandler, { ...full, topics }, version);
+  const told = response!.responses.flatMap((topic) =>
+    topic.partitions.map((answer) => [answer.partitionIndex, bases(answer.records).length]),
+  );
+  return [response!.errorCode, response!.sessionId, told];
+}
+
+test("a session tells what changed, in every version that has sessions", async () => {
+  for (const version of [7, 11, 12, 13, 17, 18]) {
+    const lab = new ApiLab();
+    const [one] = await lab.open();
+    const both = [{}, { index: 1 }];
+    const made = await session(lab, both, version, { sessionEpoch: 0 });
+    expect(made).toEqual([
+      0,
+      1,
+      [
+        [0, 0],
+        [1, 0],
+      ],
+    ]);
+    await one.append(batch(), client);
+    const at = (sessionEpoch: number) => ({ sessionId: 1, sessionEpoch });
+    expect(await session(lab, [], version, at(1))).toEqual([0, 1, [[0, 1]]]);
+    expect(await session(lab, [{ offset: 1 }], version, at(2))).toEqual([0, 1, []]);
+    const repeated = await session(lab, [], version, at(2));
+    expect(repeated).toEqual([ErrorCode.INVALID_FETCH_SESSION_EPOCH, 0, []]);
+    const other = version < 13 ? 13 : 12;
+    const mixed = await session(lab, [], other, at(3));
+    expect(mixed).toEqual([ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR, 0, []]);
+    const forgottenTopicsData = [
+      { topic: topicA.name, ...(version >= 13 && { topicId: topicA.id }), partitions: [0] },
+    ];
+    const fewer = await session(lab, [], version, { ...at(3), forgottenTopicsData });
+    expect(fewer).toEqual([0, 1, []]);
+    await one.append(batch(), client);
+    expect(await session(lab, [], version, at(4))).toEqual([0, 1, []]);
+    const last = await session(lab, [{ index: 1 }], version, { sessionId: 1, sessionEpoch: -1 });
+    expect(last).toEqual([0, 0, [[1, 0]]]);
+    expect(lab.fetchSessions.size).toBe(0);
+  }
+});
+
+test("a parked incremental fetch wakes with the partition that moved", async () => {
+  const lab = new ApiLab();
+  const [, two] = await lab.open();
+  await session(lab, [{}, { index: 1 }], 12, { sessionEpoch: 0 });
+  const rest = { sessionId: 1, sessionEpoch: 1, maxWaitMs: 60_000 };
+  const parked = session(lab, [], 12, rest);
+  await turn();
+  await two.append(batch(), client);
+  expect(await parked).toEqual([0, 1, [[1, 1]]]);
 });
 
 test("no partitions, no wait", async () => {
@@ -209,6 +265,9 @@ test("a client ahead of the log's epochs is told where they diverge", async () =
   expect(bases(answer!.records)).toEqual([]);
   const [fine] = await fetch(lab, [{ offset: 1, lastFetchedEpoch: 1 }]);
   expect(bases(fine!.records)).toEqual([1]);
+  await partition.deleteRecordsBefore(1);
+  const [below] = await fetch(lab, [{ offset: 0, lastFetchedEpoch: 1 }]);
+  expect(below!.errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
   const [unknown] = await fetch(lab, [{ offset: 1, lastFetchedEpoch: 9 }]);
   expect(unknown!.errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
 });
@@ -224,13 +283,77 @@ test("read_committed gets an empty list of aborted transactions, others none", a
   expect(uncommitted!.abortedTransactions).toBeNull();
 });
 
-test("replicas are not served", async () => {
+test("replicas are answered as by a leader that does not know them", async () => {
   const lab = new ApiLab();
-  await lab.open();
-  const old = await fetch(lab, [{}], 12, { replicaId: 3 });
-  expect(old[0]!.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
-  const rest = { replicaState: { replicaId: 3, replicaEpoch: 1 } };
-  expect((await fetch(lab, [{}], 16, rest))[0]!.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  await lab.open({}, 5);
+  const codes = async (version: number, rest: Partial<FetchRequest>) => {
+    const asks = [{}, { epoch: 4 }, { epoch: 5 }, { epoch: 6 }, { index: 7 }];
+    const found: number[] = [];
+    for (const ask of asks) {
+      found.push((await fetch(lab, [ask], version, rest))[0]!.errorCode);
+    }
+    return found;
+  };
+  const expected = [
+    ErrorCode.NOT_LEADER_OR_FOLLOWER,
+    ErrorCode.FENCED_LEADER_EPOCH,
+    ErrorCode.UNKNOWN_LEADER_EPOCH,
+    ErrorCode.UNKNOWN_LEADER_EPOCH,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  ];
+  expect(await codes(12, { replicaId: 3 })).toEqual(expected);
+  expect(await codes(16, { replicaState: { replicaId: 3, replicaEpoch: 1 } })).toEqual(expected);
+});
+
+test("errors that mean another leader name it, from v16 on", async () => {
+  const lab = new ApiLab();
+  await lab.open({}, 5);
+  const ask = async (version: number, rest: Partial<FetchRequest> = {}) => {
+    const asks = [{ epoch: 4 }, { index: 2 }, { index: 1, offset: 9 }];
+    const response = await lab.call(fetchHandler, request(asks, version, rest), version);
+    const { nodeEndpoints, responses } = response!;
+    const leaders = responses.flatMap(({ partitions }) =>
+      partitions.map(({ currentLeader: { leaderId, leaderEpoch } }) => [leaderId, leaderEpoch]),
+    );
+    return { nodeEndpoints, leaders };
+  };
+  expect(await ask(16)).toEqual({
+    nodeEndpoints: [{ nodeId: 1, host: "one", port: 9092, rack: "r" }],
+    leaders: [
+      [1, 5],
+      [1, 0],
+      [-1, -1],
+    ],
+  });
+  expect(await ask(15)).toEqual({
+    nodeEndpoints: [],
+    leaders: [
+      [-1, -1],
+      [-1, -1],
+      [-1, -1],
+    ],
+  });
+  const replica = await ask(16, { replicaState: { replicaId: 3, replicaEpoch: 1 } });
+  expect(replica.nodeEndpoints).toEqual([]);
+});
+
+test("a rack is taken, and changes nothing", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open();
+  await partition.append(batch(), client);
+  const [answer] = await fetch(lab, [{}], 13, { rackId: "elsewhere" });
+  expect([answer!.preferredReadReplica, bases(answer!.records)]).toEqual([-1, [0]]);
+});
+
+test("clients too old for KAFKA_STORAGE_ERROR hear of another leader", async () => {
+  const lab = new ApiLab({ limits: { tailCacheBytesMax: 1 } });
+  const [one, two] = await lab.open();
+  await one.append(batch(), client);
+  // Takes the only place in the cache.
+  await two.append(batch(), client);
+  lab.log.wal.read = () => Promise.reject(new BrokerError("CHRONIK_CORRUPT", "torn"));
+  expect((await fetch(lab, [{}], 5))[0]!.errorCode).toBe(ErrorCode.NOT_LEADER_OR_FOLLOWER);
+  expect((await fetch(lab, [{}], 6))[0]!.errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
 });
 
 test("what fetches may read at a time is bounded in all, and given back", async () => {

@@ -4,9 +4,10 @@ import { deleteRecordsHandler } from "../../src/api/21-delete-records.ts";
 import { initProducerIdHandler } from "../../src/api/22-init-producer-id.ts";
 import { offsetForLeaderEpochHandler } from "../../src/api/23-offset-for-leader-epoch.ts";
 import { BrokerError } from "../../src/lib/errors.ts";
+import { noColdReader } from "../../src/log/ports.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { ApiLab } from "../support/api-lab.ts";
-import { batch } from "../support/log-lab.ts";
+import { batch, turn } from "../support/log-lab.ts";
 
 const client = { origin: "client" } as const;
 
@@ -25,7 +26,7 @@ test("ListOffsets: every version, latest, earliest, by time, the largest timesta
   const lab = new ApiLab();
   const [partition] = await lab.open({}, 3);
   await partition.append(batch({ values: ["a", "b", "c"], timestamps: [10, 30, 20] }), client);
-  for (let version = 1; version <= 7; version++) {
+  for (let version = 1; version <= listOffsetsHandler.maxVersion; version++) {
     const epoch = version >= 4 ? 3 : -1;
     const [latest] = await list(lab, [[0, -1]], version);
     expect(latest).toMatchObject({ errorCode: 0, offset: 3, timestamp: -1, leaderEpoch: epoch });
@@ -65,6 +66,99 @@ test("ListOffsets: errors per partition", async () => {
     ErrorCode.INVALID_REQUEST,
   ]);
   expect((await list(lab, [[0, -4]]))[0]!.errorCode).toBe(ErrorCode.UNSUPPORTED_VERSION);
+});
+
+/** [offset, epoch] of each special, in the newest version. */
+async function tiers(lab: ApiLab) {
+  const found: number[][] = [];
+  for (const timestamp of [-4, -5, -6]) {
+    const [answer] = await list(lab, [[0, timestamp]], 11);
+    expect([answer!.errorCode, answer!.timestamp]).toEqual([0, -1]);
+    found.push([answer!.offset, answer!.leaderEpoch]);
+  }
+  return found;
+}
+
+test("ListOffsets: where the tiers border", async () => {
+  let archived: { start: number; end: number } | null = null;
+  const lab = new ApiLab({ cold: { ...noColdReader, archivedRange: () => archived } });
+  const [partition] = await lab.open({}, 2);
+  // Nothing there: nothing is archived, nothing waits for it.
+  expect(await tiers(lab)).toEqual([
+    [0, 2],
+    [-1, -1],
+    [-1, -1],
+  ]);
+  for (let n = 0; n < 4; n++) await partition.append(batch(), client);
+  await partition.seal();
+  await partition.append(batch(), client);
+  expect(await tiers(lab)).toEqual([
+    [0, 2],
+    [-1, -1],
+    [0, 2],
+  ]);
+  // Archived and still in the WAL.
+  archived = { start: 0, end: 4 };
+  expect(await tiers(lab)).toEqual([
+    [0, 2],
+    [3, 2],
+    [4, 2],
+  ]);
+  // All is archived: nothing is pending.
+  archived = { start: 0, end: 5 };
+  expect((await tiers(lab))[2]).toEqual([-1, -1]);
+  // Deleted further than was archived.
+  archived = { start: 0, end: 2 };
+  await partition.deleteRecordsBefore(3);
+  expect(await tiers(lab)).toEqual([
+    [3, 2],
+    [1, -1],
+    [3, 2],
+  ]);
+});
+
+test("ListOffsets: without archives the log is local and nothing waits", async () => {
+  const lab = new ApiLab({ indexing: false });
+  const [partition] = await lab.open();
+  await partition.append(batch(), client);
+  expect(await tiers(lab)).toEqual([
+    [0, 0],
+    [-1, -1],
+    [-1, -1],
+  ]);
+});
+
+test("ListOffsets: a special is known from its version on", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const since = { [-3]: 7, [-4]: 8, [-5]: 9, [-6]: 11, [-7]: 99 };
+  for (const [timestamp, from] of Object.entries(since)) {
+    for (let version = 1; version <= 11; version++) {
+      const [answer] = await list(lab, [[0, Number(timestamp)]], version);
+      const expected = version < from ? ErrorCode.UNSUPPORTED_VERSION : 0;
+      expect([timestamp, version, answer!.errorCode]).toEqual([timestamp, version, expected]);
+    }
+  }
+});
+
+test("ListOffsets: from v10 on a look into archives may take the client's time only", async () => {
+  const never = new Promise<null>(() => undefined);
+  let archived: { start: number; end: number } | null = null;
+  const cold = { ...noColdReader, archivedRange: () => archived, findTime: () => never };
+  const lab = new ApiLab({ cold });
+  const [partition] = await lab.open();
+  await partition.append(batch(), client);
+  archived = { start: 0, end: 1 };
+  const request = {
+    replicaId: -1,
+    timeoutMs: 100,
+    topics: [{ name: "a", partitions: [{ partitionIndex: 0, timestamp: 5 }] }],
+  };
+  const slow = lab.call(listOffsetsHandler, request, 10);
+  await turn();
+  lab.log.clock.advance(2_000);
+  expect((await slow)!.topics[0]!.partitions[0]!.errorCode).toBe(ErrorCode.REQUEST_TIMED_OUT);
+  expect(lab.log.partitions.deadlines.size).toBe(0);
 });
 
 test("ListOffsets of an empty partition", async () => {

@@ -62,6 +62,26 @@ test("many partitions: answered in the order of the request, each for itself", a
   ]);
 });
 
+test("NOT_LEADER_OR_FOLLOWER names the leader, from v10 on", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const parts = [{ records: batch(), index: 2 }, { records: batch() }];
+  const ask = async (version: number) => {
+    const response = await lab.call(produceHandler, request(parts, version), version);
+    const answers = response!.responses.flatMap((topic) => topic.partitionResponses);
+    const leaders = answers.map(({ currentLeader }) => currentLeader);
+    return { leaders, nodeEndpoints: response!.nodeEndpoints };
+  };
+  const nobody = { leaderId: -1, leaderEpoch: -1 };
+  for (const version of [10, 13]) {
+    expect(await ask(version)).toEqual({
+      leaders: [{ leaderId: 1, leaderEpoch: 0 }, nobody],
+      nodeEndpoints: [{ nodeId: 1, host: "one", port: 9092, rack: "r" }],
+    });
+  }
+  expect(await ask(9)).toEqual({ leaders: [nobody, nobody], nodeEndpoints: [] });
+});
+
 test("topic ids: unknown ones are unknown ids", async () => {
   const lab = new ApiLab();
   await lab.open();

@@ -45,8 +45,18 @@ describe("router", () => {
   test("ApiVersions v3 has a header without tags and answers the body's own tags", async () => {
     await using api = await apiServer({ handlers: [] });
     const request = "0012 0003 00000007 0001 61 00" + "05 74657374" + "04 312e30" + "00";
-    // error, 1 key (18: 0–5, no tags), throttle, tag 1: features' epoch 0
-    const body = "0000" + "02" + "0012 0000 0005 00" + "00000000" + "01" + "01 08 0000000000000000";
+    const metadataVersion = `11${Buffer.from("metadata.version").toString("hex")}`;
+    // error, 1 key (18: 0–5, no tags), throttle, then three tags: the features supported (those
+    // whose minimum is 0 are for v4), their epoch, and the finalized ones (highest, then lowest).
+    const body =
+      "0000" +
+      "02" +
+      "0012 0000 0005 00" +
+      "00000000" +
+      "03" +
+      `00 17 02 ${metadataVersion} 0007 001e 00` +
+      "01 08 0000000000000001" +
+      `02 17 02 ${metadataVersion} 001e 001e 00`;
     const expected = `00000007${body}`.replaceAll(" ", "");
     const size = (expected.length / 2).toString(16).padStart(8, "0");
     expect(await answer(api, request)).toBe(size + expected);

@@ -16,6 +16,7 @@ export interface Note {
 
 /** After which a broker is taken not to answer at all. */
 const silenceMs = 8000;
+const sweepSilenceMs = 3000;
 const recentMs = 3_600_000;
 
 /**
@@ -50,9 +51,13 @@ export class Peer {
   /** Asks in one version and notes the answer, or that the connection ended. */
   async note<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, request: Q) {
     const name = `${codec.name} v${version} ${label}`;
+    return await this.record(name, silenceMs, () => this.ask(codec, version, request));
+  }
+
+  private async record<A>(name: string, waitMs: number, ask: () => Promise<A>): Promise<A | null> {
     try {
-      const late = Bun.sleep(silenceMs).then(() => Promise.reject(new Error("no answer")));
-      const answer = await Promise.race([this.ask(codec, version, request), late]);
+      const late = Bun.sleep(waitMs).then(() => Promise.reject(new Error("no answer")));
+      const answer = await Promise.race([ask(), late]);
       this.add(name, answer);
       return answer;
     } catch (error) {
@@ -63,6 +68,14 @@ export class Peer {
       });
       return null;
     }
+  }
+
+  /** As `note`, with a body that need not be a request. */
+  async noteBytes<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, body: Uint8Array) {
+    await this.record(`${codec.name} v${version} ${label}`, sweepSilenceMs, async () => {
+      this.client ??= await this.connection();
+      return await this.client.requestEncoded(codec, version, (writer) => writer.raw(body));
+    });
   }
 
   /** The same request in every version of a range. */

@@ -7,11 +7,13 @@
  * rebalance), and both are left with the topics of the run. `--texts` compares error messages too.
  * Exits with 1 when something differs that no entry of `accepted` explains.
  */
+import { apiVersionsApi } from "../../src/protocol/messages/18-api-versions.ts";
 import { accepted } from "./accepted.ts";
 import { adminCases } from "./admin-cases.ts";
 import { dataCases } from "./data-cases.ts";
 import { groupCases } from "./group-cases.ts";
 import { type Case, type Note, Peer } from "./peer.ts";
+import { schemaCases } from "./schema-cases.ts";
 import { topicCases } from "./topic-cases.ts";
 
 const cases: Readonly<Record<string, Case>> = {
@@ -29,12 +31,32 @@ async function main(args: readonly string[]): Promise<number> {
     console.error("usage: bun test/differential/run.ts KAFKA_PORT CHRONIK_PORT [CASES] [--texts]");
     return 2;
   }
-  const chosen = Object.entries(cases).filter(([name]) => name.includes(only));
+  const common = await servedByBoth(Number(kafkaPort), Number(chronikPort));
+  const all = { ...cases, ...schemaCases(common) };
+  const chosen = Object.entries(all).filter(([name]) => name.includes(only));
   const [kafka, chronik] = await Promise.all([
     ask(Number(kafkaPort), chosen),
     ask(Number(chronikPort), chosen),
   ]);
   return report(kafka, chronik, args.includes("--texts"));
+}
+
+/** The versions that both advertise, by API. */
+async function servedByBoth(...ports: readonly number[]): Promise<Map<number, [number, number]>> {
+  const common = new Map<number, [number, number]>();
+  for (const [index, port] of ports.entries()) {
+    const peer = new Peer(port);
+    const { apiKeys } = await peer.ask(apiVersionsApi, 0, {});
+    peer.close();
+    const served = new Map(apiKeys.map((api) => [api.apiKey, api]));
+    if (index === 0) for (const { apiKey } of apiKeys) common.set(apiKey, [0, 99]);
+    for (const [key, [from, to]] of common) {
+      const api = served.get(key);
+      if (api === undefined) common.delete(key);
+      else common.set(key, [Math.max(from, api.minVersion), Math.min(to, api.maxVersion)]);
+    }
+  }
+  return common;
 }
 
 async function ask(port: number, chosen: readonly [string, Case][]): Promise<Note[]> {

@@ -70,7 +70,12 @@ test("a read that may return nothing does not go to the disk", async () => {
   const next = lab.restart();
   const partition = await next.open();
   const none = { offset: 0, bytesMax: 0, offsetLimit: 1, firstBatchAnyway: false };
-  expect(await partition.read(none)).toEqual({ errorCode: 0, chunks: [], bytes: 0 });
+  expect(await partition.read(none)).toEqual({
+    errorCode: 0,
+    chunks: [],
+    bytes: 0,
+    nextOffset: 0,
+  });
   expect(next.wal.reads).toBe(0);
 });
 

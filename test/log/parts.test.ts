@@ -24,9 +24,12 @@ const example: Checkpoint = {
   producers: [
     {
       producerId: 5_000_000_000,
+      producerEpoch: 1,
+      coordinatorEpoch: 4,
+      transactionStart: 5,
+      timestamp: 1_700_000_000_001,
       batches: [
         {
-          producerEpoch: 1,
           firstSequence: 0,
           lastSequence: 2_147_483_647,
           firstOffset: 5,
@@ -36,6 +39,7 @@ const example: Checkpoint = {
       ],
     },
   ],
+  aborted: [{ producerId: 5_000_000_000, firstOffset: 3, lastOffset: 4, lastStableOffset: 5 }],
   archivedTo: 99,
 };
 
@@ -43,11 +47,23 @@ test("a checkpoint reads back as it was written", () => {
   expect(decodeCheckpoint(encodeCheckpoint(example), "f")).toEqual(example);
 });
 
-test("the kept checkpoint of format 1 still reads, and is still what is written", () => {
-  const file = join(import.meta.dir, "../fixtures/log/checkpoint-v1");
+test("the kept checkpoint of format 2 still reads, and is still what is written", () => {
+  const file = join(import.meta.dir, "../fixtures/log/checkpoint-v2");
   const bytes = readFileSync(file);
   expect(decodeCheckpoint(bytes, file)).toEqual(example);
   expect(Buffer.from(encodeCheckpoint(example)).equals(bytes)).toBe(true);
+});
+
+test("a checkpoint of format 1 knows no transactions", () => {
+  const file = join(import.meta.dir, "../fixtures/log/checkpoint-v1");
+  const producers = example.producers.map((producer) => ({
+    ...producer,
+    coordinatorEpoch: -1,
+    transactionStart: -1,
+    timestamp: 1_700_000_000_000,
+  }));
+  const old = { ...example, producers, aborted: [] };
+  expect(decodeCheckpoint(readFileSync(file), file)).toEqual(old);
 });
 
 test("any damaged or shortened checkpoint is refused", () => {

@@ -2,8 +2,24 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { ProducerState } from "../../src/log/producer-state.ts";
 
-const options = { expirationMs: 1000, producersMax: 3 };
+const options = { expirationMs: 1000, producersMax: 3, transactionsMax: 2 };
 const all = Number.MAX_SAFE_INTEGER;
+const plain = { isTransactional: false, transactionVersion: 0 };
+
+/** Batches of a producer without transactions. */
+class Batches extends ProducerState {
+  add(producerId: number, batch: ReturnType<typeof one>, durableEnd: number, nowMs: number): void {
+    this.settle(durableEnd);
+    const { producerEpoch, firstSequence: baseSequence, lastSequence } = batch;
+    const data = { producerId, producerEpoch, baseSequence, lastSequence, ...plain };
+    this.append(data, batch, 0, durableEnd, nowMs);
+  }
+
+  ask(producerId: number, producerEpoch: number, first: number, last: number, nowMs: number) {
+    const data = { producerId, producerEpoch, baseSequence: first, lastSequence: last, ...plain };
+    return this.check(data, nowMs);
+  }
+}
 
 function one(epoch: number, first: number, last: number, offset: number) {
   return {
@@ -17,9 +33,9 @@ function one(epoch: number, first: number, last: number, offset: number) {
 }
 
 test("the last five batches are retries, older ones are out of order", () => {
-  const state = new ProducerState(options);
+  const state = new Batches(options);
   for (let n = 0; n < 7; n++) state.add(1, one(0, n, n, n), all, 0);
-  const kinds = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => state.check(1, 0, n, n, 0).kind);
+  const kinds = [0, 1, 2, 3, 4, 5, 6, 7, 8].map((n) => state.ask(1, 0, n, n, 0).kind);
   expect(kinds).toEqual([
     ...Array(2).fill("out-of-order"),
     ...Array(5).fill("duplicate"),
@@ -27,59 +43,61 @@ test("the last five batches are retries, older ones are out of order", () => {
     "out-of-order",
   ]);
   // The same start with another end is another batch.
-  expect(state.check(1, 0, 6, 7, 0).kind).toBe("out-of-order");
+  expect(state.ask(1, 0, 6, 7, 0).kind).toBe("out-of-order");
 });
 
 test("sequences wrap from 2^31 − 1 to 0", () => {
-  const state = new ProducerState(options);
+  const state = new Batches(options);
   state.add(1, one(0, 0x7fff_ffff, 0x7fff_ffff, 0), all, 0);
-  expect(state.check(1, 0, 0, 0, 0).kind).toBe("accept");
-  expect(state.check(1, 0, 1, 1, 0)).toEqual({ kind: "out-of-order", expected: 0 });
+  expect(state.ask(1, 0, 0, 0, 0).kind).toBe("accept");
+  expect(state.ask(1, 0, 1, 1, 0)).toEqual({ kind: "out-of-order", expected: 0 });
 });
 
 test("an epoch change clears the window; the older epoch is stale", () => {
-  const state = new ProducerState(options);
+  const state = new Batches(options);
   state.add(1, one(2, 0, 4, 0), all, 0);
-  expect(state.check(1, 3, 5, 5, 0)).toEqual({ kind: "out-of-order", expected: 0 });
+  expect(state.ask(1, 3, 5, 5, 0)).toEqual({ kind: "out-of-order", expected: 0 });
   state.add(1, one(3, 0, 0, 5), all, 0);
-  expect(state.check(1, 3, 0, 4, 0).kind).toBe("out-of-order");
-  expect(state.check(1, 2, 0, 4, 0)).toEqual({ kind: "stale-epoch", currentEpoch: 3 });
+  expect(state.ask(1, 3, 0, 4, 0).kind).toBe("out-of-order");
+  expect(state.ask(1, 2, 0, 4, 0)).toEqual({ kind: "stale-epoch", currentEpoch: 3 });
 });
 
 test("a rollback gives back the window that pending batches pushed out, epochs included", () => {
-  const state = new ProducerState(options);
+  const state = new Batches(options);
   for (let n = 0; n < 5; n++) state.add(1, one(0, n, n, n), 5, 0);
   for (let n = 5; n < 9; n++) state.add(1, one(0, n, n, n), 5, 0);
   state.add(1, one(1, 0, 0, 9), 5, 0);
-  expect(state.check(1, 0, 8, 8, 0).kind).toBe("stale-epoch");
+  expect(state.ask(1, 0, 8, 8, 0).kind).toBe("stale-epoch");
   state.rollBack(5);
-  expect(state.check(1, 0, 0, 0, 0).kind).toBe("duplicate");
-  expect(state.check(1, 0, 5, 5, 0).kind).toBe("accept");
-  state.rollBack(0);
-  expect(state.size).toBe(0);
+  expect(state.ask(1, 0, 0, 0, 0).kind).toBe("duplicate");
+  expect(state.ask(1, 0, 5, 5, 0).kind).toBe("accept");
+  const fresh = new Batches(options);
+  fresh.add(1, one(0, 0, 0, 0), 0, 0);
+  fresh.rollBack(0);
+  expect(fresh.size).toBe(0);
 });
 
 test("a snapshot holds durable batches only and restores to the same answers", () => {
-  const state = new ProducerState(options);
+  const state = new Batches(options);
   for (let n = 0; n < 8; n++) state.add(1, one(0, n, n, n), Math.min(n, 6), 0);
   const snapshot = state.snapshot(6);
   expect(snapshot[0]!.batches.map((batch) => batch.firstSequence)).toEqual([1, 2, 3, 4, 5]);
-  const restored = new ProducerState(options);
-  for (const producer of snapshot) restored.restore(producer, 0);
-  expect(restored.check(1, 0, 1, 1, 0).kind).toBe("duplicate");
-  expect(restored.check(1, 0, 6, 6, 0).kind).toBe("accept");
+  const restored = new Batches(options);
+  restored.restore(snapshot, 0);
+  expect(restored.ask(1, 0, 1, 1, 0).kind).toBe("duplicate");
+  expect(restored.ask(1, 0, 6, 6, 0).kind).toBe("accept");
 });
 
 test("the number of producers is bounded: the longest unseen goes, never a pending one", () => {
-  const state = new ProducerState(options);
+  const state = new Batches(options);
   state.add(1, one(0, 0, 0, 0), 1, 10);
   state.add(2, one(0, 0, 0, 1), 1, 5);
   state.add(3, one(0, 0, 0, 2), 4, 20);
   state.add(4, one(0, 0, 0, 3), 4, 30);
   expect(state.size).toBe(3);
   // 2 is the oldest and durable by now.
-  expect(state.check(2, 0, 9, 9, 30).kind).toBe("accept");
-  expect(state.check(1, 0, 9, 9, 30).kind).toBe("out-of-order");
+  expect(state.ask(2, 0, 9, 9, 30).kind).toBe("accept");
+  expect(state.ask(1, 0, 9, 9, 30).kind).toBe("out-of-order");
 });
 
 test("against a model: whatever commits, the answers are those of Kafka's rules", () => {
@@ -91,7 +109,7 @@ test("against a model: whatever commits, the answers are those of Kafka's rules"
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      const state = new ProducerState({ expirationMs: all, producersMax: 10 });
+      const state = new Batches({ expirationMs: all, producersMax: 10, transactionsMax: 2 });
       let log: ReturnType<typeof one>[] = [];
       let durable = 0;
       for (const { epochUp, count, durableLag, rollBack } of steps) {
@@ -100,7 +118,7 @@ test("against a model: whatever commits, the answers are those of Kafka's rules"
         const first = last === undefined || epochUp ? 0 : last.lastSequence + 1;
         const offset = (last?.lastOffset ?? -1) + 1;
         const entry = one(epoch, first, first + count - 1, offset);
-        expect(state.check(1, epoch, first, entry.lastSequence, 0).kind).toBe("accept");
+        expect(state.ask(1, epoch, first, entry.lastSequence, 0).kind).toBe("accept");
         state.add(1, entry, durable, 0);
         log.push(entry);
         const target = log[log.length - 1 - durableLag];
@@ -112,7 +130,7 @@ test("against a model: whatever commits, the answers are those of Kafka's rules"
         const now = log.at(-1);
         const window = log.filter((batch) => batch.producerEpoch === now?.producerEpoch).slice(-5);
         for (const batch of log.slice(-12)) {
-          const { kind } = state.check(
+          const { kind } = state.ask(
             1,
             batch.producerEpoch,
             batch.firstSequence,

@@ -39,6 +39,10 @@ class MemoryArchive implements ColdReader {
     const all = Buffer.concat(this.batches.map((item) => item.bytes));
     return Promise.resolve(findTime(all, from, Number.MAX_SAFE_INTEGER, target));
   }
+
+  abortedTransactions() {
+    return Promise.resolve([]);
+  }
 }
 
 test("reads across tail, WAL and archive equal the model, from every offset", async () => {
@@ -249,6 +253,7 @@ test("an archive that cannot be read fails its range only", async () => {
     archivedRange: () => ({ start: 0, end: 2 }),
     read: () => Promise.reject(new BrokerError("CHRONIK_CORRUPT", "bad object")),
     findTime: () => Promise.resolve(null),
+    abortedTransactions: () => Promise.resolve([]),
   };
   const next = lab.restart({ cold });
   const partition = await next.open();

@@ -12,6 +12,7 @@ function archivedUpTo(end: number, start = 0): ColdReader {
     archivedRange: () => ({ start, end }),
     read: () => Promise.resolve([]),
     findTime: () => Promise.resolve(null),
+    abortedTransactions: () => Promise.resolve([]),
   };
 }
 

@@ -4,15 +4,15 @@ import { FakeClock } from "../support/fake-clock.ts";
 
 class Source {
   isOpen = true;
-  readonly listeners = new Set<(bytes: number) => void>();
+  readonly listeners = new Set<(bytes: number, stableBytes: number) => void>();
 
-  onAdvance(listener: (bytes: number) => void): () => void {
+  onAdvance(listener: (bytes: number, stableBytes: number) => void): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);
   }
 
-  advance(bytes: number): void {
-    for (const listener of this.listeners) listener(bytes);
+  advance(bytes: number, stableBytes = bytes): void {
+    for (const listener of this.listeners) listener(bytes, stableBytes);
   }
 }
 
@@ -46,6 +46,20 @@ test("wakes when the sources brought enough bytes, and leaves nothing behind", a
   expect(woken).toEqual(["bytes"]);
   expect(waiters.parked).toBe(0);
   expect(sources.map((source) => source.listeners.size)).toEqual([0, 0]);
+});
+
+test("a read_committed waiter counts what was decided, not what came", async () => {
+  const { waiters, abort, sources } = place();
+  const woken: string[] = [];
+  const parked = waiters.park(sources, 10, 100, abort.signal, "read_committed");
+  void parked?.then((reason) => woken.push(reason));
+  sources[0]!.advance(500, 0);
+  sources[1]!.advance(9, 9);
+  await Promise.resolve();
+  expect(woken).toEqual([]);
+  sources[0]!.advance(78, 578);
+  await Promise.resolve();
+  expect(woken).toEqual(["bytes"]);
 });
 
 test("wakes at the deadline, by an abort, and when a source is closed", async () => {

@@ -13,7 +13,7 @@ function partition(index: number, leader = 1) {
 type Step = readonly [kind: number, pick: number, count: number, text: string];
 
 const steps = fc.array(
-  fc.tuple(fc.nat(9), fc.nat(50), fc.integer({ min: 1, max: 4 }), fc.string({ maxLength: 6 })),
+  fc.tuple(fc.nat(13), fc.nat(50), fc.integer({ min: 1, max: 4 }), fc.string({ maxLength: 6 })),
   { maxLength: 40 },
 );
 
@@ -55,6 +55,24 @@ function commandOf(image: MetadataImage, [kind, pick, count, text]: Step, serial
     }
     case 8:
       return topic ? { type: "topic-configs", id: topic.id, change } : create;
+    case 9:
+      return { type: "feature", name: `feature.${pick % 3}`, level: count };
+    case 10:
+      return { type: "client-metrics", name: text, change };
+    case 11:
+      return {
+        type: "scram",
+        credential: {
+          user: text,
+          mechanism: 1 + (pick % 2),
+          iterations: 4096 + count,
+          salt: "c2FsdA==",
+          storedKey: "a2V5",
+          serverKey: "a2V5",
+        },
+      };
+    case 12:
+      return { type: "scram-deleted", user: text, mechanism: 1 + (pick % 2) };
     default:
       return create;
   }
@@ -76,7 +94,10 @@ function plain(image: MetadataImage): unknown {
     topicsByName: [...image.topicsByName.keys()].sort(),
     brokerConfigs: sorted(image.brokerConfigs),
     groupConfigs: sorted(image.groupConfigs),
+    clientMetricsConfigs: sorted(image.clientMetricsConfigs),
+    scramCredentials: sorted(image.scramCredentials),
     tombstones: sorted(image.tombstones),
+    featureLevels: sorted(image.featureLevels),
   };
 }
 

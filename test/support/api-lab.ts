@@ -1,6 +1,12 @@
 import type { ApiHandler, RequestContext, Services } from "../../src/api/context.ts";
+import { FetchSessions } from "../../src/fetch/fetch-sessions.ts";
 import type { Partition } from "../../src/log/partition.ts";
-import { emptyImage, type MetadataImage, type TopicImage } from "../../src/metadata/image.ts";
+import {
+  type BrokerImage,
+  emptyImage,
+  type MetadataImage,
+  type TopicImage,
+} from "../../src/metadata/image.ts";
 import type { Decoded } from "../../src/protocol/api-codec.ts";
 import { Reader } from "../../src/protocol/reader.ts";
 import { Writer } from "../../src/protocol/writer.ts";
@@ -26,6 +32,12 @@ function topicImage(
   };
 }
 
+const broker: BrokerImage = {
+  id: 1,
+  rack: "r",
+  endpoints: [{ listener: "PLAINTEXT", host: "one", port: 9092 }],
+};
+
 /** Handlers over partitions in memory: topic "a" has three partitions of which two are open; topic
  * "b" is known to metadata only. */
 export class ApiLab {
@@ -33,25 +45,38 @@ export class ApiLab {
   readonly abort = new AbortController();
   readonly services: Services;
   clientId: string | null = "test";
+  private nextSessionId = 1;
+  readonly fetchSessions = new FetchSessions(
+    { sessionsMax: 10, bytesMax: 1 << 20 },
+    () => this.nextSessionId++,
+  );
   producerIds: () => Promise<{ producerId: number; producerEpoch: 0 }> = () =>
     Promise.resolve({ producerId: 77, producerEpoch: 0 });
 
   /** `replicas` of every partition; broker 1 alone is in sync. */
-  constructor(options: LabOptions = {}, replicas: readonly number[] = [1]) {
+  constructor(
+    options: LabOptions & { indexing?: boolean } = {},
+    replicas: readonly number[] = [1],
+  ) {
     this.log = new LogLab(options);
     const topics = [topicImage(topicA, 3, replicas), topicImage(topicB, 1, replicas)];
     const image: MetadataImage = {
       ...emptyImage,
+      brokers: new Map([[1, broker]]),
       topicsByName: new Map(topics.map((topic) => [topic.name, topic])),
       topicsById: new Map(topics.map((topic) => [topic.id, topic])),
     };
     // The rooms these handlers use, and nothing else.
     this.services = {
-      config: { limits: { fetchBytesMax: 55 << 20 } },
+      config: {
+        limits: { fetchBytesMax: 55 << 20 },
+        indexer: { enableWalIndexing: options.indexing ?? true },
+      },
       clock: this.log.clock,
       logger: { warn: () => undefined },
       metadata: { image },
       partitions: this.log.partitions,
+      fetchSessions: this.fetchSessions,
       producerIds: { next: () => this.producerIds() },
     } as unknown as Services;
   }
@@ -79,6 +104,7 @@ export class ApiLab {
     const context = {
       header: { apiKey: codec.key, apiVersion: version, correlationId: 1, clientId: this.clientId },
       services: this.services,
+      session: { listener: "PLAINTEXT" },
       signal: this.abort.signal,
     } as unknown as RequestContext;
     const response = await handler.handle(context, decoded, version);

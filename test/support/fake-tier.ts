@@ -1,5 +1,6 @@
 import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
 import type {
+  AbortedTransaction,
   ArchiveEngine,
   ArchiveIdentity,
   ArchiveRequest,
@@ -68,6 +69,10 @@ export class FakePartition implements TierPartition {
     return "[]";
   }
 
+  abortedBetween(): readonly AbortedTransaction[] {
+    return [];
+  }
+
   searchIndexMode(): IndexMode {
     return "full";
   }
@@ -117,6 +122,10 @@ export class FakeArchives implements ArchiveEngine {
   }
 
   readToc(): Promise<{ chunks: readonly TocChunk[] }> {
+    return Promise.reject(new Error("not an archive"));
+  }
+
+  readAborted(): Promise<readonly AbortedTransaction[]> {
     return Promise.reject(new Error("not an archive"));
   }
 

@@ -20,6 +20,7 @@ import {
   batchesIn,
   compressionOf,
   crcHolds,
+  isControl,
   lastSequence,
   parseBatchHeader,
   recordsPayload,
@@ -406,6 +407,15 @@ function recovered(frame: Frame): RecoveredBatch[] {
       baseOffset: frame.base,
       lastOffset: frame.last,
       maxTimestamp: header.maxTimestamp,
+      marker: isControl(header.attributes) ? markerOf(header, frame.bytes) : null,
     },
   ];
+}
+
+function markerOf(header: BatchHeader, bytes: Uint8Array): RecoveredBatch["marker"] {
+  const [record] = parseRecords(recordsPayload(bytes, 0, header), header);
+  if (record === undefined) return null;
+  const key = Buffer.from(record.key ?? []);
+  const value = Buffer.from(record.value ?? []);
+  return { commit: key.readInt16BE(2) === 1, coordinatorEpoch: value.readInt32BE(2) };
 }

@@ -5,7 +5,8 @@ import {
   type LogLimits,
   type PartitionLogConfig,
 } from "../../src/log/config.ts";
-import type { LogEvents, Partition } from "../../src/log/partition.ts";
+import type { Partition } from "../../src/log/partition.ts";
+import type { LogEvents } from "../../src/log/partition-parts.ts";
 import { Partitions } from "../../src/log/partitions.ts";
 import { type ColdReader, noColdReader } from "../../src/log/ports.ts";
 import type { NativeEngine } from "../../src/native/engine.ts";

@@ -76,6 +76,9 @@ class RawArchives implements ArchiveEngine, ObjectStore {
   manifest(): never {
     throw new Error("not used");
   }
+  readAborted(): never {
+    throw new Error("not used");
+  }
   putFile(): never {
     throw new Error("not used");
   }

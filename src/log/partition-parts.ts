@@ -1,0 +1,28 @@
+import type { Clock } from "../lib/clock.ts";
+import type { BrokerError } from "../lib/errors.ts";
+import type { AppendBudget } from "./append-budget.ts";
+import type { LogLimits } from "./config.ts";
+import type { Partition } from "./partition.ts";
+import type { ColdReader, Damage, Files, Wal } from "./ports.ts";
+
+/** What an operator should hear of; broker.ts turns these into log lines and metrics. */
+export interface LogEvents {
+  damaged(partition: Partition, damage: Damage): void;
+  /** Appends failed and the log was cut back to its durable end. */
+  rolledBack(partition: Partition, error: BrokerError): void;
+  /** A range that should be readable is not. */
+  unreadable(partition: Partition, offset: number, error: BrokerError): void;
+  /** A checkpoint in the background failed; the next one tries again. */
+  checkpointFailed(partition: Partition, error: unknown): void;
+  quarantined(from: string, to: string, reason: string): void;
+}
+
+export interface PartitionParts {
+  readonly wal: Wal;
+  readonly files: Files;
+  readonly cold: ColdReader;
+  readonly clock: Clock;
+  readonly limits: LogLimits;
+  readonly budget: AppendBudget;
+  readonly events: LogEvents;
+}

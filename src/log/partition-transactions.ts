@@ -1,0 +1,85 @@
+import { BrokerError } from "../lib/errors.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import { type AbortedIndex, type AbortedRange, abortedRanges } from "./aborted-index.ts";
+import { emptyRead, type ReadResult } from "./partition-reader.ts";
+import type { ColdReader } from "./ports.ts";
+import type { ProducerState } from "./producer-state.ts";
+
+/** What this needs to know of its partition at the moment it is asked. */
+export interface TransactionsView {
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+}
+
+export interface TransactionsParts {
+  readonly topicId: string;
+  readonly partition: number;
+  readonly producers: ProducerState;
+  readonly aborted: AbortedIndex;
+  readonly cold: ColdReader;
+  readonly view: () => TransactionsView;
+  /** A range that should be readable is not. */
+  readonly unreadable: (offset: number, error: BrokerError) => void;
+}
+
+/** What read_committed readers may see of a partition: how far, and what of it was aborted. */
+export class PartitionTransactions {
+  private readonly parts: TransactionsParts;
+
+  constructor(parts: TransactionsParts) {
+    this.parts = parts;
+  }
+
+  /** First offset of the oldest transaction that is open or whose marker is not durable, never
+   * below the log start; without one the high watermark. */
+  get lastStableOffset(): number {
+    const unstable = this.parts.producers.firstUnstableOffset;
+    const { highWatermark, logStartOffset } = this.parts.view();
+    if (unstable === null || unstable >= highWatermark) return highWatermark;
+    return Math.max(unstable, logStartOffset);
+  }
+
+  /** The high watermark moved, over `bytes` since the opening: the markers below it decide. Returns
+   * the bytes that the last stable offset moved over since the opening. */
+  settle(bytes: number): number {
+    const { producers, aborted, view } = this.parts;
+    aborted.add(producers.settle(view().highWatermark));
+    return Math.min(bytes, producers.firstUnstablePosition ?? bytes);
+  }
+
+  /** Aborted transactions with offsets in [from, to), by first offset; from the archives where the
+   * memory's part begins later. Rejects with a BrokerError where an archive cannot be read. */
+  ranges(from: number, to: number): readonly AbortedRange[] | Promise<readonly AbortedRange[]> {
+    const { topicId, partition, cold, aborted } = this.parts;
+    const archivedEnd = cold.archivedRange(topicId, partition)?.end ?? 0;
+    if (from >= to) return [];
+    if (from >= archivedEnd) return abortedRanges(aborted.overlapping(from, to));
+    return this.withArchived(from, to);
+  }
+
+  /** What was read from `offset` on, and which transactions of it were aborted. */
+  withAborted(
+    offset: number,
+    reading: ReadResult | Promise<ReadResult>,
+  ): ReadResult | Promise<ReadResult> {
+    if (reading instanceof Promise) return reading.then((read) => this.withAborted(offset, read));
+    const ranges = this.ranges(offset, reading.nextOffset);
+    if (!(ranges instanceof Promise)) return { ...reading, aborted: ranges };
+    return ranges.then(
+      (aborted) => ({ ...reading, aborted }),
+      (error: unknown) => {
+        if (!(error instanceof BrokerError)) throw error;
+        this.parts.unreadable(offset, error);
+        return emptyRead(ErrorCode.KAFKA_STORAGE_ERROR, offset);
+      },
+    );
+  }
+
+  private async withArchived(from: number, to: number): Promise<readonly AbortedRange[]> {
+    const { topicId, partition, cold, aborted } = this.parts;
+    // The memory's first: what leaves it meanwhile is in an archive that was registered before.
+    const held = aborted.overlapping(from, to);
+    const archived = await cold.abortedTransactions(topicId, partition, from, to);
+    return abortedRanges([...archived, ...held]);
+  }
+}

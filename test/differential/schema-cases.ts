@@ -1,0 +1,146 @@
+/**
+ * Every API that both brokers serve, in every version: a plausible request, each field at odd
+ * values, and bytes that are no request. Made from the message definitions, not by hand.
+ */
+import { isFlexible } from "../../src/protocol/header.ts";
+import { createTopicsApi } from "../../src/protocol/messages/19-create-topics.ts";
+import { apiCodecs } from "../protocol/support/codecs.ts";
+import {
+  covers,
+  type MessageSchema,
+  messageSchemas,
+  type StructValue,
+} from "../protocol/support/schema.ts";
+import type { Case, Peer } from "./peer.ts";
+import {
+  OddWriter,
+  oddVariants,
+  type Subject,
+  structValue,
+  type Variant,
+} from "./schema-values.ts";
+
+type AnyApi = (typeof apiCodecs)[number];
+
+/** What a plausible request of an API has other than what the names of its fields suggest. */
+const overrides: Readonly<Record<string, StructValue>> = {
+  CreateTopics: { validateOnly: true },
+  CreatePartitions: { validateOnly: true },
+  AlterConfigs: { validateOnly: true },
+  IncrementalAlterConfigs: { validateOnly: true },
+  UpdateFeatures: { validateOnly: true },
+  JoinGroup: { reason: null },
+  Fetch: { forgottenTopicsData: [] },
+  AlterUserScramCredentials: { deletions: [] },
+};
+
+/** Not sent, with the reason. */
+const leftOut: readonly { readonly where: RegExp; readonly why: string }[] = [
+  { where: /^Fetch .*maxWaitMs (99|21|90)/, why: "both wait" },
+  { where: /^Fetch .*minBytes (2|99|1$)/, why: "both wait" },
+  { where: /^UnregisterBroker .*brokerId 1$/, why: "Kafka unregisters itself" },
+  { where: /^JoinGroup .*(sessionTimeoutMs|rebalanceTimeoutMs) 2147/, why: "both wait" },
+  { where: /^Produce .*acks (0|1|2|99)/, why: "acks of 0 has no answer" },
+];
+
+const apisLeftOut = new Map<string, string>([
+  ["ApiVersions", "has cases of its own"],
+  ["AddRaftVoter", "not served"],
+]);
+
+async function subjectOf(peer: Peer, api: AnyApi): Promise<Subject> {
+  const topic = `sweep-${api.key}`;
+  const created = await peer.ask(createTopicsApi, 7, {
+    topics: [{ name: topic, numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
+    timeoutMs: 10_000,
+  });
+  return { topic, topicId: created.topics[0]?.topicId ?? "", group: `sweep-${api.key}` };
+}
+
+async function sweep(peer: Peer, api: AnyApi, versions: readonly number[]): Promise<void> {
+  const schema = messageSchemas.find(({ name }) => name === `${api.name}Request`);
+  if (schema === undefined) throw new Error(`no definition of ${api.name}`);
+  const subject = await subjectOf(peer, api);
+  for (const version of versions) {
+    let serial = 0;
+    for (const { label, value } of requests(schema, api, version, subject)) {
+      serial += 1;
+      if (leftOut.some(({ where }) => where.test(`${api.name} v${version} ${label}`))) continue;
+      const own = forGroup(value, subject, `${subject.group}-${version}-${serial}`);
+      await peer.noteBytes(label, api, version, bytesOf(api, own, version));
+    }
+    await sendNonsense(peer, api, version, schema, subject);
+  }
+}
+
+function requests(
+  schema: MessageSchema,
+  api: AnyApi,
+  version: number,
+  subject: Subject,
+): Variant[] {
+  const plain = structValue(schema, schema.name, version, subject);
+  const fields = schema.structs[schema.name] ?? [];
+  const carried = fields.filter(({ versions }) => covers(versions, version));
+  const names = new Set(carried.map(({ name }) => name));
+  const base = { ...plain, ...pick(overrides[api.name], names) };
+  const odd = oddVariants(schema, version, base, subject);
+  return [{ label: "plausible", value: base }, ...odd];
+}
+
+/** Groups remember: each request gets one of its own. */
+function forGroup(value: StructValue, subject: Subject, group: string): StructValue {
+  const replaced = JSON.stringify(value).includes(`"${subject.group}"`);
+  return replaced && value["groupId"] === subject.group ? { ...value, groupId: group } : value;
+}
+
+function pick(given: StructValue | undefined, carried: ReadonlySet<string>): StructValue {
+  const entries = Object.entries(given ?? {}).filter(([name]) => carried.has(name));
+  return Object.fromEntries(entries);
+}
+
+function bytesOf(api: AnyApi, value: StructValue, version: number): Uint8Array {
+  const writer = new OddWriter();
+  api.encodeRequest(writer, value, version);
+  return writer.take();
+}
+
+async function sendNonsense(
+  peer: Peer,
+  api: AnyApi,
+  version: number,
+  schema: MessageSchema,
+  subject: Subject,
+): Promise<void> {
+  const whole = bytesOf(api, requests(schema, api, version, subject)[0]?.value ?? {}, version);
+  const send = (label: string, bytes: Uint8Array) => {
+    return peer.noteBytes(label, api, version, bytes);
+  };
+  if (whole.length > 1) {
+    await send("cut by one byte", whole.subarray(0, -1));
+    await send("cut in half", whole.subarray(0, whole.length >> 1));
+  }
+  if (whole.length > 0) await send("no body", new Uint8Array(0));
+  await send("all ones", new Uint8Array(40).fill(0xff));
+  if (!isFlexible(api.key, version)) return;
+  // The last byte says: no tagged fields.
+  const tagged = [...whole.subarray(0, -1)];
+  await send("unknown tag", Uint8Array.from([...tagged, 1, 99, 2, 1, 2]));
+  await send("tag longer than the rest", Uint8Array.from([...tagged, 1, 99, 50, 1, 2]));
+  await send("5 tags said, one there", Uint8Array.from([...tagged, 5, 99, 1, 1]));
+}
+
+/** One case for each API, in the order of keys; `common` are the versions both brokers serve. */
+export function schemaCases(
+  common: ReadonlyMap<number, readonly [number, number]>,
+): Readonly<Record<string, Case>> {
+  const cases: Record<string, Case> = {};
+  for (const api of apiCodecs.toSorted((left, right) => left.key - right.key)) {
+    const range = common.get(api.key);
+    if (range === undefined || apisLeftOut.has(api.name)) continue;
+    const [from, to] = range;
+    const versions = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+    cases[`sweep ${api.key}`] = (peer) => sweep(peer, api, versions);
+  }
+  return cases;
+}
