@@ -21,14 +21,25 @@ export function coordinatorTopics(
   partitionCount: number,
 ): CoordinatorTopics {
   const image = () => metadata.image;
+  let topics = image().topicsByName;
+  let topicsVersion = image().version;
   const existing = image().topicsByName.get(offsetsTopic);
   return {
     partitionCount: existing?.partitions.length ?? partitionCount,
     topicExists: (name) => image().topicsByName.has(name),
     topicId: (name) => image().topicsByName.get(name)?.id ?? null,
     topicName: (id) => image().topicsById.get(id)?.name ?? null,
-    partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
+    topicNames: () => image().topicsByName.keys(),
+    get topicsVersion() {
+      // The image gets a new map whenever a topic comes, goes or changes.
+      if (image().topicsByName !== topics) {
+        topics = image().topicsByName;
+        topicsVersion = image().version;
+      }
+      return topicsVersion;
+    },
     groupConfig: (groupId) => image().groupConfigs.get(groupId) ?? null,
+    partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
     async offsetsLog(index) {
       if (!image().topicsByName.has(offsetsTopic))
         await createOffsetsTopic(metadata, partitionCount);

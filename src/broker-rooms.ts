@@ -14,7 +14,7 @@ import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { FetchSessions } from "./fetch/fetch-sessions.ts";
-import { groupConfigFrom } from "./group/config.ts";
+import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
 import type { ShareStates } from "./group/ports.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -199,9 +199,9 @@ function openGroups(
   partitions: Partitions,
   states: ShareStates,
 ): GroupCoordinator {
-  const { group } = loaded.config;
+  const { group, consumerGroup } = loaded.config;
   return new GroupCoordinator({
-    config: groupConfigFrom(group),
+    config: groupConfigFrom(group, consumerConfigFrom(consumerGroup)),
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

@@ -57,10 +57,42 @@ export function checkTogether(
     if (address.port !== 0 && taken.has(written)) fail(`${written} is to be listened on twice`);
     taken.add(written);
   }
+  checkConsumerGroups(config);
   if (config.group.minSessionTimeoutMs > config.group.maxSessionTimeoutMs) {
     fail(
       `group.min_session_timeout_ms (${config.group.minSessionTimeoutMs}) must not be larger ` +
         `than group.max_session_timeout_ms (${config.group.maxSessionTimeoutMs})`,
+    );
+  }
+}
+
+/** Each value must lie between its bounds, and heartbeats must fit into a session. */
+function checkConsumerGroups({ consumerGroup }: Values): void {
+  const check = (name: string, min: number, value: number, max: number): void => {
+    if (min <= value && value <= max) return;
+    fail(`consumer_group.${name} (${value}) must lie between its bounds, ${min} and ${max}`);
+  };
+  const { heartbeatIntervalMs, sessionTimeoutMs, assignmentIntervalMs } = consumerGroup;
+  const { minSessionTimeoutMs, maxSessionTimeoutMs } = consumerGroup;
+  const { minHeartbeatIntervalMs, maxHeartbeatIntervalMs } = consumerGroup;
+  const { minAssignmentIntervalMs, maxAssignmentIntervalMs } = consumerGroup;
+  check("session_timeout_ms", minSessionTimeoutMs, sessionTimeoutMs, maxSessionTimeoutMs);
+  check(
+    "heartbeat_interval_ms",
+    minHeartbeatIntervalMs,
+    heartbeatIntervalMs,
+    maxHeartbeatIntervalMs,
+  );
+  check(
+    "assignment_interval_ms",
+    minAssignmentIntervalMs,
+    assignmentIntervalMs,
+    maxAssignmentIntervalMs,
+  );
+  if (heartbeatIntervalMs >= sessionTimeoutMs) {
+    fail(
+      `consumer_group.heartbeat_interval_ms (${heartbeatIntervalMs}) must be smaller than ` +
+        `consumer_group.session_timeout_ms (${sessionTimeoutMs})`,
     );
   }
 }

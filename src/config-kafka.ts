@@ -66,7 +66,7 @@ const ignored = new Set(
 /** Families of names that belong to features chronik does not have. */
 const ignoredFamilies = [
   "delegation.token.",
-  "group.consumer.",
+  "group.consumer.assignor.offload.",
   "group.share.",
   "group.streams.",
   "listener.name.",

@@ -1,4 +1,5 @@
 import { clientSettings } from "./config-clients.ts";
+import { consumerGroupSettings } from "./config-consumer-groups.ts";
 import {
   address,
   addresses,
@@ -259,6 +260,7 @@ export const settings = {
     doc: "Milliseconds one request may take to arrive once its first byte is there",
   }),
   ...clientSettings,
+  ...consumerGroupSettings,
   "limits.partitionsPerTopicMax": integer({
     default: 10_000,
     min: 1,

@@ -61,6 +61,7 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
       generationId: request.generationIdOrMemberEpoch,
       retentionTimeMs: request.retentionTimeMs,
       unknownGroupError: version >= 9 ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.ILLEGAL_GENERATION,
+      apiVersion: version,
       partitions: valid,
     });
     for (const [index, answer] of open.entries()) {

@@ -2,8 +2,8 @@
  * OffsetFetch, v1 to v10: committed offsets, of named partitions or (null topics, v2) of all that
  * have one. v2 brought the error of the whole answer, v5 leader epochs, v7 requireStable, v8 many
  * groups at once, v10 topic ids instead of names. No offset is −1, also for a group nobody knows
- * and for a topic that was deleted since. Member id and epoch (v9) only matter to KIP-848 groups,
- * which are not served yet.
+ * and for a topic that was deleted since. Member id and epoch (v9) are checked where the
+ * group is one of the consumer protocol (STALE_MEMBER_EPOCH, UNKNOWN_MEMBER_ID).
  */
 import type { FetchResult, TopicPartitions } from "../group/api-types.ts";
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
@@ -80,7 +80,10 @@ async function fetchGroup(
   }
   if (group.topics !== null) wanted ??= [];
 
-  const { errorCode, topics } = await groups.fetchOffsets(groupId, wanted, requireStable);
+  const { errorCode, topics } = await groups.fetchOffsets(groupId, wanted, requireStable, {
+    memberId: group.memberId,
+    memberEpoch: group.memberEpoch,
+  });
   if (errorCode !== ErrorCode.NONE) return { groupId, errorCode, topics: [] };
   const known = topics.map(({ topic, partitions }) => ({
     name: topic,

@@ -12,10 +12,8 @@ import {
   type DescribeGroupsResponseDescribedGroup,
   describeGroupsApi,
 } from "../protocol/messages/15-describe-groups.ts";
+import { groupOperations } from "./authorized-operations.ts";
 import type { ApiHandler } from "./context.ts";
-
-/** READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS: one bit each, at their ACL codes. */
-const allOperations = (1 << 3) | (1 << 6) | (1 << 8) | (1 << 10) | (1 << 11);
 
 export const describeGroupsHandler: ApiHandler<DescribeGroupsRequest, DescribeGroupsResponse> = {
   codec: describeGroupsApi,
@@ -55,6 +53,6 @@ function wireGroup(
     })),
   };
   if (isMissing && version >= 6) wire.errorMessage = `Group ${group.groupId} not found.`;
-  if (withOperations && errorCode === ErrorCode.NONE) wire.authorizedOperations = allOperations;
+  if (withOperations && errorCode === ErrorCode.NONE) wire.authorizedOperations = groupOperations;
   return wire;
 }

@@ -1,12 +1,13 @@
 /**
- * DescribeConfigs, versions 1–4: topics and brokers, with every default. A null or empty list of
- * keys means all. A broker's empty name means what was set for the whole cluster at run time.
- * Other resources fail with INVALID_REQUEST.
+ * DescribeConfigs, versions 1–4: topics, brokers and groups, with every default. A null or empty
+ * list of keys means all. A broker's empty name means what was set for the whole cluster at run
+ * time. A group need not exist. Other resources fail with INVALID_REQUEST.
  */
 import {
   type ConfigEntry,
   describeBrokerConfigs,
   describeClusterConfigs,
+  describeGroupConfigs,
   describeTopicConfigs,
 } from "../metadata/config-catalogue.ts";
 import type { Outcome } from "../metadata/requests.ts";
@@ -65,6 +66,12 @@ function allEntries(context: RequestContext, resource: Resource): ConfigEntry[] 
     const topic = image.topicsByName.get(resourceName);
     if (topic === undefined) return failure(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "");
     return describeTopicConfigs(topic.configs, layers);
+  }
+  if (resourceType === ConfigResource.GROUP) {
+    if (resourceName === "") {
+      return failure(ErrorCode.INVALID_REQUEST, "Group name must not be empty");
+    }
+    return describeGroupConfigs(image.groupConfigs.get(resourceName) ?? new Map(), layers);
   }
   if (resourceType !== ConfigResource.BROKER) {
     return failure(ErrorCode.INVALID_REQUEST, `Unsupported resource type: ${resourceType}`);

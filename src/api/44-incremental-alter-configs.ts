@@ -1,7 +1,7 @@
 /**
- * IncrementalAlterConfigs, versions 0–1: SET, DELETE, and APPEND and SUBTRACT for lists. Topics
- * and brokers; other resources fail with INVALID_REQUEST. Of a broker only what takes effect at
- * once can be changed: the defaults of topics.
+ * IncrementalAlterConfigs, versions 0–1: SET, DELETE, and APPEND and SUBTRACT for lists. Topics,
+ * brokers and groups; other resources fail with INVALID_REQUEST. Of a broker only what takes
+ * effect at once can be changed: the defaults of topics.
  */
 import {
   type IncrementalAlterConfigsRequest,

@@ -57,9 +57,17 @@ export async function alterResources(
   });
 }
 
-function alterationOf(resource: AlteredResource, replacesAll: boolean): ConfigAlteration | Outcome {
-  const { resourceType, resourceName, configs } = resource;
-  if (resourceType !== ConfigResource.TOPIC && resourceType !== ConfigResource.BROKER) {
+/** What can be altered, by its number. */
+const altered: ReadonlyMap<number, ConfigAlteration["resource"]> = new Map([
+  [ConfigResource.TOPIC, "topic"],
+  [ConfigResource.BROKER, "broker"],
+  [ConfigResource.GROUP, "group"],
+]);
+
+function alterationOf(asked: AlteredResource, replacesAll: boolean): ConfigAlteration | Outcome {
+  const { resourceType, resourceName, configs } = asked;
+  const resource = altered.get(resourceType);
+  if (resource === undefined) {
     return invalid(`Unsupported resource type ${resourceType}`);
   }
   if (namedTwice(configs.map(({ name }) => name)).size > 0) {
@@ -75,7 +83,7 @@ function alterationOf(resource: AlteredResource, replacesAll: boolean): ConfigAl
   }
   if (nulls.length > 0) return invalid(`Null value not supported for : ${nulls.join(", ")}`);
   return {
-    resource: resourceType === ConfigResource.TOPIC ? "topic" : "broker",
+    resource,
     name: resourceName,
     operations,
     replacesAll,

@@ -40,6 +40,8 @@ import { describeQuorumHandler } from "./55-describe-quorum.ts";
 import { updateFeaturesHandler } from "./57-update-features.ts";
 import { describeClusterHandler } from "./60-describe-cluster.ts";
 import { unregisterBrokerHandler } from "./64-unregister-broker.ts";
+import { consumerGroupHeartbeatHandler } from "./68-consumer-group-heartbeat.ts";
+import { consumerGroupDescribeHandler } from "./69-consumer-group-describe.ts";
 import { listConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import { shareGroupHeartbeatHandler } from "./76-share-group-heartbeat.ts";
@@ -95,6 +97,8 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     describeQuorumHandler,
     updateFeaturesHandler,
     describeClusterHandler,
+    consumerGroupHeartbeatHandler,
+    consumerGroupDescribeHandler,
     unregisterBrokerHandler,
     listConfigResourcesHandler,
     describeTopicPartitionsHandler,

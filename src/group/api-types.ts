@@ -42,6 +42,7 @@ export interface CommitRequest extends MemberRequest {
   readonly retentionTimeMs: number;
   /** What a member of an unknown group is told: it differs by version. */
   readonly unknownGroupError: number;
+  readonly apiVersion: number;
   readonly partitions: readonly CommitPartition[];
 }
 
@@ -83,6 +84,37 @@ export interface ListedGroup {
   readonly protocolType: string;
   readonly state: string;
   readonly type: string;
+}
+
+export interface NamedPartitions {
+  readonly topicId: string;
+  readonly topic: string;
+  readonly partitions: readonly number[];
+}
+
+export interface DescribedConsumerMember {
+  readonly memberId: string;
+  readonly instanceId: string | null;
+  readonly rackId: string | null;
+  readonly memberEpoch: number;
+  readonly clientId: string;
+  readonly clientHost: string;
+  readonly topicNames: readonly string[];
+  readonly topicRegex: string | null;
+  readonly assignment: readonly NamedPartitions[];
+  readonly target: readonly NamedPartitions[];
+  readonly isClassic: boolean;
+}
+
+export interface ConsumerGroupDescription {
+  readonly errorCode: number;
+  readonly errorMessage: string | null;
+  readonly groupId: string;
+  readonly state: string;
+  readonly groupEpoch: number;
+  readonly assignmentEpoch: number;
+  readonly assignorName: string;
+  readonly members: readonly DescribedConsumerMember[];
 }
 
 export interface DescribedGroup {

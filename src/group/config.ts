@@ -30,9 +30,48 @@ export interface GroupConfig {
   readonly offsetsRetentionMs: number;
   /** offsets.retention.check.interval.ms */
   readonly offsetsRetentionCheckIntervalMs: number;
+  readonly consumer: ConsumerGroupConfig;
   /** Membership of share groups. */
   readonly share: ShareMembershipConfig;
 }
+
+/** `group.consumer.*`: groups of the consumer protocol (KIP-848). */
+export interface ConsumerGroupConfig {
+  readonly sessionTimeoutMs: number;
+  readonly sessionTimeoutMsMin: number;
+  readonly sessionTimeoutMsMax: number;
+  readonly heartbeatIntervalMs: number;
+  readonly heartbeatIntervalMsMin: number;
+  readonly heartbeatIntervalMsMax: number;
+  /** A group gets a new target assignment at most once in this time. */
+  readonly assignmentIntervalMs: number;
+  readonly assignmentIntervalMsMin: number;
+  readonly assignmentIntervalMsMax: number;
+  /** Members of one group. */
+  readonly maxSize: number;
+  /** Names of the server-side assignors members may ask for; the first is the default. */
+  readonly assignors: readonly string[];
+  readonly migrationPolicy: MigrationPolicy;
+  readonly regexRefreshIntervalMs: number;
+}
+
+export type MigrationPolicy = "bidirectional" | "upgrade" | "downgrade" | "disabled";
+
+export const consumerGroupConfigDefaults: ConsumerGroupConfig = {
+  sessionTimeoutMs: 45_000,
+  sessionTimeoutMsMin: 45_000,
+  sessionTimeoutMsMax: 60_000,
+  heartbeatIntervalMs: 5_000,
+  heartbeatIntervalMsMin: 5_000,
+  heartbeatIntervalMsMax: 15_000,
+  assignmentIntervalMs: 1_000,
+  assignmentIntervalMsMin: 0,
+  assignmentIntervalMsMax: 15_000,
+  maxSize: 10_000,
+  assignors: ["uniform", "range"],
+  migrationPolicy: "bidirectional",
+  regexRefreshIntervalMs: 600_000,
+};
 
 export const groupConfigDefaults: GroupConfig = {
   sessionTimeoutMsMin: 6_000,
@@ -49,6 +88,7 @@ export const groupConfigDefaults: GroupConfig = {
   offsetMetadataBytesMax: 4_096,
   offsetsRetentionMs: 10_080 * 60_000,
   offsetsRetentionCheckIntervalMs: 600_000,
+  consumer: consumerGroupConfigDefaults,
   share: shareMembershipDefaults,
 };
 
@@ -63,13 +103,53 @@ export interface GroupSettings {
   readonly maxSize: number;
 }
 
+/** The settings of the `consumer_group` section. */
+export interface ConsumerGroupSettings {
+  readonly sessionTimeoutMs: number;
+  readonly minSessionTimeoutMs: number;
+  readonly maxSessionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly minHeartbeatIntervalMs: number;
+  readonly maxHeartbeatIntervalMs: number;
+  readonly assignmentIntervalMs: number;
+  readonly minAssignmentIntervalMs: number;
+  readonly maxAssignmentIntervalMs: number;
+  readonly maxSize: number;
+  /** Names with commas between them. */
+  readonly assignors: string;
+  readonly migrationPolicy: MigrationPolicy;
+  readonly regexRefreshIntervalMs: number;
+}
+
+export function consumerConfigFrom(settings: ConsumerGroupSettings): ConsumerGroupConfig {
+  return {
+    sessionTimeoutMs: settings.sessionTimeoutMs,
+    sessionTimeoutMsMin: settings.minSessionTimeoutMs,
+    sessionTimeoutMsMax: settings.maxSessionTimeoutMs,
+    heartbeatIntervalMs: settings.heartbeatIntervalMs,
+    heartbeatIntervalMsMin: settings.minHeartbeatIntervalMs,
+    heartbeatIntervalMsMax: settings.maxHeartbeatIntervalMs,
+    assignmentIntervalMs: settings.assignmentIntervalMs,
+    assignmentIntervalMsMin: settings.minAssignmentIntervalMs,
+    assignmentIntervalMsMax: settings.maxAssignmentIntervalMs,
+    maxSize: settings.maxSize,
+    assignors: settings.assignors.split(",").map((name) => name.trim()),
+    migrationPolicy: settings.migrationPolicy,
+    regexRefreshIntervalMs: settings.regexRefreshIntervalMs,
+  };
+}
+
 /** What old clients can be sent: their strings hold 32,767 bytes, three a character at worst. */
 const offsetMetadataBytesCap = 10_922;
 
 /** The coordinator's limits under these settings. */
-export function groupConfigFrom(settings: GroupSettings): GroupConfig {
+export function groupConfigFrom(
+  settings: GroupSettings,
+  consumer: ConsumerGroupConfig = consumerGroupConfigDefaults,
+): GroupConfig {
   return {
     ...groupConfigDefaults,
+    consumer,
     sessionTimeoutMsMin: settings.minSessionTimeoutMs,
     sessionTimeoutMsMax: settings.maxSessionTimeoutMs,
     initialRebalanceDelayMs: settings.initialRebalanceDelayMs,

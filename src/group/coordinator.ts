@@ -3,6 +3,7 @@ import type { BrokerError } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import type {
   CommitRequest,
+  ConsumerGroupDescription,
   CoordinatorAddress,
   DeleteOffsetsResult,
   DescribedGroup,
@@ -16,6 +17,9 @@ import type {
 } from "./api-types.ts";
 import { heartbeat, joinGroup, leaveGroup, syncGroup } from "./classic-requests.ts";
 import type { GroupConfig } from "./config.ts";
+import type { OffsetsClient } from "./consumer-group.ts";
+import type { ConsumerHeartbeat, ConsumerHeartbeatAnswer } from "./consumer-heartbeat.ts";
+import { consumerHeartbeat, describeConsumerGroup } from "./consumer-requests.ts";
 import { expireShard } from "./expiry.ts";
 import { deleteGroup, describeGroup, listGroups } from "./group-requests.ts";
 import { GroupShards } from "./group-shards.ts";
@@ -40,6 +44,9 @@ export interface GroupCoordinatorOptions {
   /** Random part of new member ids. */
   readonly uuid?: () => string;
 }
+
+/** An administrator, or a consumer that does not say who it is. */
+const nobody: OffsetsClient = { memberId: null, memberEpoch: -1 };
 
 const offsetsTopic = "__consumer_offsets";
 
@@ -157,8 +164,9 @@ export class GroupCoordinator {
     groupId: string,
     wanted: readonly TopicPartitions[] | null,
     requireStable: boolean,
+    client: OffsetsClient = nobody,
   ): Promise<FetchResult> {
-    return fetchOffsets(this.shards, groupId, wanted, requireStable);
+    return fetchOffsets(this.shards, groupId, wanted, requireStable, client);
   }
 
   /** Deletes offsets of topics the group does not read now. */
@@ -174,6 +182,15 @@ export class GroupCoordinator {
   /** All groups, those of partitions that were never needed excepted: they hold none. */
   listGroups(): Promise<{ readonly errorCode: number; readonly groups: readonly ListedGroup[] }> {
     return listGroups(this.shards);
+  }
+
+  /** Answered when what the heartbeat changed is durable. */
+  consumerHeartbeat(groupId: string, request: ConsumerHeartbeat): Promise<ConsumerHeartbeatAnswer> {
+    return consumerHeartbeat(this.shards, groupId, request);
+  }
+
+  describeConsumerGroup(groupId: string): Promise<ConsumerGroupDescription> {
+    return describeConsumerGroup(this.shards, groupId);
   }
 
   describeGroup(groupId: string): Promise<DescribedGroup> {

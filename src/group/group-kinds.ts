@@ -39,6 +39,8 @@ export interface StepContext {
 export type TimerEffect =
   /** Starts the timer, or moves its deadline if it runs already. */
   | { readonly kind: "setTimer"; readonly timer: string; readonly delayMs: number }
+  /** Starts the timer unless it runs. */
+  | { readonly kind: "startTimer"; readonly timer: string; readonly delayMs: number }
   | { readonly kind: "cancelTimer"; readonly timer: string };
 
 /** What one step of a record group has come to. The group has changed already. */
@@ -50,6 +52,14 @@ export interface RecordStep<Answer> {
   readonly timers: readonly TimerEffect[];
   /** Takes the changes back: the log refused the records. Later steps were taken back before. */
   undo(): void;
+  /** The classic group that stands in the place of this one from now on. */
+  readonly becomes?: ClassicSuccessor;
+}
+
+export interface ClassicSuccessor {
+  readonly group: ClassicGroup;
+  /** Its members are to join anew. */
+  readonly rebalances: boolean;
 }
 
 /**

@@ -89,10 +89,13 @@ export type GroupEvent =
   | { readonly kind: "timer"; readonly timer: string }
   /** A write asked for by an earlier effect is durable (0) or has failed. */
   | { readonly kind: "persisted"; readonly token: PersistToken; readonly errorCode: number }
-  /** The group was read back from the log: sessions start anew. */
-  | { readonly kind: "loaded" }
-  /** The coordinator gives the group up (partition moved away, or shutdown). */
-  | { readonly kind: "unload" };
+  /** The group was read back from the log, or was of another kind before: sessions start anew. */
+  | { readonly kind: "loaded"; readonly rebalances?: boolean }
+  /**
+   * The coordinator gives the group up (partition moved away, shutdown, or the group becomes one of
+   * another kind); `errorCode` is what who waits is told, NOT_COORDINATOR by default.
+   */
+  | { readonly kind: "unload"; readonly errorCode?: number };
 
 export interface JoinedMember {
   readonly memberId: string;

@@ -138,10 +138,10 @@ export class ClassicGroup implements CoordinatedGroup {
         onPersisted(state, event.token, event.errorCode, nowMs);
         break;
       case "loaded":
-        onLoaded(state, nowMs);
+        onLoaded(state, event.rebalances ?? false, nowMs);
         break;
       case "unload":
-        unload(state, nowMs);
+        unload(state, event.errorCode ?? ErrorCode.NOT_COORDINATOR, nowMs);
         break;
       default:
         unreachable(event);
@@ -339,16 +339,17 @@ function assignmentPersisted(
   rebalanceOrComplete(group, nowMs);
 }
 
-function onLoaded(group: GroupState, nowMs: number): void {
+function onLoaded(group: GroupState, rebalances: boolean, nowMs: number): void {
   for (const member of group.members.values()) group.restartSession(member);
   // The limit may have been lowered since the group was stored.
-  if (group.members.size > group.config.groupSizeMax) prepareRebalance(group, nowMs);
+  const isTooLarge = group.members.size > group.config.groupSizeMax;
+  if (isTooLarge || rebalances) prepareRebalance(group, nowMs);
 }
 
-function unload(group: GroupState, nowMs: number): void {
+function unload(group: GroupState, errorCode: number, nowMs: number): void {
   for (const member of group.members.values()) {
-    group.failJoin(member, member.memberId, ErrorCode.NOT_COORDINATOR);
-    group.answerSync(member, ErrorCode.NOT_COORDINATOR);
+    group.failJoin(member, member.memberId, errorCode);
+    group.answerSync(member, errorCode);
     group.endSession(member.memberId);
   }
   for (const memberId of group.pendingJoin) group.endSession(memberId);

@@ -7,6 +7,7 @@ import type {
   FetchResult,
   TopicPartitions,
 } from "./api-types.ts";
+import { type CommitCheck, ConsumerGroup, type OffsetsClient } from "./consumer-group.ts";
 import { fetchedPartition } from "./describe.ts";
 import { type Entry, isClassic } from "./entry.ts";
 import type { GroupShards } from "./group-shards.ts";
@@ -34,10 +35,10 @@ export async function commitOffsets(
   // A commit without a generation makes a simple group, one that only has offsets.
   const entry = shards.hasRoomFor(bytes) ? (known ?? shard.create(groupId)) : null;
   if (entry === null || entry.isDeleting) return all(ErrorCode.COORDINATOR_NOT_AVAILABLE);
-  const refusedCommit = checkCommit(shard, entry, request);
-  if (refusedCommit !== ErrorCode.NONE) {
+  const check = checkCommit(shard, entry, request);
+  if (typeof check === "number" && check !== ErrorCode.NONE) {
     shard.dropIfVacant(entry);
-    return all(refusedCommit);
+    return all(check);
   }
 
   const nowMs = shards.clock.nowMs();
@@ -51,6 +52,11 @@ export async function commitOffsets(
       continue;
     }
     const { offset, leaderEpoch, topicId } = rest;
+    const partitionError = typeof check === "number" ? check : check(topicId, partition);
+    if (partitionError !== ErrorCode.NONE) {
+      errorCodes[index] = partitionError;
+      continue;
+    }
     const committed = {
       offset,
       leaderEpoch,
@@ -76,12 +82,16 @@ export async function fetchOffsets(
   groupId: string,
   wanted: readonly TopicPartitions[] | null,
   requireStable: boolean,
+  client: OffsetsClient,
 ): Promise<FetchResult> {
   const lookup = shards.ready(groupId, "emptyIdIsFine");
   const { shard, errorCode } = lookup instanceof Promise ? await lookup : lookup;
   if (errorCode !== ErrorCode.NONE) return { errorCode, topics: [] };
   if (requireStable && shard.find(groupId)?.offsets.hasPending) await shard.drained();
   const entry = shard.find(groupId);
+  const group = entry?.group;
+  const refused = group instanceof ConsumerGroup ? group.checkFetch(client) : ErrorCode.NONE;
+  if (refused !== ErrorCode.NONE) return { errorCode: refused, topics: [] };
   const topics = wanted === null ? allOffsets(shards, entry) : someOffsets(shards, entry, wanted);
   return { errorCode, topics };
 }
@@ -147,10 +157,17 @@ function someOffsets(
   });
 }
 
-/** May this member commit now? Its session is kept alive if so. */
-function checkCommit(shard: GroupShard, entry: Entry, request: CommitRequest): number {
+/** May this member commit now? Its session is kept alive if it is one of the classic protocol. */
+function checkCommit(
+  shard: GroupShard,
+  entry: Entry,
+  request: CommitRequest,
+): number | CommitCheck {
   if (isClassic(entry)) return shard.classic.checkCommit(entry, request);
-  return ErrorCode.UNKNOWN_MEMBER_ID;
+  const { group } = entry;
+  if (!(group instanceof ConsumerGroup)) return ErrorCode.UNKNOWN_MEMBER_ID;
+  const { memberId, generationId: memberEpoch } = request;
+  return group.checkCommit({ memberId, memberEpoch }, request.apiVersion);
 }
 
 function offsetDeleteError(entry: Entry | null): number {

@@ -37,6 +37,10 @@ export interface CoordinatorTopics {
   topicName(id: string): string | null;
   /** Partitions of a topic; null when there is no such topic. */
   partitionCountOf(topic: string): number | null;
+  /** Names of all topics. */
+  topicNames(): Iterable<string>;
+  /** Grows whenever a topic comes, goes or gets partitions; goes on growing after a restart. */
+  readonly topicsVersion: number;
   /** Configs set for one group (GROUP resources), as text; null when there are none. */
   groupConfig(groupId: string): ReadonlyMap<string, string> | null;
 }

@@ -1,9 +1,11 @@
 import { assert } from "../lib/assert.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import { coordinatorErrorOf } from "./append-error.ts";
-import type { DriverShard } from "./classic-driver.ts";
-import type { Entry, ShardContext } from "./entry.ts";
+import type { ClassicDriver, DriverShard } from "./classic-driver.ts";
+import { type Entry, isClassic, type ShardContext } from "./entry.ts";
 import {
+  type ClassicSuccessor,
+  type Group,
   isRecordGroup,
   type RecordStep,
   type StepContext,
@@ -35,12 +37,14 @@ interface Queue {
 export class RecordDriver {
   private readonly shard: DriverShard;
   private readonly context: ShardContext;
+  private readonly classic: ClassicDriver;
   private isClosed = false;
   private readonly queues = new Map<Entry, Queue>();
 
-  constructor(shard: DriverShard, context: ShardContext) {
+  constructor(shard: DriverShard, context: ShardContext, classic: ClassicDriver) {
     this.shard = shard;
     this.context = context;
+    this.classic = classic;
   }
 
   /** What waits is answered with NOT_COORDINATOR when the batch under way is done. */
@@ -51,6 +55,11 @@ export class RecordDriver {
   /** Is there a batch of the group under way? Its deletion has to wait for it. */
   isBusy(entry: Entry): boolean {
     return this.queues.has(entry);
+  }
+
+  /** Resolves when no batch of the group is under way. */
+  async settled(entry: Entry): Promise<void> {
+    while (this.isBusy(entry)) await this.run(entry, () => nothing);
   }
 
   /**
@@ -81,9 +90,10 @@ export class RecordDriver {
   }
 
   onTimer(entry: Entry, timer: string): void {
-    void this.run(entry, (context) => {
-      assert(isRecordGroup(entry.group), "timers end with their group");
-      return entry.group.onTimer(timer, context);
+    void this.run<void>(entry, (context) => {
+      if (isRecordGroup(entry.group)) return entry.group.onTimer(timer, context);
+      // It became a classic group while the timer waited for its turn.
+      return { answer: undefined, records: [], timers: [], undo: () => undefined };
     });
   }
 
@@ -107,13 +117,14 @@ export class RecordDriver {
       this.finish(entry, queue, tasks, errorCode);
       return;
     }
-    const steps: RecordStep<unknown>[] = [];
+    const undos: (() => void)[] = [];
     const records: OffsetsRecord[] = [];
     for (const task of tasks) {
       const step = task.decide(this.stepContext());
-      steps.push(step);
+      undos.push(step.undo);
       for (const record of step.records) records.push(record);
       this.applyTimers(entry, step.timers);
+      if (step.becomes !== undefined) undos.push(this.succeed(entry, step.becomes));
     }
     this.shard.account(entry);
     if (records.length === 0) {
@@ -123,9 +134,22 @@ export class RecordDriver {
     queue.isWriting = true;
     void this.shard.write(records, (appendError) => {
       queue.isWriting = false;
-      if (appendError !== ErrorCode.NONE) this.undo(entry, steps);
+      if (appendError !== ErrorCode.NONE) this.undo(entry, undos);
       this.finish(entry, queue, tasks, coordinatorErrorOf(appendError));
     });
+  }
+
+  /** Puts a classic group in the place of a record group; returns how to take that back. */
+  private succeed(entry: Entry, { group, rebalances }: ClassicSuccessor): () => void {
+    const before: Group = entry.group;
+    entry.timers.cancelAll();
+    entry.group = group;
+    if (isClassic(entry)) this.classic.step(entry, { kind: "loaded", rebalances });
+    return () => {
+      if (isClassic(entry)) this.classic.step(entry, { kind: "unload" });
+      entry.timers.cancelAll();
+      entry.group = before;
+    };
   }
 
   private finish(entry: Entry, queue: Queue, tasks: readonly Task[], errorCode: number): void {
@@ -139,16 +163,18 @@ export class RecordDriver {
     this.shard.dropIfVacant(entry);
   }
 
-  private undo(entry: Entry, steps: readonly RecordStep<unknown>[]): void {
-    for (const step of [...steps].reverse()) step.undo();
+  private undo(entry: Entry, undos: readonly (() => void)[]): void {
+    for (const undo of [...undos].reverse()) undo();
     this.shard.account(entry);
     this.restartTimers(entry);
   }
 
   private applyTimers(entry: Entry, timers: readonly TimerEffect[]): void {
     for (const effect of timers) {
-      if (effect.kind === "setTimer") entry.timers.set(effect.timer, effect.delayMs);
-      else entry.timers.cancel(effect.timer);
+      if (effect.kind === "cancelTimer") entry.timers.cancel(effect.timer);
+      else if (effect.kind === "setTimer" || !entry.timers.has(effect.timer)) {
+        entry.timers.set(effect.timer, effect.delayMs);
+      }
     }
   }
 
@@ -158,3 +184,5 @@ export class RecordDriver {
     return { nowMs: clock.nowMs(), config, topics, groupConfig };
   }
 }
+
+const nothing: RecordStep<null> = { answer: null, records: [], timers: [], undo: () => undefined };

@@ -1,4 +1,5 @@
 import { assert } from "../lib/assert.ts";
+import { ConsumerReplay } from "./consumer-group.ts";
 import type { KindReplay, RecordGroup } from "./group-kinds.ts";
 import type { GroupSnapshot } from "./group-types.ts";
 import { GroupOffsets } from "./offsets.ts";
@@ -16,7 +17,10 @@ export interface ReplayedGroup {
 }
 
 /** Every kind of group that is stored as records of its own types. */
-const recordKinds: readonly (() => KindReplay)[] = [() => new ShareReplay()];
+const recordKinds: readonly (() => KindReplay)[] = [
+  () => new ConsumerReplay(),
+  () => new ShareReplay(),
+];
 
 /** Gathers groups and offsets from the records of one partition, in the order of the log. */
 export class GroupReplay {

@@ -39,7 +39,7 @@ export class GroupShard {
     this.context = context;
     this.openLog = openLog;
     this.classic = new ClassicDriver(this, context);
-    this.records = new RecordDriver(this, context);
+    this.records = new RecordDriver(this, context, this.classic);
   }
 
   get isReady(): boolean {

@@ -18,6 +18,10 @@ export class TimerTable {
     return this.timers.size;
   }
 
+  has(name: string): boolean {
+    return this.timers.has(name);
+  }
+
   /** Starts the timer or moves its deadline. */
   set(name: string, delayMs: number): void {
     const deadlineMs = this.clock.monotonicMs() + delayMs;

@@ -12,6 +12,7 @@ import {
   longMax,
   oneOf,
 } from "./config-types.ts";
+import { consumerGroupConfigs } from "./group-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
 
 const { BOOLEAN, DOUBLE, INT, LIST, LONG, SHORT, STRING } = ConfigType;
@@ -100,6 +101,9 @@ const definitions: readonly BrokerConfigDefinition[] = [
   ),
   define("delete.topic.enable", BOOLEAN, "true", boolean, "Whether topics can be deleted."),
   define("fetch.max.bytes", INT, "57671680", int(1024), "Largest fetch response."),
+  ...consumerGroupConfigs.map(([name, type, value, check, documentation]) =>
+    define(name, type, value, check, documentation),
+  ),
   define(
     "group.initial.rebalance.delay.ms",
     INT,

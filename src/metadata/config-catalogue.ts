@@ -8,6 +8,7 @@ import {
   type ConfigSource as Source,
   type TopicConfigDefinition,
 } from "./config-types.ts";
+import { groupConfigs } from "./group-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
 
 /** A config of the running broker, under Kafka's name. */
@@ -152,6 +153,63 @@ export function describeBrokerConfigs(layers: ConfigLayers): ConfigEntry[] {
   });
 }
 
+/** Every config of a group that has set `configs`, by name. */
+export function describeGroupConfigs(configs: Configs, layers: ConfigLayers): ConfigEntry[] {
+  return [...groupConfigs.values()].map(({ name, type, documentation, ...definition }) => {
+    const own = configs.get(name);
+    const { brokerName } = definition;
+    const synonyms = brokerName === null ? [] : brokerValues(brokerName, layers);
+    if (own !== undefined) synonyms.unshift({ name, value: own, source: ConfigSource.GROUP });
+    const [winner] = synonyms;
+    return {
+      name,
+      value: winner?.value ?? definition.defaultValue,
+      source: winner?.source ?? ConfigSource.DEFAULT,
+      type,
+      readOnly: false,
+      sensitive: false,
+      documentation,
+      synonyms,
+    };
+  });
+}
+
+/** Null when a group may have these configs, else the reason why not. */
+export function checkGroupConfigs(configs: Configs, layers: ConfigLayers): string | null {
+  const effective = (name: string): number => {
+    const definition = groupConfigs.get(name);
+    assert(definition !== undefined, `group config ${name} is in the catalogue`);
+    const { brokerName } = definition;
+    const given = brokerName === null ? null : brokerValues(brokerName, layers)[0]?.value;
+    const own = configs.get(name) ?? given;
+    return parseLong(own ?? definition.defaultValue) ?? 0;
+  };
+  for (const [name, value] of configs) {
+    const definition = groupConfigs.get(name);
+    if (definition === undefined) return `Unknown group config name: ${name}`;
+    const reason = definition.check(value);
+    if (reason !== null) return `Invalid value ${value} for configuration ${name}: ${reason}`;
+    const bound = (brokerName: string): number =>
+      parseLong(brokerValues(brokerName, layers)[0]?.value ?? "") ?? 0;
+    if (definition.bounds === null) continue;
+    const { minName, maxName } = definition.bounds;
+    if (effective(name) < bound(minName)) {
+      return `${name} must be greater than or equal to ${minName}`;
+    }
+    if (effective(name) > bound(maxName)) {
+      return `${name} must be less than or equal to ${maxName}`;
+    }
+  }
+  for (const family of ["consumer", "share"]) {
+    const session = `${family}.session.timeout.ms`;
+    const heartbeat = `${family}.heartbeat.interval.ms`;
+    if (effective(session) <= effective(heartbeat)) {
+      return `${session} must be greater than ${heartbeat}`;
+    }
+  }
+  return null;
+}
+
 /** What was set for the whole cluster at run time. */
 export function describeClusterConfigs(layers: ConfigLayers): ConfigEntry[] {
   const configs = layers.brokerConfigs.get("") ?? noConfigs;
@@ -181,14 +239,15 @@ export function checkTopicConfigs(configs: Configs, layers: ConfigLayers): strin
 }
 
 /** Whether APPEND and SUBTRACT make sense: the config is a list. */
-export function isListConfig(kind: "topic" | "broker", name: string): boolean {
+export function isListConfig(kind: "topic" | "broker" | "group", name: string): boolean {
+  if (kind === "group") return false;
   const definition = kind === "topic" ? topicConfigs.get(name) : brokerConfigs.get(name);
   return definition?.type === 7;
 }
 
 /** What a list config holds while nobody set it: where APPEND and SUBTRACT start from. */
 export function listConfigDefault(
-  kind: "topic" | "broker",
+  kind: "topic" | "broker" | "group",
   name: string,
   layers: ConfigLayers,
 ): string {

@@ -3,6 +3,7 @@ import { brokerConfigs } from "./broker-configs.ts";
 import type { Command, ConfigChange } from "./command.ts";
 import {
   type ConfigLayers,
+  checkGroupConfigs,
   checkTopicConfigs,
   isListConfig,
   listConfigDefault,
@@ -13,6 +14,9 @@ import type { ConfigAlteration, ConfigOperation, Outcome } from "./requests.ts";
 import { checkTopicName } from "./topic-name.ts";
 import { failure } from "./topic-plan.ts";
 
+/** Groups that may have configs of their own: they stay in memory, whether the groups exist. */
+const groupConfigsMax = 10_000;
+
 /** Plans the change of one resource's configs (pure): the command, or Kafka's error. A command
  * that changes nothing is returned too; the caller may drop it (`isEmptyChange`). */
 export function planConfigs(
@@ -20,9 +24,14 @@ export function planConfigs(
   alteration: ConfigAlteration,
   layers: ConfigLayers,
 ): Command | Outcome {
-  return alteration.resource === "topic"
-    ? planTopicConfigs(image, alteration, layers)
-    : planBrokerConfigs(image, alteration, layers);
+  switch (alteration.resource) {
+    case "topic":
+      return planTopicConfigs(image, alteration, layers);
+    case "group":
+      return planGroupConfigs(image, alteration, layers);
+    default:
+      return planBrokerConfigs(image, alteration, layers);
+  }
 }
 
 export function isEmptyChange(change: ConfigChange): boolean {
@@ -51,6 +60,26 @@ function planTopicConfigs(
   const reason = checkTopicConfigs(next, layers);
   if (reason !== null) return failure(ErrorCode.INVALID_CONFIG, reason);
   return { type: "topic-configs", id: topic.id, change: difference(topic.configs, next) };
+}
+
+function planGroupConfigs(
+  image: MetadataImage,
+  alteration: ConfigAlteration,
+  layers: ConfigLayers,
+): Command | Outcome {
+  const { name } = alteration;
+  if (name === "") {
+    return failure(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.");
+  }
+  const current = image.groupConfigs.get(name) ?? new Map<string, string>();
+  const next = operate(current, alteration, layers);
+  if ("errorCode" in next) return next;
+  const reason = checkGroupConfigs(next, layers);
+  if (reason !== null) return failure(ErrorCode.INVALID_CONFIG, reason);
+  if (next.size > 0 && current.size === 0 && image.groupConfigs.size >= groupConfigsMax) {
+    return failure(ErrorCode.POLICY_VIOLATION, `${groupConfigsMax} groups have configs already.`);
+  }
+  return { type: "group-configs", group: name, change: difference(current, next) };
 }
 
 function planBrokerConfigs(

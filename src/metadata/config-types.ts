@@ -19,13 +19,14 @@ export const ConfigSource = {
   DYNAMIC_DEFAULT_BROKER: 3,
   STATIC_BROKER: 4,
   DEFAULT: 5,
+  GROUP: 8,
 } as const;
 export type ConfigSource = (typeof ConfigSource)[keyof typeof ConfigSource];
 
 /** Null when the text is a value of the config, else what is wrong with it. */
 export type ConfigCheck = (value: string) => string | null;
 
-interface ConfigDefinition {
+export interface ConfigDefinition {
   readonly name: string;
   readonly type: ConfigType;
   readonly check: ConfigCheck;

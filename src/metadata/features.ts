@@ -37,7 +37,7 @@ function feature(
  * eligible.leader.replicas.version too: no replica but the leader could be one.
  */
 export const features: readonly Feature[] = [
-  feature("group.version", 0, 0, 0),
+  feature("group.version", 0, 1, 1),
   feature("kraft.version", 0, 0, 0),
   // 7 is 3.3-IV3, the oldest level a 4.x broker takes; 30 is 4.3-IV0.
   feature("metadata.version", 7, 30, 30),

@@ -32,8 +32,8 @@ export interface CreatePartitionsSpec {
 }
 
 export interface ConfigAlteration {
-  readonly resource: "topic" | "broker";
-  /** A topic, a broker id, or "" for the whole cluster's broker configs. */
+  readonly resource: "topic" | "broker" | "group";
+  /** A topic, a group, a broker id, or "" for the whole cluster's broker configs. */
   readonly name: string;
   readonly operations: readonly ConfigOperation[];
   /** What is set and not named is removed (AlterConfigs, the old API). */

@@ -115,6 +115,7 @@ class Model {
       generationId: -1,
       retentionTimeMs: -1,
       unknownGroupError: ErrorCode.ILLEGAL_GENERATION,
+      apiVersion: 9,
       partitions: [one],
     });
     return errorCode!;

@@ -75,8 +75,6 @@ export class MemoryTopics implements CoordinatorTopics {
     ["t2", { id: "AAAAAAAAAAAAAAAAAAAAAg", partitions: 1 }],
   ]);
 
-  readonly configs = new Map<string, ReadonlyMap<string, string>>();
-
   constructor(partitionCount = 50) {
     this.partitionCount = partitionCount;
   }
@@ -108,12 +106,19 @@ export class MemoryTopics implements CoordinatorTopics {
     return null;
   }
 
-  partitionCountOf(topic: string): number | null {
-    return this.topics.get(topic)?.partitions ?? null;
+  topicsVersion = 1;
+  readonly groupConfigs = new Map<string, ReadonlyMap<string, string>>();
+
+  topicNames(): Iterable<string> {
+    return this.topics.keys();
   }
 
   groupConfig(groupId: string): ReadonlyMap<string, string> | null {
-    return this.configs.get(groupId) ?? null;
+    return this.groupConfigs.get(groupId) ?? null;
+  }
+
+  partitionCountOf(topic: string): number | null {
+    return this.topics.get(topic)?.partitions ?? null;
   }
 }
 

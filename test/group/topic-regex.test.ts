@@ -1,0 +1,96 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { compileTopicRegex } from "../../src/group/topic-regex.ts";
+
+function matching(regex: string, names: readonly string[]): string[] {
+  const compiled = compileTopicRegex(regex);
+  if (typeof compiled === "string") throw new Error(`${regex}: ${compiled}`);
+  return names.filter((name) => compiled.matches(name));
+}
+
+const names = ["a", "b", "ab", "aab", "abc", "foo", "foo-1", "foo-12", "foo.bar", "Foo_9", "x"];
+
+describe("expressions over topic names", () => {
+  const cases: readonly (readonly [string, readonly string[]])[] = [
+    ["", []],
+    ["foo", ["foo"]],
+    ["foo.*", ["foo", "foo-1", "foo-12", "foo.bar"]],
+    ["(?i)foo.*", ["foo", "foo-1", "foo-12", "foo.bar", "Foo_9"]],
+    ["foo-\\d", ["foo-1"]],
+    ["foo-\\d{1,2}", ["foo-1", "foo-12"]],
+    ["foo-[[:digit:]]{2}", ["foo-12"]],
+    ["a+b?c?", ["a", "ab", "aab", "abc"]],
+    ["^(?:a|b)$", ["a", "b"]],
+    ["(?P<name>a)(?:b)", ["ab"]],
+    ["[^a-f].*", ["x", "Foo_9"]],
+    ["\\Qfoo.\\Ebar", ["foo.bar"]],
+    ["foo\\b.+", ["foo-1", "foo-12", "foo.bar"]],
+    ["\\p{Lu}\\w*", ["Foo_9"]],
+    ["\\pL", ["a", "b", "x"]],
+    ["a{2}b", ["aab"]],
+    ["a{0}b", ["b"]],
+    ["a{,2}", []],
+    ["[a\\-x]", ["a", "x"]],
+    ["[]a]", ["a"]],
+    ["ü", []],
+    ["\\x61|\\142", ["a", "b"]],
+  ];
+  for (const [regex, wanted] of cases) {
+    test(JSON.stringify(regex), () => {
+      expect(matching(regex, names).sort()).toEqual([...wanted].sort());
+    });
+  }
+
+  const invalid = ["(", ")", "[", "a**", "*", "a{2,1}", "a{1001}", "(?=a)", "(?<!a)", "\\1", "\\"];
+  for (const regex of [...invalid, "[b-a]", "(?P<n>a)(?P<n>b)", "\\p{Nope}", "[[:nope:]]", "\\y"]) {
+    test(`${JSON.stringify(regex)} is refused`, () => {
+      expect(compileTopicRegex(regex)).toBeString();
+    });
+  }
+
+  test("repetitions that multiply are refused", () => {
+    expect(compileTopicRegex("(((a{100}){100}){100})")).toBe("expression too large");
+  });
+
+  test("an expression made to backtrack reads each character once", () => {
+    const compiled = compileTopicRegex("(a*)*(a*)*(a|aa)+b");
+    if (typeof compiled === "string") throw new Error(compiled);
+    expect(compiled.matches("a".repeat(249))).toBe(false);
+    expect(compiled.matches(`${"a".repeat(248)}b`)).toBe(true);
+  });
+
+  test("many states are forgotten, not kept", () => {
+    const compiled = compileTopicRegex("(?:a|b)*a(?:a|b){12}");
+    if (typeof compiled === "string") throw new Error(compiled);
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 60 }), (name) => {
+        expect(compiled.matches(name)).toBe(name.length > 12 && name.at(-13) === "a");
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test("agrees with JavaScript's engine where the syntax is the same", () => {
+    const leaf = fc.constantFrom("a", "b", ".", "[ab]", "[^a]", "\\w", "\\d", "-", "\\.", "^", "$");
+    const { tree } = fc.letrec<{ tree: string }>((tie) => ({
+      tree: fc.oneof(
+        { maxDepth: 4, depthSize: "medium" },
+        leaf,
+        fc.tuple(tie("tree"), tie("tree")).map(([left, right]) => `${left}${right}`),
+        fc.tuple(tie("tree"), tie("tree")).map(([left, right]) => `(?:${left}|${right})`),
+        fc
+          .tuple(tie("tree"), fc.constantFrom("*", "+", "?", "{2}", "{1,3}", "*?", "{2,}"))
+          .map(([item, repeat]) => `(?:${item})${repeat}`),
+        fc.constantFrom("\\b", "\\B"),
+      ),
+    }));
+    const name = fc.string({ unit: fc.constantFrom("a", "b", "-", ".", "1"), maxLength: 8 });
+    fc.assert(
+      fc.property(tree, fc.array(name, { minLength: 1, maxLength: 10 }), (regex, some) => {
+        const known = new RegExp(`^(?:${regex})$`);
+        expect(matching(regex, some)).toEqual(some.filter((one) => known.test(one)));
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+});
