@@ -150,10 +150,12 @@ int32_t chronik_close(uint64_t engine);
  *             next_segment_id counts only where no segment file exists. EXISTS: open already.
  *             → {log, log_start, log_end, segments: [segment…], epochs: [[epoch, start_offset]…] (all
  *             frames at or past from_offset), cut_bytes, damaged: null | {file, position, reason},
- *             clean: bool, producers: N, next_segment_id} raw: N × 48-byte entries of idempotent
- *             batches at or past from_offset in offset order {i64 producer_id, i16 epoch, u16
- *             attributes, i32 base_seq, i32 last_seq, u32 pad, i64 base_offset, i64 last_offset, i64
- *             max_timestamp} (packed: 8+2+2+4+4+4+8+8+8).
+ *             clean: bool, producers: N, next_segment_id} raw: N × 48-byte entries of batches with
+ *             a producer id at or past from_offset in offset order {i64 producer_id, i16 epoch, u16
+ *             attributes, i32 base_seq, i32 last_seq, i32 coordinator_epoch, i64 base_offset, i64
+ *             last_offset, i64 max_timestamp} (packed: 8+2+2+4+4+4+8+8+8). Of control batches
+ *             last_seq says the kind (0 abort, 1 commit, -1 another or cleaned away);
+ *             coordinator_epoch is -1 elsewhere.
  *             segment = {id, base, last, bytes, records, max_timestamp, sealed, cleaned,
  *             first_append_ms}; bytes = frames, without the footer; max_timestamp -1 = none
  *             No segments: log_start = log_end = from_offset, and the first append may have any base.
@@ -171,9 +173,12 @@ int32_t chronik_close(uint64_t engine);
  *             first record with timestamp >= target; target -1: the record with the largest timestamp
  * read_headers{log, from_offset, offset_limit, batches_max} → {batches, next_offset} raw: 61-byte
  *             batch headers
- * clean       {log, keep_from?, tombstone_age_ms?, now_ms?} compaction of sealed segments that end
- *             below keep_from (D8): last record per key stays, offsets stay; tombstones with timestamp
- *             < now_ms - tombstone_age_ms go. Control and transactional batches stay whole. → {segments
+ * clean       {log, keep_from?, stable_end?, aborted?: [{producer_id, first_offset, last_offset}],
+ *             tombstone_age_ms?, now_ms?} compaction of sealed segments that end below keep_from and
+ *             stable_end (D8): last record per key stays, offsets stay; tombstones with timestamp
+ *             < now_ms - tombstone_age_ms go. Aborted records go; what is at or past stable_end stays
+ *             and supersedes nothing; every other transaction committed. A marker that old goes when
+ *             no record of its transaction is left and aborted does not name it. → {segments
  *             (rewritten), bytes_before, bytes_after, records_before, records_after}
  * write_file  {path} + raw     durable replace: temp file, fsync, rename, directory fsync; missing
  *             parents are created durably (also by rename and put_file)

@@ -37,6 +37,7 @@ import {
   loggingJar,
   readJsonEntries,
   shareCoordinatorJar,
+  transactionJar,
 } from "./generate/jars.ts";
 import { parseMessage } from "./generate/schema.ts";
 
@@ -58,6 +59,9 @@ const coordinatorRecord =
 
 /** Records of __share_group_state. */
 const shareRecord = /^Share(Snapshot|Update)/;
+
+/** Records of __transaction_state. */
+const transactionRecord = /^TransactionLog(Key|Value)$/;
 
 /** What decides the text of a message's file. */
 const emitters = [
@@ -119,6 +123,7 @@ interface Jars {
   readonly clients: string;
   readonly coordinator: string;
   readonly shareCoordinator: string;
+  readonly transaction: string;
   readonly logging: string;
 }
 
@@ -127,9 +132,11 @@ function findJars(): Jars | null {
   if (clients === null) return null;
   const coordinator = findJar(coordinatorJar);
   const shareCoordinator = findJar(shareCoordinatorJar);
+  const transaction = findJar(transactionJar);
   const logging = findJar(loggingJar);
-  if (coordinator === null || shareCoordinator === null || logging === null) return null;
-  return { clients, coordinator, shareCoordinator, logging };
+  if (coordinator === null || shareCoordinator === null) return null;
+  if (transaction === null || logging === null) return null;
+  return { clients, coordinator, shareCoordinator, transaction, logging };
 }
 
 function generateAll(jars: Jars): Map<string, string> {
@@ -141,11 +148,15 @@ function generateAll(jars: Jars): Map<string, string> {
   const shareRecords = readSources(jars.shareCoordinator, coordinatorVersion).filter(
     ({ message }) => shareRecord.test(message.name),
   );
+  const transactions = readSources(jars.transaction, coordinatorVersion).filter(({ message }) =>
+    transactionRecord.test(message.name),
+  );
   const apis = pairApis(sources);
   const data = [
     ...sources.filter(({ message }) => clientData.includes(message.name)),
     ...records,
     ...shareRecords,
+    ...transactions,
   ].sort((a, b) => (a.message.name < b.message.name ? -1 : 1));
   const served = apis.filter(isServed);
   const left = apis.filter((api) => !isServed(api));

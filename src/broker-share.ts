@@ -1,14 +1,18 @@
-import { PartitionOffsetsLog } from "./broker-offsets.ts";
+import {
+  appendRecords,
+  type CoordinatorTopic,
+  openCoordinatorPartition,
+  replayRecords,
+} from "./broker-coordinator-log.ts";
+import type { Config } from "./config.ts";
 import { partitionForGroup } from "./group/partition-hash.ts";
 import type { ShareStates } from "./group/ports.ts";
 import type { Clock } from "./lib/clock.ts";
-import { BrokerError } from "./lib/errors.ts";
 import type { Partition } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
-import type { CreateTopicSpec } from "./metadata/requests.ts";
-import { ErrorCode, errorName } from "./protocol/error-code.ts";
-import { shareConfigDefaults, shareGroupSettings } from "./share/config.ts";
+import { ErrorCode } from "./protocol/error-code.ts";
+import { shareConfigFrom, shareGroupSettings } from "./share/config.ts";
 import { Persister } from "./share/persister.ts";
 import type { StateLog, StateTopic } from "./share/ports.ts";
 import type { TopicIdPartition } from "./share/sessions.ts";
@@ -18,6 +22,7 @@ import type { Logger } from "./telemetry/logger.ts";
 export const shareStateTopic = "__share_group_state";
 
 export interface ShareOptions {
+  readonly config: Config;
   readonly metadata: Metadata;
   readonly partitions: Partitions;
   readonly clock: Clock;
@@ -29,7 +34,7 @@ const noConfigs: ReadonlyMap<string, string> = new Map();
 /** Share groups over the broker's partitions. */
 export function openShareGroups(options: ShareOptions): ShareGroups {
   const { metadata, partitions, clock, logger } = options;
-  const config = shareConfigDefaults;
+  const config = shareConfigFrom(options.config.shareGroup);
   const persister = new Persister({
     config,
     topic: stateTopic(metadata, partitions, config.statePartitions),
@@ -92,6 +97,13 @@ function findPartition(
 function stateTopic(metadata: Metadata, partitions: Partitions, count: number): StateTopic {
   const existing = () => metadata.image.topicsByName.get(shareStateTopic);
   const partitionCount = existing()?.partitions.length ?? count;
+  const topic: CoordinatorTopic = {
+    name: shareStateTopic,
+    partitionCount,
+    segmentBytes: 100 << 20,
+    cleanup: "delete",
+    errorCode: "CHRONIK_SHARE_TOPIC",
+  };
   return {
     partitionCount,
     get exists() {
@@ -99,52 +111,29 @@ function stateTopic(metadata: Metadata, partitions: Partitions, count: number): 
     },
     partitionFor: (key) => partitionForGroup(key, partitionCount),
     async open(index) {
-      if (existing() === undefined) await createStateTopic(metadata, partitionCount);
-      const partition = partitions.get(shareStateTopic, index);
-      if (partition !== undefined) return new PartitionStateLog(partition);
-      throw new BrokerError(
-        "CHRONIK_SHARE_TOPIC",
-        `partition ${index} of ${shareStateTopic} is not open; its share groups are unavailable`,
-      );
+      const partition = await openCoordinatorPartition(topic, metadata, partitions, index);
+      return stateLog(topic, partition);
     },
   };
 }
 
-/** As Kafka sets it up: nothing ages out, the persister cuts off what nothing depends on. */
-async function createStateTopic(metadata: Metadata, partitionCount: number): Promise<void> {
-  const spec: CreateTopicSpec = {
-    name: shareStateTopic,
-    numPartitions: partitionCount,
-    replicationFactor: 1,
-    assignments: [],
-    configs: [
-      ["cleanup.policy", "delete"],
-      ["compression.type", "producer"],
-      ["segment.bytes", String(100 << 20)],
-      ["retention.ms", "-1"],
-    ],
+function stateLog(topic: CoordinatorTopic, partition: Partition): StateLog {
+  return {
+    get startOffset() {
+      return partition.logStartOffset;
+    },
+    get endOffset() {
+      return partition.highWatermark;
+    },
+    append: (records) => appendRecords(partition, records),
+    replay: (onRecord) =>
+      replayRecords(topic, partition, {
+        record: (key, value, _producerId, offset) => onRecord(key, value, offset),
+        marker: () => undefined,
+      }),
+    async deleteBefore(offset) {
+      const { errorCode } = await partition.deleteRecordsBefore(offset);
+      return errorCode;
+    },
   };
-  const [outcome] = await metadata.createTopics([spec], false);
-  // Another request may have created it in between.
-  if (metadata.image.topicsByName.has(shareStateTopic)) return;
-  throw new BrokerError(
-    "CHRONIK_SHARE_TOPIC",
-    `${shareStateTopic} cannot be created: ` +
-      (outcome?.errorMessage ?? errorName(outcome?.errorCode ?? -1)),
-  );
-}
-
-class PartitionStateLog extends PartitionOffsetsLog implements StateLog {
-  get startOffset(): number {
-    return this.partition.logStartOffset;
-  }
-
-  get endOffset(): number {
-    return this.partition.highWatermark;
-  }
-
-  async deleteBefore(offset: number): Promise<number> {
-    const { errorCode } = await this.partition.deleteRecordsBefore(offset);
-    return errorCode;
-  }
 }

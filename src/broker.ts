@@ -9,7 +9,6 @@ import { adminView } from "./broker-view.ts";
 import type { LoadedConfig } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
-import { ProducerIds } from "./metadata/producer-ids.ts";
 import { Listener } from "./net/listener.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
@@ -68,6 +67,7 @@ export class Broker {
     const { logger, loaded } = this.options;
     this.state = "draining";
     logger.info("stopping: draining connections");
+    this.rooms.transactions.close();
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
     this.rooms.shares.close();
@@ -96,10 +96,12 @@ export class Broker {
       indexer: this.rooms.indexer,
       groups: this.rooms.groups,
       fetchSessions: this.rooms.fetchSessions,
+      quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
     await this.rooms.shares.persister.start();
+    await this.rooms.transactions.start();
     this.rooms.metadata.subscribe(async ({ previous, commands }) => {
       for (const command of commands) {
         if (command.type !== "topic-deleted") continue;
@@ -130,9 +132,11 @@ export class Broker {
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
       fetchSessions: this.rooms.fetchSessions,
+      quotas: this.rooms.quotas,
       groups: this.rooms.groups,
       shares: this.rooms.shares,
-      producerIds: new ProducerIds(this.rooms.metadata),
+      producerIds: this.rooms.producerIds,
+      transactions: this.rooms.transactions,
     };
     const dispatcher = new Router(apiHandlers(volumeSpace(this.storage)), services, {
       clock,
@@ -151,6 +155,7 @@ export class Broker {
         inFlightCountMax: config.limits.inFlightRequestsPerConnectionMax,
         connectionsMax: config.limits.connectionsMax,
       },
+      connectionThrottleMs: (address) => this.rooms.quotas.connection(address),
       onBacklog: (bytes) => this.rooms.partitions.readBudget.hold(bytes),
       clock,
       logger: logger.child("net"),

@@ -28,6 +28,11 @@ export const shareCoordinatorJar: Jar = {
   artifact: "kafka-share-coordinator",
   version: coordinatorVersion,
 };
+export const transactionJar: Jar = {
+  group: "org.apache.kafka",
+  artifact: "kafka-transaction-coordinator",
+  version: coordinatorVersion,
+};
 /** Kafka's classes log through it; needed to load them. */
 export const loggingJar: Jar = { group: "org.slf4j", artifact: "slf4j-api", version: "1.7.36" };
 

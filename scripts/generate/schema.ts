@@ -61,7 +61,7 @@ export interface Message {
 interface RawField {
   name: string;
   type: string;
-  versions: string;
+  versions?: string;
   nullableVersions?: string;
   taggedVersions?: string;
   flexibleVersions?: string;
@@ -149,7 +149,7 @@ function parseField(raw: RawField, nameOf: (struct: string) => string): Field {
     name,
     local: taken.includes(name) ? `${name}Value` : name,
     type: parseType(wideFields.includes(name) ? "bigInt64" : raw.type, nameOf),
-    versions: parseVersions(raw.versions),
+    versions: parseVersions(raw.versions ?? raw.taggedVersions),
     nullable: parseVersions(raw.nullableVersions),
     tagged: parseVersions(raw.taggedVersions),
     tag: raw.tag ?? null,

@@ -4,9 +4,12 @@
  * whatever `acks` says. acks=0 gets no response: an error closes the connection.
  *
  * v3 the only format is v2 · v5 log start · v7 zstd · v8 record errors · v9 flexible ·
- * v10 leader hints (KIP-951) · v13 topic ids.
- * Omitted: transactions. A transactional id, or a batch with the transactional bit, is answered
- * TRANSACTIONAL_ID_AUTHORIZATION_FAILED, on which clients give up at once.
+ * v10 leader hints (KIP-951) · v11 TRANSACTION_ABORTABLE · v12 partitions join the
+ * transaction on the way · v13 topic ids.
+ *
+ * Batches of a transaction are checked with its coordinator; those of one producer to one partition
+ * then keep their order, whichever of them has to wait for that. Transactional batches without a
+ * transactional id are answered TRANSACTIONAL_ID_AUTHORIZATION_FAILED.
  */
 import { CloseConnection } from "../lib/errors.ts";
 import type { AppendResult } from "../log/appender.ts";
@@ -25,6 +28,7 @@ import { zeroUuid } from "../protocol/uuid.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { type Found, findById, findByName } from "./find-partition.ts";
 import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
+import { appendInTransaction, type Refused } from "./transactional-append.ts";
 
 type Answer = ProduceResponsePartitionProduceResponse;
 type Request = Decoded<ProduceRequest>;
@@ -42,6 +46,7 @@ export const produceHandler: ApiHandler<ProduceRequest, ProduceResponse> = {
   codec: produceApi,
   minVersion: 3,
   maxVersion: 13,
+  chargesItself: true,
 
   handle(context, request, version) {
     const refused = refuse(request);
@@ -59,9 +64,16 @@ export const produceHandler: ApiHandler<ProduceRequest, ProduceResponse> = {
 
 /** What is wrong with the request as a whole. */
 function refuse(request: Request): number {
-  if (request.transactionalId !== null) return ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
-  const { acks } = request;
-  return acks === 0 || acks === 1 || acks === -1 ? ErrorCode.NONE : ErrorCode.INVALID_REQUIRED_ACKS;
+  const { acks, transactionalId, topicData } = request;
+  if (acks !== 0 && acks !== 1 && acks !== -1) return ErrorCode.INVALID_REQUIRED_ACKS;
+  const isOpenToAll = transactionalId !== null || !topicData.some(hasTransactionalBatch);
+  return isOpenToAll ? ErrorCode.NONE : ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+}
+
+function hasTransactionalBatch(topic: Decoded<ProduceRequestTopicProduceData>): boolean {
+  return topic.partitionData.some(
+    ({ records }) => records !== null && isTransactional(attributesOf(records)),
+  );
 }
 
 function find(
@@ -97,14 +109,14 @@ function produce(
     const text = `zstd needs version ${zstdFrom} of Produce`;
     return failed(index, ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, text);
   }
-  if (isTransactional(attributes)) {
-    const text = "transactional records need a transactional id";
-    return failed(index, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, text);
-  }
   if (request.acks === -1 && !hasEnoughReplicas(context, partition)) {
     return failed(index, ErrorCode.NOT_ENOUGH_REPLICAS, null);
   }
-  return partition.append(records, { origin: "client" }).then((result) => answerOf(index, result));
+  const appended =
+    request.transactionalId !== null && isTransactional(attributes)
+      ? appendInTransaction(context, partition, records, request.transactionalId, version)
+      : partition.append(records, { origin: "client" });
+  return appended.then((result) => answerOf(index, result));
 }
 
 /** Waits for every partition, at most for the request's timeout; what is appended stays. */
@@ -119,6 +131,7 @@ function collect(
     let open = flat.length;
     const finish = () => {
       deadlines.remove(deadline);
+      charge(context, request);
       const responses = hinted(context, assemble(request, done));
       if (request.acks !== 0) resolve(responses);
       else closeOrPass(responses, resolve, reject);
@@ -138,6 +151,16 @@ function collect(
       }, reject);
     }
   });
+}
+
+/** Who is not answered is not throttled for the time that it took. */
+function charge(context: RequestContext, { acks }: Request): void {
+  const { client, requestBytes, services } = context;
+  const { quotas } = services;
+  context.throttle(quotas.produce(client, requestBytes));
+  if (acks !== 0 && quotas.countsRequests) {
+    context.throttle(quotas.request(client, context.workMs()));
+  }
 }
 
 /** In the shape of the request; a partition without an answer ran into the timeout. */
@@ -213,7 +236,8 @@ function failed(index: number, errorCode: number, errorMessage: string | null): 
   return { index, errorCode, baseOffset: -1, errorMessage };
 }
 
-function answerOf(index: number, result: AppendResult): Answer {
+function answerOf(index: number, result: AppendResult | Refused): Answer {
+  if ("refused" in result) return failed(index, result.refused, result.text);
   const { errorCode, errorMessage, baseOffset, logAppendTimeMs, logStartOffset } = result;
   if (errorCode === ErrorCode.NONE) {
     return { index, errorCode, baseOffset, logAppendTimeMs, logStartOffset };

@@ -1,6 +1,6 @@
 /**
  * ListOffsets, v1–11: latest (−1), earliest (−2), the record with the largest timestamp (−3), the
- * tiers' borders (−4, −5, −6: see log/tier-offsets.ts), or the first record at or past a timestamp.
+ * tiers' borders (−4, −5, −6), or the first record at or past a timestamp.
  * Latest is the high watermark, or for read_committed the last stable offset.
  *
  * v2 isolation · v4 leader epochs · v6 flexible · v7 −3 · v8 −4 · v9 −5 · v10 a timeout for what
@@ -11,7 +11,8 @@ import {
   earliestPendingUploadTimestamp,
   latestTieredTimestamp,
   type TierTimestamp,
-} from "../log/tier-offsets.ts";
+  tierOffset,
+} from "../log/special-offsets.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
@@ -90,8 +91,9 @@ async function lookUp(
   const stale = epochError(partition, currentLeaderEpoch);
   if (stale !== ErrorCode.NONE) return failed(partitionIndex, stale);
   if (isTierTimestamp(timestamp)) {
-    const tiered = context.services.config.indexer.enableWalIndexing;
-    const found = partition.tierOffset(timestamp, tiered, isolation === "read_committed");
+    const archiving = context.services.config.indexer.enableWalIndexing;
+    const committed = isolation === "read_committed";
+    const found = tierOffset(timestamp, partition, archiving, committed);
     return { partitionIndex, errorCode: ErrorCode.NONE, timestamp: -1, ...found };
   }
   const found = await partition.offsetForTimestamp(timestamp, isolation);

@@ -9,11 +9,9 @@
  */
 import type { CommitPartition } from "../group/api-types.ts";
 import type { CoordinatorTopics } from "../group/ports.ts";
-import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type OffsetCommitRequest,
-  type OffsetCommitRequestTopic,
   type OffsetCommitResponse,
   type OffsetCommitResponseTopic,
   offsetCommitApi,
@@ -34,7 +32,7 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
     /** The answers that the commit itself decides, in the order of `valid`. */
     const open: { errorCode: number }[] = [];
     for (const topic of request.topics) {
-      const found = resolve(groups.topics, topic, version);
+      const found = resolve(groups.topics, topic, version >= topicIdsFrom);
       const partitions = topic.partitions.map((one) => {
         const partition = one.partitionIndex;
         const answer = { partitionIndex: partition, errorCode: errorFor(found, partition) };
@@ -79,19 +77,19 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
   },
 };
 
-interface FoundTopic {
+export interface FoundTopic {
   readonly name: string;
   readonly id: string;
   readonly errorCode: number;
   readonly partitionCount: number;
 }
 
-function resolve(
+/** The topic of a commit, as named or by its id. */
+export function resolve(
   topics: CoordinatorTopics,
-  topic: Decoded<OffsetCommitRequestTopic>,
-  version: number,
+  topic: { readonly name: string; readonly topicId: string },
+  byId: boolean,
 ): FoundTopic {
-  const byId = version >= topicIdsFrom;
   const name = byId ? topics.topicName(topic.topicId) : topic.name;
   const partitionCount = name === null ? null : topics.partitionCountOf(name);
   if (name === null || partitionCount === null) {
@@ -102,7 +100,8 @@ function resolve(
   return { name, id, errorCode: ErrorCode.NONE, partitionCount };
 }
 
-function errorFor(topic: FoundTopic, partition: number): number {
+/** May offsets of this partition be committed? An ErrorCode. */
+export function errorFor(topic: FoundTopic, partition: number): number {
   if (topic.errorCode !== ErrorCode.NONE) return topic.errorCode;
   const exists = partition >= 0 && partition < topic.partitionCount;
   return exists ? ErrorCode.NONE : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;

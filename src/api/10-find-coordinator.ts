@@ -1,9 +1,9 @@
 /**
- * FindCoordinator, v0 to v6: where the coordinator of a group is. v4 takes many keys at once.
- * The first request for a partition of `__consumer_offsets` creates it.
+ * FindCoordinator, v0 to v6: where the coordinator of a group, or (v1, key type 1) of a
+ * transactional id is. v4 takes many keys at once. The first request for a partition of
+ * `__consumer_offsets` or `__transaction_state` creates the topic.
  *
- * v6 share partitions (key type 2), by "group:topicId:partition". Not served: transactional ids
- * (key type 1); they are refused with INVALID_REQUEST, which no client retries.
+ * v6 share partitions (key type 2), by "group:topicId:partition".
  */
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
@@ -17,6 +17,7 @@ import type { ApiHandler, RequestContext } from "./context.ts";
 import { findShareCoordinator } from "./find-share-coordinator.ts";
 
 const groupKeyType = 0;
+const transactionKeyType = 1;
 const shareKeyType = 2;
 
 export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoordinatorResponse> = {
@@ -49,24 +50,21 @@ async function find(
   key: string,
   version: number,
 ): Promise<FindCoordinatorResponseCoordinator> {
-  const { groups } = context.services;
-  if (keyType === shareKeyType) {
-    const found = await findShareCoordinator(context, key, version);
-    const isFound = found.errorCode === ErrorCode.NONE;
-    const message = isFound ? "" : (errorInfos.get(found.errorCode)?.message ?? "");
-    return { key, ...found, errorMessage: message };
-  }
-  const address =
-    keyType === groupKeyType
-      ? await groups.findCoordinator(key, context.session.listener)
-      : { errorCode: ErrorCode.INVALID_REQUEST, nodeId: -1, host: "", port: -1 };
-  const errorMessage =
-    keyType === groupKeyType
-      ? (errorInfos.get(address.errorCode)?.message ?? "")
-      : "transactions are not served by this broker";
-  return {
-    key,
-    ...address,
-    errorMessage: address.errorCode === ErrorCode.NONE ? "" : errorMessage,
-  };
+  const { listener } = context.session;
+  const { groups, transactions } = context.services;
+  const address = await (() => {
+    switch (keyType) {
+      case groupKeyType:
+        return groups.findCoordinator(key, listener);
+      case transactionKeyType:
+        return transactions.findCoordinator(key, listener);
+      case shareKeyType:
+        return findShareCoordinator(context, key, version);
+      default:
+        return { errorCode: ErrorCode.INVALID_REQUEST, nodeId: -1, host: "", port: -1 };
+    }
+  })();
+  const isFound = address.errorCode === ErrorCode.NONE;
+  const errorMessage = isFound ? "" : (errorInfos.get(address.errorCode)?.message ?? "");
+  return { key, ...address, errorMessage };
 }

@@ -2,6 +2,7 @@
  * CreateTopics, versions 2–7. Answered when the topics can be used. v5+ returns the partitions,
  * the replication factor and every config of the new topic; v7 its id. A name given twice fails
  * with INVALID_REQUEST, more replicas than brokers with INVALID_REPLICATION_FACTOR.
+ * Over controller_mutation_rate: THROTTLING_QUOTA_EXCEEDED from v6 on, before only a wait.
  * The timeout is not used: on one broker nothing is waited for but the disk.
  */
 import { describeTopicConfigs } from "../metadata/config-catalogue.ts";
@@ -18,6 +19,8 @@ import {
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { namedTwice } from "./named-twice.ts";
 
+const strictFrom = 6;
+
 /**
  * Topics no client creates: Kafka's own metadata topic, and those the broker makes with settings
  * of its own when it needs them. Offsets in a topic of another partition count would be lost to
@@ -31,7 +34,7 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
   codec: createTopicsApi,
   minVersion: 2,
   maxVersion: 7,
-  async handle(context, request) {
+  async handle(context, request, version) {
     const { metadata } = context.services;
     const twice = namedTwice(request.topics.map(({ name }) => name));
     const wanted = request.topics.filter(({ name }) => {
@@ -41,7 +44,9 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
       ...topic,
       configs: topic.configs.map(({ name, value }) => [name, value] as const),
     }));
-    const outcomes = await metadata.createTopics(specs, request.validateOnly);
+    const quota = context.services.quotas.mutations(context.client, version >= strictFrom);
+    const outcomes = await metadata.createTopics(specs, request.validateOnly, quota.admit);
+    context.throttle(quota.throttleMs());
     const topics = outcomes.map((outcome) => result(context, outcome));
     for (const name of twice) {
       topics.push(error(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."));

@@ -18,6 +18,9 @@ import { namedTwice } from "./named-twice.ts";
 
 type Result = DeleteTopicsResponseDeletableTopicResult;
 
+/** Over controller_mutation_rate: refused from here on, before only a wait. */
+const strictFrom = 5;
+
 interface Target {
   readonly name: string | null;
   readonly topicId: string;
@@ -37,7 +40,9 @@ export const deleteTopicsHandler: ApiHandler<DeleteTopicsRequest, DeleteTopicsRe
       );
     }
     const { results, topics } = resolve(metadata.image, targets);
-    const outcomes = await metadata.deleteTopics([...topics.keys()]);
+    const quota = context.services.quotas.mutations(context.client, version >= strictFrom);
+    const outcomes = await metadata.deleteTopics([...topics.keys()], quota.admit);
+    context.throttle(quota.throttleMs());
     for (const [index, [id, target]] of [...topics].entries()) {
       const outcome = outcomes[index];
       if (outcome !== undefined) results.push({ ...target, topicId: id, ...outcome });

@@ -1,4 +1,5 @@
 import type { JoinEvent } from "./group-types.ts";
+import type { TransactionalWriter } from "./ports.ts";
 
 /** Requests and results of the coordinator, free of wire versions. */
 
@@ -43,6 +44,12 @@ export interface CommitRequest extends MemberRequest {
   /** What a member of an unknown group is told: it differs by version. */
   readonly unknownGroupError: number;
   readonly apiVersion: number;
+  readonly partitions: readonly CommitPartition[];
+}
+
+/** TxnOffsetCommit. Old clients say nothing of the member: then none is checked. */
+export interface TransactionalCommitRequest extends MemberRequest {
+  readonly writer: TransactionalWriter;
   readonly partitions: readonly CommitPartition[];
 }
 

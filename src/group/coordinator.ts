@@ -14,6 +14,7 @@ import type {
   MemberRequest,
   SyncRequest,
   TopicPartitions,
+  TransactionalCommitRequest,
 } from "./api-types.ts";
 import { heartbeat, joinGroup, leaveGroup, syncGroup } from "./classic-requests.ts";
 import type { GroupConfig } from "./config.ts";
@@ -25,11 +26,21 @@ import { deleteGroup, describeGroup, listGroups } from "./group-requests.ts";
 import { GroupShards } from "./group-shards.ts";
 import type { JoinResponse, LeaveResponse, SyncResponse } from "./group-types.ts";
 import { batchSizeMax, inBatches } from "./in-batches.ts";
-import { commitOffsets, deleteOffsets, fetchOffsets } from "./offset-requests.ts";
+import {
+  commitOffsets,
+  commitTransactionalOffsets,
+  deleteOffsets,
+  fetchOffsets,
+} from "./offset-requests.ts";
 import { type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import { isForTopic } from "./offsets.ts";
 import { partitionForGroup } from "./partition-hash.ts";
-import type { CoordinatorNodes, CoordinatorTopics, ShareStates } from "./ports.ts";
+import type {
+  CoordinatorNodes,
+  CoordinatorTopics,
+  ShareStates,
+  TransactionMarker,
+} from "./ports.ts";
 import { ShareMembership } from "./share-membership.ts";
 
 export interface GroupCoordinatorOptions {
@@ -155,6 +166,24 @@ export class GroupCoordinator {
     return commitOffsets(this.shards, request);
   }
 
+  /** TxnOffsetCommit: as `commitOffsets`; the offsets count once the transaction is committed. */
+  commitTransactionalOffsets(request: TransactionalCommitRequest): Promise<readonly number[]> {
+    return commitTransactionalOffsets(this.shards, request);
+  }
+
+  /**
+   * Ends a producer's transaction in one partition of `__consumer_offsets`; resolves, when the
+   * marker is durable, with an ErrorCode.
+   */
+  async completeTransaction(partition: number, marker: TransactionMarker): Promise<number> {
+    const shard = this.shards.all[partition];
+    if (shard === undefined) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    const errorCode = shard.isReady ? ErrorCode.NONE : await shard.becomeReady();
+    // The transaction coordinator is to come again.
+    if (errorCode !== ErrorCode.NONE) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
+    return await shard.writeMarker(marker);
+  }
+
   /**
    * Committed offsets of the named partitions, or (null) of all that have one. `requireStable`
    * waits for commits that are being written. Offsets of a topic that was deleted since count as
@@ -204,9 +233,11 @@ export class GroupCoordinator {
       if (!shard.isReady) continue;
       await inBatches([...shard.all()], batchSizeMax, async (entry) => {
         const changes: OffsetChange[] = [];
-        for (const [partition, committed] of entry.offsets.all().get(topic) ?? []) {
-          if (isForTopic(committed, topicId)) changes.push({ topic, partition, committed: null });
+        const gone = new Set<number>();
+        for (const { partition, committed } of entry.offsets.ofTopic(topic)) {
+          if (isForTopic(committed, topicId)) gone.add(partition);
         }
+        for (const partition of gone) changes.push({ topic, partition, committed: null });
         await writeOffsets(shard, entry, changes, nowMs, this.config.batchBytesMax);
         await this.share.topicDeleted(shard, entry, topicId);
         shard.dropIfVacant(entry);

@@ -108,6 +108,17 @@ export class ClassicGroup implements CoordinatedGroup {
     return state.name === "Stable" && knowsTopics ? { sinceMs: null } : null;
   }
 
+  /** May a producer commit for this member? A group in rebalance does not matter then. */
+  transactionalCommitError(member: Omit<CommitEvent, "kind" | "request">): number {
+    const { state } = this;
+    const isMember =
+      member.generationId >= 0 || member.memberId !== "" || member.groupInstanceId !== null;
+    if (!isMember || (member.generationId < 0 && state.name === "Empty")) return ErrorCode.NONE;
+    const errorCode = checkMember(state, member);
+    const isOutdated = member.generationId !== state.generationId;
+    return errorCode === ErrorCode.NONE && isOutdated ? ErrorCode.ILLEGAL_GENERATION : errorCode;
+  }
+
   tombstones(timestamp: number): OffsetsRecord[] {
     return [encodeGroup(this.groupId, null, timestamp)];
   }

@@ -1,11 +1,13 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import type {
+  CommitPartition,
   CommitRequest,
   DeleteOffsetsResult,
   FetchedPartition,
   FetchedTopic,
   FetchResult,
   TopicPartitions,
+  TransactionalCommitRequest,
 } from "./api-types.ts";
 import { type CommitCheck, ConsumerGroup, type OffsetsClient } from "./consumer-group.ts";
 import { fetchedPartition } from "./describe.ts";
@@ -14,7 +16,11 @@ import type { GroupShards } from "./group-shards.ts";
 import { consumerProtocolType } from "./group-state.ts";
 import { type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import { isForTopic } from "./offsets.ts";
+import type { TransactionalWriter } from "./ports.ts";
 import type { GroupShard } from "./shard.ts";
+
+/** TxnOffsetCommit carries member epochs in every version, as OffsetCommit does from this one on. */
+const transactionalMemberVersion = 9;
 
 /** Commits, reads and deletions of a group's offsets, whatever protocol its members speak. */
 
@@ -41,13 +47,64 @@ export async function commitOffsets(
     return all(check);
   }
 
-  const nowMs = shards.clock.nowMs();
   const { retentionTimeMs } = request;
+  return await writeCommit(shards, shard, entry, { partitions, check, retentionTimeMs });
+}
+
+/**
+ * Commits inside a transaction: resolves, when the offsets are durable, with one ErrorCode a
+ * partition. They count when the transaction's marker comes.
+ */
+export async function commitTransactionalOffsets(
+  shards: GroupShards,
+  request: TransactionalCommitRequest,
+): Promise<readonly number[]> {
+  const { groupId, partitions } = request;
+  const all = (errorCode: number): number[] => partitions.map(() => errorCode);
+  const lookup = shards.ready(groupId);
+  const { shard, errorCode } = lookup instanceof Promise ? await lookup : lookup;
+  if (errorCode !== ErrorCode.NONE) return all(errorCode);
+
+  const known = shard.find(groupId);
+  if (known === null && request.generationId >= 0) return all(ErrorCode.ILLEGAL_GENERATION);
+  const bytes = partitions.reduce((sum, one) => sum + (one.metadata?.length ?? 0), 0);
+  const entry = shards.hasRoomFor(bytes) ? (known ?? shard.create(groupId)) : null;
+  if (entry === null || entry.isDeleting) return all(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const check = checkTransactionalCommit(entry, request);
+  if (typeof check === "number" && check !== ErrorCode.NONE) {
+    shard.dropIfVacant(entry);
+    return all(check);
+  }
+  const { writer } = request;
+  return await writeCommit(shards, shard, entry, {
+    partitions,
+    check,
+    retentionTimeMs: -1,
+    writer,
+  });
+}
+
+interface CheckedCommit {
+  readonly partitions: readonly CommitPartition[];
+  /** An ErrorCode for all partitions (NONE here), or how to tell for each. */
+  readonly check: number | CommitCheck;
+  readonly retentionTimeMs: number;
+  readonly writer?: TransactionalWriter;
+}
+
+async function writeCommit(
+  shards: GroupShards,
+  shard: GroupShard,
+  entry: Entry,
+  { partitions, check, retentionTimeMs, writer }: CheckedCommit,
+): Promise<readonly number[]> {
+  const { offsetMetadataBytesMax, batchBytesMax } = shards.config;
+  const nowMs = shards.clock.nowMs();
   const expireTimestampMs = retentionTimeMs < 0 ? -1 : nowMs + retentionTimeMs;
-  const errorCodes = all(ErrorCode.NONE);
+  const errorCodes = partitions.map((): number => ErrorCode.NONE);
   const changes: OffsetChange[] = [];
   for (const [index, { topic, partition, metadata, ...rest }] of partitions.entries()) {
-    if (metadata !== null && metadata.length > shards.config.offsetMetadataBytesMax) {
+    if (metadata !== null && metadata.length > offsetMetadataBytesMax) {
       errorCodes[index] = ErrorCode.OFFSET_METADATA_TOO_LARGE;
       continue;
     }
@@ -67,15 +124,15 @@ export async function commitOffsets(
     };
     changes.push({ topic, partition, committed });
   }
-  const written = await writeOffsets(shard, entry, changes, nowMs, shards.config.batchBytesMax);
+  const written = await writeOffsets(shard, entry, changes, nowMs, batchBytesMax, writer);
   shard.dropIfVacant(entry);
   return errorCodes.map((one) => (one === ErrorCode.NONE ? written : one));
 }
 
 /**
  * Committed offsets of the named partitions, or (null) of all that have one. `requireStable`
- * waits for commits that are being written. Offsets of a topic that was deleted since count as
- * none.
+ * waits for commits that are being written, and answers UNSTABLE_OFFSET_COMMIT for what an open
+ * transaction has written. Offsets of a topic that was deleted since count as none.
  */
 export async function fetchOffsets(
   shards: GroupShards,
@@ -92,7 +149,10 @@ export async function fetchOffsets(
   const group = entry?.group;
   const refused = group instanceof ConsumerGroup ? group.checkFetch(client) : ErrorCode.NONE;
   if (refused !== ErrorCode.NONE) return { errorCode: refused, topics: [] };
-  const topics = wanted === null ? allOffsets(shards, entry) : someOffsets(shards, entry, wanted);
+  const topics =
+    wanted === null
+      ? allOffsets(shards, entry, requireStable)
+      : someOffsets(shards, entry, wanted, requireStable);
   return { errorCode, topics };
 }
 
@@ -128,13 +188,20 @@ export async function deleteOffsets(
   return { errorCode: written, partitions: written === ErrorCode.NONE ? results : [] };
 }
 
-function allOffsets(shards: GroupShards, entry: Entry | null): FetchedTopic[] {
+function allOffsets(
+  shards: GroupShards,
+  entry: Entry | null,
+  requireStable: boolean,
+): FetchedTopic[] {
   const topics: FetchedTopic[] = [];
   for (const [topic, offsets] of entry?.offsets.all() ?? []) {
     const topicId = shards.topics.topicId(topic);
     const partitions: FetchedPartition[] = [];
     for (const [partition, committed] of offsets) {
-      if (isForTopic(committed, topicId)) partitions.push(fetchedPartition(partition, committed));
+      const isUnstable = requireStable && entry?.offsets.isUnstable(topic, partition) === true;
+      if (isUnstable) partitions.push(unstablePartition(partition));
+      else if (isForTopic(committed, topicId))
+        partitions.push(fetchedPartition(partition, committed));
     }
     if (partitions.length > 0) topics.push({ topic, partitions });
   }
@@ -145,10 +212,13 @@ function someOffsets(
   shards: GroupShards,
   entry: Entry | null,
   wanted: readonly TopicPartitions[],
+  requireStable: boolean,
 ): FetchedTopic[] {
   return wanted.map(({ topic, partitions }) => {
     const topicId = shards.topics.topicId(topic);
     const fetched = partitions.map((partition) => {
+      const isUnstable = requireStable && entry?.offsets.isUnstable(topic, partition) === true;
+      if (isUnstable) return unstablePartition(partition);
       const committed = entry?.offsets.get(topic, partition) ?? null;
       const isCurrent = committed !== null && isForTopic(committed, topicId);
       return fetchedPartition(partition, isCurrent ? committed : null);
@@ -168,6 +238,28 @@ function checkCommit(
   if (!(group instanceof ConsumerGroup)) return ErrorCode.UNKNOWN_MEMBER_ID;
   const { memberId, generationId: memberEpoch } = request;
   return group.checkCommit({ memberId, memberEpoch }, request.apiVersion);
+}
+
+/** May this member's producer commit for it? Producers know no STALE_MEMBER_EPOCH. */
+function checkTransactionalCommit(
+  entry: Entry,
+  request: TransactionalCommitRequest,
+): number | CommitCheck {
+  if (isClassic(entry)) return entry.group.transactionalCommitError(request);
+  const { group } = entry;
+  if (!(group instanceof ConsumerGroup)) return ErrorCode.UNKNOWN_MEMBER_ID;
+  const { memberId, generationId: memberEpoch, groupInstanceId } = request;
+  if (memberEpoch < 0 && memberId === "" && groupInstanceId === null) return ErrorCode.NONE;
+  const check = group.checkCommit({ memberId, memberEpoch }, transactionalMemberVersion);
+  const forProducer = (errorCode: number): number =>
+    errorCode === ErrorCode.STALE_MEMBER_EPOCH ? ErrorCode.ILLEGAL_GENERATION : errorCode;
+  return typeof check === "number"
+    ? forProducer(check)
+    : (topicId, partition) => forProducer(check(topicId, partition));
+}
+
+function unstablePartition(partition: number): FetchedPartition {
+  return { ...fetchedPartition(partition, null), errorCode: ErrorCode.UNSTABLE_OFFSET_COMMIT };
 }
 
 function offsetDeleteError(entry: Entry | null): number {

@@ -2,7 +2,7 @@ import { ErrorCode } from "../protocol/error-code.ts";
 import { coordinatorErrorOf } from "./append-error.ts";
 import type { Entry } from "./entry.ts";
 import type { CommittedOffset } from "./offsets.ts";
-import type { OffsetsRecord } from "./ports.ts";
+import type { OffsetsRecord, TransactionalWriter } from "./ports.ts";
 import { encodeOffset } from "./records.ts";
 import type { GroupShard } from "./shard.ts";
 
@@ -15,7 +15,7 @@ export interface OffsetChange {
 
 /**
  * Writes changes to a group's offsets in batches of bounded size; each becomes visible when its
- * batch is durable. Resolves with the first error, as a client is to see it.
+ * batch is durable, or, inside a transaction, when that is committed. Resolves with the first error, as a client is to see it.
  */
 export async function writeOffsets(
   shard: GroupShard,
@@ -23,6 +23,7 @@ export async function writeOffsets(
   changes: readonly OffsetChange[],
   nowMs: number,
   batchBytesMax: number,
+  writer?: TransactionalWriter,
 ): Promise<number> {
   const writes: Promise<number>[] = [];
   let batch: { records: OffsetsRecord[]; changes: OffsetChange[]; bytes: number } | null = null;
@@ -31,7 +32,8 @@ export async function writeOffsets(
     const { records, changes: written } = batch;
     batch = null;
     for (const change of written) entry.offsets.beginWrite(change.topic, change.partition);
-    writes.push(shard.write(records, (errorCode) => finish(shard, entry, written, errorCode)));
+    const done = (errorCode: number) => finish(shard, entry, written, errorCode, writer);
+    writes.push(shard.write(records, done, writer));
   };
   for (const change of changes) {
     const { topic, partition, committed } = change;
@@ -84,10 +86,17 @@ function finish(
   entry: Entry,
   changes: readonly OffsetChange[],
   errorCode: number,
+  writer: TransactionalWriter | undefined,
 ): void {
   for (const { topic, partition, committed } of changes) {
     entry.offsets.endWrite(topic, partition);
-    if (errorCode === ErrorCode.NONE) entry.offsets.apply(topic, partition, committed);
+    if (errorCode !== ErrorCode.NONE) continue;
+    if (writer === undefined || committed === null) {
+      entry.offsets.apply(topic, partition, committed);
+      continue;
+    }
+    entry.offsets.applyTransactional(writer.producerId, topic, partition, committed);
+    shard.transactions.opened(writer.producerId, entry);
   }
   shard.account(entry);
 }

@@ -1,5 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import { zeroUuid } from "../protocol/uuid.ts";
+import { TransactionalOffsets } from "./transactional-offsets.ts";
 
 /** One committed offset. */
 export interface CommittedOffset {
@@ -22,11 +23,16 @@ export interface ExpiryRule {
 
 /**
  * The committed offsets of one group: pure data. What is being written is `pending` and invisible;
- * it becomes visible when it is durable, in the order of the log.
+ * it becomes visible when it is durable, in the order of the log. Offsets of an open transaction
+ * become visible when its commit marker is durable.
  */
 export class GroupOffsets {
   private readonly topics = new Map<string, Map<number, CommittedOffset>>();
   private readonly pending = new Map<string, Map<number, number>>();
+  private readonly transactional = new TransactionalOffsets();
+  /** Places of committed offsets among all changes, which came in the order of the log. */
+  private readonly orders = new WeakMap<CommittedOffset, number>();
+  private order = 0;
   private offsetBytes = 0;
   private pendingCount = 0;
 
@@ -36,7 +42,7 @@ export class GroupOffsets {
   }
 
   get isEmpty(): boolean {
-    return this.topics.size === 0 && this.pendingCount === 0;
+    return this.topics.size === 0 && this.pendingCount === 0 && this.transactional.isEmpty;
   }
 
   get hasPending(): boolean {
@@ -52,8 +58,63 @@ export class GroupOffsets {
     return this.topics;
   }
 
+  /** Producers with offsets in an open transaction. */
+  transactionalProducers(): IterableIterator<number> {
+    return this.transactional.producers();
+  }
+
+  /** Does an open transaction hold an offset of the partition? */
+  isUnstable(topic: string, partition: number): boolean {
+    return this.transactional.has(topic, partition);
+  }
+
+  /** Every offset of a topic, those of open transactions too; a partition may come twice. */
+  *ofTopic(topic: string): Generator<{ partition: number; committed: CommittedOffset }> {
+    for (const [partition, committed] of this.topics.get(topic) ?? []) {
+      yield { partition, committed };
+    }
+    yield* this.transactional.ofTopic(topic);
+  }
+
+  /** A durable commit inside a transaction. */
+  applyTransactional(
+    producerId: number,
+    topic: string,
+    partition: number,
+    committed: CommittedOffset,
+  ): void {
+    const offset = { committed, order: ++this.order };
+    const before = this.transactional.set(producerId, topic, partition, offset);
+    if (before !== null) this.offsetBytes -= offsetBytes(topic, before);
+    this.offsetBytes += offsetBytes(topic, committed);
+  }
+
+  /** A durable marker: the producer's offsets count from now on, or never will. */
+  endTransaction(producerId: number, commit: boolean): void {
+    for (const { topic, partition, committed, order } of this.transactional.end(producerId)) {
+      this.offsetBytes -= offsetBytes(topic, committed);
+      const current = this.get(topic, partition);
+      // What was written later has the last word, also where it was committed earlier.
+      const isLater = current !== null && (this.orders.get(current) ?? 0) > order;
+      if (commit && !isLater) this.put(topic, partition, committed, order);
+    }
+  }
+
   /** A durable commit (or, with null, a durable deletion). */
   apply(topic: string, partition: number, committed: CommittedOffset | null): void {
+    this.put(topic, partition, committed, ++this.order);
+    if (committed !== null) return;
+    for (const gone of this.transactional.remove(topic, partition)) {
+      this.offsetBytes -= offsetBytes(topic, gone);
+    }
+  }
+
+  private put(
+    topic: string,
+    partition: number,
+    committed: CommittedOffset | null,
+    order: number,
+  ): void {
     const partitions = this.topics.get(topic) ?? new Map<number, CommittedOffset>();
     const before = partitions.get(partition);
     if (before !== undefined) this.offsetBytes -= offsetBytes(topic, before);
@@ -61,6 +122,7 @@ export class GroupOffsets {
       partitions.delete(partition);
     } else {
       partitions.set(partition, committed);
+      this.orders.set(committed, order);
       this.offsetBytes += offsetBytes(topic, committed);
     }
     if (partitions.size === 0) this.topics.delete(topic);
@@ -86,7 +148,8 @@ export class GroupOffsets {
 
   /** Is there an offset now, or will there be one when the writes under way are done? */
   hasOrWillHave(topic: string, partition: number): boolean {
-    return this.get(topic, partition) !== null || this.isPending(topic, partition);
+    const isWritten = this.get(topic, partition) !== null || this.isUnstable(topic, partition);
+    return isWritten || this.isPending(topic, partition);
   }
 
   isPending(topic: string, partition: number): boolean {
@@ -104,6 +167,10 @@ export class GroupOffsets {
         if (this.get(topic, partition) === null) found.push({ topic, partition });
       }
     }
+    for (const { topic, partition } of this.transactional.partitions()) {
+      const isFound = this.get(topic, partition) !== null || this.isPending(topic, partition);
+      if (!isFound) found.push({ topic, partition });
+    }
     return found;
   }
 
@@ -118,7 +185,7 @@ export class GroupOffsets {
     for (const [topic, partitions] of this.topics) {
       if (keeps(topic)) continue;
       for (const [partition, committed] of partitions) {
-        if (this.isPending(topic, partition)) continue;
+        if (this.isPending(topic, partition) || this.isUnstable(topic, partition)) continue;
         const { commitTimestampMs, expireTimestampMs } = committed;
         const endMs =
           expireTimestampMs >= 0

@@ -7,6 +7,29 @@ export interface OffsetsRecord {
   readonly timestamp: number;
 }
 
+/** Who writes records inside a transaction. */
+export interface TransactionalWriter {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  /** Asked when the records get their offsets: an ErrorCode refuses them. */
+  readonly check: () => number;
+}
+
+/** The end of what one producer's transaction wrote to a partition. */
+export interface TransactionMarker {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly coordinatorEpoch: number;
+  readonly commit: boolean;
+  readonly transactionVersion: 0 | 1 | 2;
+}
+
+export interface LogReplay {
+  /** `producerId` is −1 outside of transactions. */
+  record(key: Uint8Array, value: Uint8Array | null, producerId: number, offset: number): void;
+  marker(producerId: number, commit: boolean): void;
+}
+
 /** One partition of `__consumer_offsets`. */
 export interface OffsetsLog {
   /**
@@ -15,16 +38,12 @@ export interface OffsetsLog {
    */
   append(
     records: readonly OffsetsRecord[],
+    writer?: TransactionalWriter,
   ): Promise<{ readonly errorCode: number; readonly baseOffset: number }>;
-  /** Replays all records from log start to the current end, in offset order. */
-  replay(
-    onRecord: (
-      key: Uint8Array,
-      value: Uint8Array | null,
-      offset: number,
-      timestamp: number,
-    ) => void,
-  ): Promise<void>;
+  /** Appends the marker that ends a transaction here; resolves like `append`. */
+  appendMarker(marker: TransactionMarker): Promise<{ readonly errorCode: number }>;
+  /** Replays all records and markers from log start to the current end, in offset order. */
+  replay(onto: LogReplay): Promise<void>;
 }
 
 export interface CoordinatorTopics {

@@ -3,6 +3,7 @@ import { ConsumerReplay } from "./consumer-group.ts";
 import type { KindReplay, RecordGroup } from "./group-kinds.ts";
 import type { GroupSnapshot } from "./group-types.ts";
 import { GroupOffsets } from "./offsets.ts";
+import type { LogReplay } from "./ports.ts";
 import { decodeRecord, recordTypeOf } from "./records.ts";
 import { ShareReplay } from "./share-group.ts";
 
@@ -23,10 +24,12 @@ const recordKinds: readonly (() => KindReplay)[] = [
 ];
 
 /** Gathers groups and offsets from the records of one partition, in the order of the log. */
-export class GroupReplay {
+export class GroupReplay implements LogReplay {
   private readonly found = new Map<string, ReplayedGroup>();
   private readonly kinds: readonly KindReplay[] = recordKinds.map((open) => open());
   private readonly kindOf = new Map<number, KindReplay>();
+  /** Groups with offsets in an open transaction, by producer. */
+  private readonly openOf = new Map<number, Set<ReplayedGroup>>();
 
   constructor() {
     for (const kind of this.kinds) {
@@ -37,8 +40,9 @@ export class GroupReplay {
     }
   }
 
-  /** Throws ProtocolError on bytes that are not a record; keeps none of them. */
-  take(key: Uint8Array, value: Uint8Array | null): void {
+  /** Throws ProtocolError on bytes that are not a record; keeps none of them. `producerId` is −1
+   * outside of transactions. */
+  record(key: Uint8Array, value: Uint8Array | null, producerId: number): void {
     const recordType = recordTypeOf(key);
     const kind = this.kindOf.get(recordType);
     if (kind !== undefined) {
@@ -48,8 +52,25 @@ export class GroupReplay {
     const record = decodeRecord(key, value);
     if (record.kind === "other") return;
     const state = this.stateOf(record.groupId);
-    if (record.kind === "group") state.snapshot = record.value;
-    else state.offsets.apply(record.topic, record.partition, record.value);
+    if (record.kind === "group") {
+      state.snapshot = record.value;
+      return;
+    }
+    const { topic, partition, value: offset } = record;
+    if (producerId < 0 || offset === null) {
+      state.offsets.apply(topic, partition, offset);
+      return;
+    }
+    state.offsets.applyTransactional(producerId, topic, partition, offset);
+    this.openOf.set(producerId, (this.openOf.get(producerId) ?? new Set()).add(state));
+  }
+
+  /** A transaction's end. */
+  marker(producerId: number, commit: boolean): void {
+    for (const { offsets } of this.openOf.get(producerId) ?? []) {
+      offsets.endTransaction(producerId, commit);
+    }
+    this.openOf.delete(producerId);
   }
 
   /** Groups of which anything is left. */

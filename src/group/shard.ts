@@ -6,7 +6,8 @@ import { type Entry, isClassic, type ShardContext } from "./entry.ts";
 import { ClassicGroup } from "./group.ts";
 import type { Group, RecordGroup } from "./group-kinds.ts";
 import { GroupOffsets } from "./offsets.ts";
-import type { OffsetsLog, OffsetsRecord } from "./ports.ts";
+import { OpenTransactions } from "./open-transactions.ts";
+import type { OffsetsLog, OffsetsRecord, TransactionalWriter, TransactionMarker } from "./ports.ts";
 import { RecordDriver } from "./record-driver.ts";
 import { GroupReplay, type ReplayedGroup } from "./replay.ts";
 import { TimerTable } from "./timer-table.ts";
@@ -24,6 +25,8 @@ export class GroupShard {
   readonly classic: ClassicDriver;
   /** Steps of consumer groups (KIP-848) and share groups. */
   readonly records: RecordDriver;
+  /** Groups with offsets in open transactions. */
+  readonly transactions = new OpenTransactions();
   private readonly context: ShardContext;
   private readonly openLog: () => Promise<OffsetsLog>;
   private status: "unloaded" | "loading" | "ready" | "closed" = "unloaded";
@@ -106,6 +109,7 @@ export class GroupShard {
 
   forget(entry: Entry): void {
     entry.timers.cancelAll();
+    this.transactions.forget(entry);
     if (this.entries.get(entry.groupId) !== entry) return;
     this.entries.delete(entry.groupId);
     this.context.usage.groups--;
@@ -117,15 +121,25 @@ export class GroupShard {
    * Writes one batch. `done` runs with the outcome when it is durable (or refused), after the
    * `done` of every earlier write. Resolves with the append's ErrorCode.
    */
-  write(records: readonly OffsetsRecord[], done: (errorCode: number) => void): Promise<number> {
-    const appended = this.append(records);
-    const written = this.tail.then(async () => {
-      const errorCode = await appended;
-      done(errorCode);
-      return errorCode;
+  write(
+    records: readonly OffsetsRecord[],
+    done: (errorCode: number) => void,
+    writer?: TransactionalWriter,
+  ): Promise<number> {
+    return this.inOrder(this.append(records, writer), done);
+  }
+
+  /** Ends a producer's transaction: its offsets count, or are gone, once the marker is durable. */
+  writeMarker(marker: TransactionMarker): Promise<number> {
+    const { producerId, commit } = marker;
+    return this.inOrder(this.append([], undefined, marker), (errorCode) => {
+      if (errorCode !== ErrorCode.NONE) return;
+      for (const entry of this.transactions.ended(producerId)) {
+        entry.offsets.endTransaction(producerId, commit);
+        this.account(entry);
+        this.dropIfVacant(entry);
+      }
     });
-    this.tail = written;
-    return written;
   }
 
   /** Brings the shared byte count up to date after a change to the entry. */
@@ -136,11 +150,27 @@ export class GroupShard {
     entry.countedBytes = bytes;
   }
 
-  private async append(records: readonly OffsetsRecord[]): Promise<number> {
-    assert(this.log !== null, "only a loaded shard writes");
-    try {
-      const { errorCode } = await this.log.append(records);
+  private inOrder(appended: Promise<number>, done: (errorCode: number) => void): Promise<number> {
+    const written = this.tail.then(async () => {
+      const errorCode = await appended;
+      done(errorCode);
       return errorCode;
+    });
+    this.tail = written;
+    return written;
+  }
+
+  private async append(
+    records: readonly OffsetsRecord[],
+    writer?: TransactionalWriter,
+    marker?: TransactionMarker,
+  ): Promise<number> {
+    const { log } = this;
+    assert(log !== null, "only a loaded shard writes");
+    try {
+      const appended =
+        marker === undefined ? log.append(records, writer) : log.appendMarker(marker);
+      return (await appended).errorCode;
     } catch (error) {
       this.context.onProblem(
         new BrokerError(
@@ -158,7 +188,7 @@ export class GroupShard {
     const replay = new GroupReplay();
     try {
       this.log = await this.openLog();
-      await this.log.replay((key, value) => replay.take(key, value));
+      await this.log.replay(replay);
     } catch (error) {
       this.retryLoadAtMs = this.context.clock.monotonicMs() + loadRetryDelayMs;
       this.setLoaded("unloaded");
@@ -208,6 +238,9 @@ export class GroupShard {
     const entry: Entry = { groupId, group, offsets, timers, isDeleting: false, countedBytes: 0 };
     this.entries.set(groupId, entry);
     this.context.usage.groups++;
+    for (const producerId of offsets.transactionalProducers()) {
+      this.transactions.opened(producerId, entry);
+    }
     this.account(entry);
     return entry;
   }

@@ -25,6 +25,19 @@ export const shareMembershipDefaults: ShareMembershipConfig = {
   groupSizeMax: 200,
 };
 
+/** The `shareGroup` section of chronik's configuration, as far as it belongs here. */
+export interface ShareMembershipSettings {
+  readonly sessionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly assignmentIntervalMs: number;
+  readonly maxSize: number;
+}
+
+export function shareMembershipFrom(settings: ShareMembershipSettings): ShareMembershipConfig {
+  const { sessionTimeoutMs, heartbeatIntervalMs, assignmentIntervalMs, maxSize } = settings;
+  return { sessionTimeoutMs, heartbeatIntervalMs, assignmentIntervalMs, groupSizeMax: maxSize };
+}
+
 /** The group's own settings where it has some, checked when they were set. */
 export function shareSettings(
   groupId: string,

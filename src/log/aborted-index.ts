@@ -19,12 +19,18 @@ export class AbortedIndex {
   /** In the order of their markers. */
   private entries: AbortedTransaction[];
 
-  constructor(entries: readonly AbortedTransaction[] = []) {
-    this.entries = [...entries];
+  /** Takes `entries` over. */
+  constructor(entries: AbortedTransaction[] = []) {
+    this.entries = entries;
   }
 
   get size(): number {
     return this.entries.length;
+  }
+
+  /** The same index, for a read that takes time: what is forgotten meanwhile stays in it. */
+  pinned(): AbortedIndex {
+    return new AbortedIndex(this.entries);
   }
 
   add(aborted: readonly AbortedTransaction[]): void {

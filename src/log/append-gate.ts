@@ -80,9 +80,11 @@ export class AppendGate {
     const header = checkHeader(batch, config, marker === null ? options.origin : "marker");
     if ("errorCode" in header) return Promise.resolve(appender.rejected(header));
     const compressed = (header.attributes & compressionMask) !== 0;
-    const inWorker = compressed || batch.length > inlineBytesMax;
+    // What the broker itself has built is in order, and may be what no client may send.
+    const isOwn = marker !== null || options.origin === "coordinator";
+    const inWorker = !isOwn && (compressed || batch.length > inlineBytesMax);
     let { maxTimestamp } = header;
-    if (!inWorker) {
+    if (!isOwn && !inWorker) {
       const facts = wal.checkBatch(batch);
       const why = checkFacts(facts) ?? this.checkEach(facts, header, batch, options.origin);
       if (why !== null) return Promise.resolve(appender.rejected(why));

@@ -143,7 +143,7 @@ function recoverProducers(
   const nowMs = parts.clock.monotonicMs();
   const producers = new ProducerState(limits);
   producers.restore(checkpoint?.producers ?? [], nowMs);
-  const aborted = new AbortedIndex(checkpoint?.aborted);
+  const aborted = new AbortedIndex([...(checkpoint?.aborted ?? [])]);
   for (const batch of opened.producers) replay(producers, batch, logEnd, nowMs);
   aborted.add(producers.settle(logEnd));
   return { producers, aborted };

@@ -186,7 +186,7 @@ export class PartitionStore {
   }
 
   private async cleanNow(tombstoneAgeMs: number, stableEnd: number): Promise<CleanReport | null> {
-    const { segments, wal, log } = this.parts;
+    const { segments, wal, log, aborted } = this.parts;
     const list = segments.list();
     const newest = list.at(-1);
     if (newest === undefined) return null;
@@ -198,8 +198,12 @@ export class PartitionStore {
     if (list.every(({ id, cleaned }) => cleaned || id === newest.id)) return null;
     // What a recovery would replay, and what is not decided, stays as it is.
     const keepFrom = Math.min(newest.base, this.written.logEnd, stableEnd);
-    const report = await wal.clean(log, keepFrom, tombstoneAgeMs);
+    const rules = { keepFrom, stableEnd, tombstoneAgeMs, aborted: aborted.from(this.start) };
+    const report = await wal.clean(log, rules);
     segments.sealed(await wal.segments(log));
+    // Their records are gone. Only the next cleaning may take a marker that nobody is told of.
+    const cleaned = list.filter(({ sealed, last }) => sealed && last < keepFrom);
+    aborted.forgetBelow((cleaned.at(-1)?.last ?? -1) + 1);
     return report;
   }
 

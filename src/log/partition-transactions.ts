@@ -47,14 +47,22 @@ export class PartitionTransactions {
     return Math.min(bytes, producers.firstUnstablePosition ?? bytes);
   }
 
-  /** Aborted transactions with offsets in [from, to), by first offset; from the archives where the
-   * memory's part begins later. Rejects with a BrokerError where an archive cannot be read. */
-  ranges(from: number, to: number): readonly AbortedRange[] | Promise<readonly AbortedRange[]> {
-    const { topicId, partition, cold, aborted } = this.parts;
-    const archivedEnd = cold.archivedRange(topicId, partition)?.end ?? 0;
+  /** Aborted transactions with offsets in [from, to), by first offset; also from the archives where
+   * these begin earlier. Rejects with a BrokerError where an archive cannot be read. `held` is the
+   * memory's part as it was when the offsets were read: what leaves it meanwhile is archived,
+   * deleted or cleaned. */
+  ranges(
+    from: number,
+    to: number,
+    held: AbortedIndex = this.parts.aborted,
+  ): readonly AbortedRange[] | Promise<readonly AbortedRange[]> {
+    const { topicId, partition, cold } = this.parts;
     if (from >= to) return [];
-    if (from >= archivedEnd) return abortedRanges(aborted.overlapping(from, to));
-    return this.withArchived(from, to);
+    const found = held.overlapping(from, to);
+    const archivedEnd = cold.archivedRange(topicId, partition)?.end ?? 0;
+    if (from >= archivedEnd) return abortedRanges(found);
+    const archived = cold.abortedTransactions(topicId, partition, from, to);
+    return archived.then((more) => abortedRanges([...more, ...found]));
   }
 
   /** What was read from `offset` on, and which transactions of it were aborted. */
@@ -62,24 +70,25 @@ export class PartitionTransactions {
     offset: number,
     reading: ReadResult | Promise<ReadResult>,
   ): ReadResult | Promise<ReadResult> {
-    if (reading instanceof Promise) return reading.then((read) => this.withAborted(offset, read));
-    const ranges = this.ranges(offset, reading.nextOffset);
-    if (!(ranges instanceof Promise)) return { ...reading, aborted: ranges };
+    const held = this.parts.aborted.pinned();
+    if (reading instanceof Promise) return reading.then((read) => this.told(offset, read, held));
+    return this.told(offset, reading, held);
+  }
+
+  private told(
+    offset: number,
+    read: ReadResult,
+    held: AbortedIndex,
+  ): ReadResult | Promise<ReadResult> {
+    const ranges = this.ranges(offset, read.nextOffset, held);
+    if (!(ranges instanceof Promise)) return { ...read, aborted: ranges };
     return ranges.then(
-      (aborted) => ({ ...reading, aborted }),
+      (aborted) => ({ ...read, aborted }),
       (error: unknown) => {
         if (!(error instanceof BrokerError)) throw error;
         this.parts.unreadable(offset, error);
         return emptyRead(ErrorCode.KAFKA_STORAGE_ERROR, offset);
       },
     );
-  }
-
-  private async withArchived(from: number, to: number): Promise<readonly AbortedRange[]> {
-    const { topicId, partition, cold, aborted } = this.parts;
-    // The memory's first: what leaves it meanwhile is in an archive that was registered before.
-    const held = aborted.overlapping(from, to);
-    const archived = await cold.abortedTransactions(topicId, partition, from, to);
-    return abortedRanges([...archived, ...held]);
   }
 }

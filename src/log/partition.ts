@@ -24,19 +24,13 @@ import { PartitionTransactions } from "./partition-transactions.ts";
 import type { CleanReport, Damage, SegmentInfo } from "./ports.ts";
 import type { ProducerMarker } from "./producer-entry.ts";
 import type { ActiveProducer } from "./producer-state.ts";
-import { type TierTimestamp, tierOffset } from "./tier-offsets.ts";
-
-export interface TimestampResult {
-  readonly errorCode: number;
-  readonly offset: number;
-  readonly timestamp: number;
-  readonly leaderEpoch: number;
-}
-
-const latestTimestamp = -1;
-const earliestTimestamp = -2;
-const maxTimestamp = -3;
-const noOffset: Omit<TimestampResult, "errorCode"> = { offset: -1, timestamp: -1, leaderEpoch: -1 };
+import {
+  earliestTimestamp,
+  latestTimestamp,
+  maxTimestamp,
+  noOffset,
+  type TimestampResult,
+} from "./special-offsets.ts";
 
 /** One partition's log: gives offsets, appends, reads, knows epoch and high watermark. */
 export class Partition {
@@ -226,18 +220,14 @@ export class Partition {
     }
   }
 
-  /** ListOffsets' questions about tiers; `tiered`: whether the broker archives. */
-  tierOffset(timestamp: TierTimestamp, tiered: boolean, committed: boolean) {
-    const { epochs, segments } = this.state;
-    const archived = this.parts.cold.archivedRange(this.topicId, this.index);
-    return tierOffset(timestamp, {
-      tiered: archived !== null || (tiered && !this.internal),
-      logStartOffset: this.logStartOffset,
-      localStartOffset: segments.start ?? this.logEndOffset,
-      archivedEndOffset: archived?.end ?? null,
-      limit: committed ? this.lastStableOffset : this.highWatermark,
-      epochOf: (offset) => epochs.epochOf(offset),
-    });
+  /** First offset in the WAL; the log end where it holds none. */
+  get localStartOffset(): number {
+    return this.state.segments.start ?? this.logEndOffset;
+  }
+
+  /** One past the last archived offset; null: nothing is archived. */
+  get archivedEndOffset(): number | null {
+    return this.parts.cold.archivedRange(this.topicId, this.index)?.end ?? null;
   }
 
   endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number } {

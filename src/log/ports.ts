@@ -2,6 +2,7 @@
  * tier/cold-reader.ts satisfy these without importing them; broker.ts is where that is checked.
  * Offsets are numbers below 2^53; `bytes` are sizes; timestamps are milliseconds. */
 import type { BrokerError } from "../lib/errors.ts";
+import type { AbortedTransaction } from "./aborted-index.ts";
 
 /** Told about appends of one log in the order they were submitted. */
 export interface AppendSink {
@@ -83,6 +84,17 @@ export interface WalRead {
   readonly nextOffset: number;
 }
 
+export interface CleanRules {
+  /** Only segments that end below are rewritten. */
+  readonly keepFrom: number;
+  /** Transactions below are decided: those that `aborted` does not name committed. */
+  readonly stableEnd: number;
+  /** All that overlap the log. Their records go, their markers stay. */
+  readonly aborted: readonly AbortedTransaction[];
+  /** Tombstones and markers that old go, when nothing is left of what they deleted or ended. */
+  readonly tombstoneAgeMs: number;
+}
+
 export interface CleanReport {
   /** Segments rewritten. */
   readonly segments: number;
@@ -136,8 +148,8 @@ export interface Wal {
   segments(log: number): Promise<readonly SegmentInfo[]>;
   /** Unlinks sealed segments, oldest first; bytes freed. */
   release(log: number, ids: readonly number[]): Promise<number>;
-  /** Compacts sealed segments that end below `keepFrom`: the last record of each key stays. */
-  clean(log: number, keepFrom: number, tombstoneAgeMs: number): Promise<CleanReport>;
+  /** Compacts sealed segments: the last record of each key stays. */
+  clean(log: number, rules: CleanRules): Promise<CleanReport>;
   /** First record with timestamp ≥ `target` (−1: the one with the largest timestamp). */
   readTime(
     log: number,

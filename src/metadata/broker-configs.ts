@@ -12,7 +12,9 @@ import {
   longMax,
   oneOf,
 } from "./config-types.ts";
+import { foreignConfigs, foreignDocumentation } from "./foreign-broker-configs.ts";
 import { consumerGroupConfigs } from "./group-configs.ts";
+import { shareBrokerConfigs } from "./share-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
 
 const { BOOLEAN, DOUBLE, INT, LIST, LONG, SHORT, STRING } = ConfigType;
@@ -101,8 +103,8 @@ const definitions: readonly BrokerConfigDefinition[] = [
   ),
   define("delete.topic.enable", BOOLEAN, "true", boolean, "Whether topics can be deleted."),
   define("fetch.max.bytes", INT, "57671680", int(1024), "Largest fetch response."),
-  ...consumerGroupConfigs.map(([name, type, value, check, documentation]) =>
-    define(name, type, value, check, documentation),
+  ...[...consumerGroupConfigs, ...shareBrokerConfigs].map(
+    ([name, type, value, check, documentation]) => define(name, type, value, check, documentation),
   ),
   define(
     "group.initial.rebalance.delay.ms",
@@ -344,6 +346,48 @@ const definitions: readonly BrokerConfigDefinition[] = [
   ),
   define("socket.request.max.bytes", INT, "104857600", int(1), "Largest request taken."),
   define(
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+    INT,
+    "10000",
+    int(1),
+    "How often transactions that timed out are aborted.",
+  ),
+  define(
+    "transaction.max.timeout.ms",
+    INT,
+    "900000",
+    int(1),
+    "Longest transaction timeout a producer may ask for.",
+  ),
+  define(
+    "transaction.remove.expired.transaction.cleanup.interval.ms",
+    INT,
+    "3600000",
+    int(1),
+    "How often unused transactional ids are looked for.",
+  ),
+  define(
+    "transaction.state.log.num.partitions",
+    INT,
+    "50",
+    int(1),
+    "Partitions of __transaction_state when it is created.",
+  ),
+  define(
+    "transaction.state.log.segment.bytes",
+    INT,
+    "104857600",
+    int(1),
+    "Size of a segment of __transaction_state.",
+  ),
+  define(
+    "transactional.id.expiration.ms",
+    INT,
+    "604800000",
+    int(1),
+    "How long an unused transactional id is kept.",
+  ),
+  define(
     "unclean.leader.election.enable",
     BOOLEAN,
     "false",
@@ -356,7 +400,20 @@ function topicCheck(name: string): ConfigCheck {
   return topicConfigs.get(name)?.check ?? anyText;
 }
 
+/** Without effect here, so nothing can set them; told by DescribeConfigs. */
+const foreign: readonly BrokerConfigDefinition[] = foreignConfigs.map(([name, type, value]) => ({
+  name,
+  type,
+  defaultValue: value,
+  check: anyText,
+  documentation: foreignDocumentation(name),
+  dynamic: false,
+  sensitive: type === ConfigType.PASSWORD,
+}));
+
 /** By name, in the order of the names. */
 export const brokerConfigs: ReadonlyMap<string, BrokerConfigDefinition> = new Map(
-  definitions.map((definition) => [definition.name, definition]),
+  [...new Map([...foreign, ...definitions].map((one) => [one.name, one])).entries()].sort(
+    ([left], [right]) => (left < right ? -1 : 1),
+  ),
 );

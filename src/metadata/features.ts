@@ -43,7 +43,7 @@ export const features: readonly Feature[] = [
   feature("metadata.version", 7, 30, 30),
   feature("share.version", 0, 1, 1),
   feature("streams.version", 0, 0, 0),
-  feature("transaction.version", 0, 0, 0),
+  feature("transaction.version", 0, 2, 2),
   feature("eligible.leader.replicas.version", 0, 0, 0),
 ];
 

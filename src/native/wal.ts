@@ -137,12 +137,31 @@ export class NativeWal {
     return json.bytes;
   }
 
-  async clean(log: number, keepFrom: number, tombstoneAgeMs: number) {
+  async clean(
+    log: number,
+    rules: {
+      keepFrom: number;
+      stableEnd: number;
+      aborted: readonly { producerId: number; firstOffset: number; lastOffset: number }[];
+      tombstoneAgeMs: number;
+    },
+  ) {
     const { json } = await this.engine.job<{
       segments: number;
       bytes_before: number;
       bytes_after: number;
-    }>({ op: "clean", log, keep_from: keepFrom, tombstone_age_ms: tombstoneAgeMs });
+    }>({
+      op: "clean",
+      log,
+      keep_from: rules.keepFrom,
+      stable_end: rules.stableEnd,
+      aborted: rules.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
+        producer_id: producerId,
+        first_offset: firstOffset,
+        last_offset: lastOffset,
+      })),
+      tombstone_age_ms: rules.tombstoneAgeMs,
+    });
     return {
       segments: json.segments,
       bytesBefore: json.bytes_before,

@@ -32,6 +32,28 @@ export const shareConfigDefaults: ShareConfig = {
   statePartitions: 50,
 };
 
+/** The `shareGroup` section of chronik's configuration, as far as it belongs here. */
+export interface ShareBrokerSettings {
+  readonly recordLockDurationMs: number;
+  readonly deliveryCountLimit: number;
+  readonly partitionMaxRecordLocks: number;
+  readonly maxShareSessions: number;
+  readonly snapshotUpdateRecordsPerSnapshot: number;
+  readonly stateTopicNumPartitions: number;
+}
+
+export function shareConfigFrom(settings: ShareBrokerSettings): ShareConfig {
+  return {
+    ...shareConfigDefaults,
+    recordLockDurationMs: settings.recordLockDurationMs,
+    deliveryCountMax: settings.deliveryCountLimit,
+    recordLocksMax: settings.partitionMaxRecordLocks,
+    sessionsMax: settings.maxShareSessions,
+    updatesPerSnapshot: settings.snapshotUpdateRecordsPerSnapshot,
+    statePartitions: settings.stateTopicNumPartitions,
+  };
+}
+
 /** Where a share partition without a stored start offset begins (share.auto.offset.reset). */
 export type OffsetReset =
   | { readonly kind: "latest" }

@@ -38,13 +38,14 @@ function filesIn(folder: string, ending: string): string[] {
     .map((name) => join(folder, name));
 }
 
-async function run(command: readonly string[], cwd = here): Promise<void> {
+/** Runs a command to its end; its standard output. Any other exit code than 0 throws. */
+export async function run(command: readonly string[], cwd = here): Promise<string> {
   const child = Bun.spawn([...command], { cwd, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const output = Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
   ]);
-  if ((await child.exited) === 0) return;
+  if ((await child.exited) === 0) return (await output)[0];
   const tail = (await output).join("\n").slice(-3000);
   throw new Error(`${command.join(" ")} exited with ${child.exitCode}:\n${tail}`);
 }
@@ -100,17 +101,29 @@ export function ensureToolchain(toolchain: Toolchain): Promise<SetupResult> {
 async function install(toolchain: Toolchain): Promise<SetupResult> {
   if (toolchain === "node") return { status: "ready" }; // kafkajs is a development dependency
   const recipe = recipes[toolchain];
-  const missing = recipe.needs.filter((program) => Bun.which(program) === null);
-  if (missing.length > 0) {
-    return { status: "skipped", reason: `${missing.join(", ")} not on the PATH` };
-  }
-  const stamp = join(cacheDir, `${toolchain}.stamp`);
-  const wanted = fingerprint(recipe.inputs);
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return { status: "ready" };
-  mkdirSync(cacheDir, { recursive: true });
-  await recipe.install();
-  writeFileSync(stamp, wanted);
+  const reason = missingPrograms(recipe.needs);
+  if (reason !== null) return { status: "skipped", reason };
+  await installOnce(toolchain, fingerprint(recipe.inputs), () => recipe.install());
   return { status: "ready" };
+}
+
+/** Which of these programs the PATH lacks, as a sentence; null when none. */
+export function missingPrograms(needs: readonly string[]): string | null {
+  const missing = needs.filter((program) => Bun.which(program) === null);
+  return missing.length === 0 ? null : `${missing.join(", ")} not on the PATH`;
+}
+
+/** Installs something below `cacheDir` unless the same was installed before: `wanted` names it. */
+export async function installOnce(
+  name: string,
+  wanted: string,
+  install: () => Promise<void>,
+): Promise<void> {
+  const stamp = join(cacheDir, `${name}.stamp`);
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return;
+  mkdirSync(cacheDir, { recursive: true });
+  await install();
+  writeFileSync(stamp, wanted);
 }
 
 if (import.meta.main) {

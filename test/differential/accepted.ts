@@ -12,12 +12,14 @@ export const accepted: readonly { readonly where: RegExp; readonly why: string }
   { where: /Metadata v1[23] by zero id/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
   { where: /DescribeTopicPartitions v0 bad names/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
   { where: /Metadata v\d+ bad names, created/, why: "a topic can be used once it was created" },
-  { where: /Fetch v\d+ (no such|zero id)/, why: "a null list of aborted transactions" },
   { where: /Fetch v12 (partition )?bytes -1/, why: "Kafka fails with UNKNOWN_SERVER_ERROR" },
   { where: /Fetch v12 bytes \d+/, why: "Kafka counts the part of a batch that does not fit" },
-  { where: /Fetch v12 (error and|twice)/, why: "a partition asked twice is answered twice" },
   { where: /ListOffsets v\d twice/, why: "a partition asked twice is answered twice" },
-  { where: /Fetch v12 session 77 0/, why: "no fetch sessions" },
+  {
+    where: /Fetch v13 topic (gone|still gone|made again|there again)/,
+    why: "the id of a deleted topic is unknown; Kafka's session remembers its name",
+  },
+  { where: /ListOffsets v11 at -6/, why: "chronik archives, Kafka here has no remote storage" },
   { where: /emptied log at -3/, why: "Kafka names an offset below the log start" },
   {
     where: /Produce v9 (internal|empty|ten bytes|wrong checksum|two batches|transactional|small)$/,

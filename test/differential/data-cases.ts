@@ -8,6 +8,7 @@ import { offsetForLeaderEpochApi } from "../../src/protocol/messages/23-offset-f
 import { sealBatch } from "../../src/protocol/record-batch.ts";
 import { type BatchOptions, buildBatch } from "../../src/protocol/records.ts";
 import { zeroUuid } from "../../src/protocol/uuid.ts";
+import { fetchOf } from "./fetch-of.ts";
 import type { Case, Peer } from "./peer.ts";
 import { create } from "./topic-cases.ts";
 
@@ -238,154 +239,6 @@ async function initProducerId(peer: Peer): Promise<void> {
   await peer.note("empty id", api, 4, { ...plain, transactionalId: "" });
 }
 
-interface Ask {
-  readonly partition?: number;
-  readonly fetchOffset: number;
-  readonly currentLeaderEpoch?: number;
-  readonly lastFetchedEpoch?: number;
-  readonly partitionMaxBytes?: number;
-}
-
-interface FetchParts {
-  readonly maxWaitMs?: number;
-  readonly minBytes?: number;
-  readonly maxBytes?: number;
-  readonly isolationLevel?: number;
-  readonly sessionId?: number;
-  readonly sessionEpoch?: number;
-  readonly topicId?: string;
-}
-
-function fetchOf(topic: string, asks: readonly Ask[], parts: FetchParts = {}) {
-  const { topicId, ...rest } = parts;
-  const partitions = asks.map((ask) => ({ partition: 0, partitionMaxBytes: 1 << 20, ...ask }));
-  const topics = [topicId === undefined ? { topic, partitions } : { topicId, partitions }];
-  const wait = { maxWaitMs: 50, minBytes: 1, maxBytes: 1 << 20, sessionEpoch: -1 };
-  return { ...wait, ...rest, topics };
-}
-
-async function fetch(peer: Peer): Promise<void> {
-  const id = await create(peer, "fe", { numPartitions: 2 });
-  for (let index = 0; index < 5; index++) {
-    await peer.ask(produceApi, 9, produceOf("fe", batch({ count: 3, value: "x".repeat(100) })));
-  }
-  await peer.ask(produceApi, 9, produceOf("fe", batch({ value: "y" }), { index: 1 }));
-  await peer.every("all", fetchApi, [4, 12], (v) =>
-    fetchOf("fe", [{ fetchOffset: 0 }], v < 7 ? { sessionEpoch: -1 } : {}),
-  );
-  await peer.every("all", fetchApi, [13, 17], () =>
-    fetchOf("", [{ fetchOffset: 0 }], { topicId: id }),
-  );
-  await peer.every("no such id", fetchApi, [13, 17], () =>
-    fetchOf("", [{ fetchOffset: 0 }], { topicId: unknownId }),
-  );
-  await peer.note(
-    "zero id",
-    fetchApi,
-    13,
-    fetchOf("", [{ fetchOffset: 0 }], { topicId: zeroUuid }),
-  );
-  await peer.every("no such topic", fetchApi, [4, 12], () =>
-    fetchOf("fe-no", [{ fetchOffset: 0 }]),
-  );
-  await peer.note("no such index", fetchApi, 13, {
-    ...fetchOf("", [{ fetchOffset: 0, partition: 9 }], { topicId: id }),
-  });
-  for (const fetchOffset of [-1, -2, 1, 14, 15, 16, 1e12]) {
-    await peer.note(`offset ${fetchOffset}`, fetchApi, 12, fetchOf("fe", [{ fetchOffset }]));
-  }
-  for (const partitionMaxBytes of [0, 1, -1, 200, 1000]) {
-    const ask = fetchOf("fe", [{ fetchOffset: 0, partitionMaxBytes }]);
-    await peer.note(`partition bytes ${partitionMaxBytes}`, fetchApi, 12, ask);
-  }
-  const both = [{ fetchOffset: 0 }, { fetchOffset: 0, partition: 1 }];
-  for (const maxBytes of [0, 1, -1, 500, 1000, 1900, 5000]) {
-    await peer.note(`bytes ${maxBytes}`, fetchApi, 12, fetchOf("fe", both, { maxBytes }));
-  }
-  const small = both.map((ask) => ({ ...ask, partitionMaxBytes: 10 }));
-  await peer.note("both small", fetchApi, 12, fetchOf("fe", small));
-  await peer.note("error and data", fetchApi, 12, fetchOf("fe", [{ fetchOffset: 99 }, ...both]));
-  await peer.note("error and wait", fetchApi, 12, {
-    ...fetchOf("fe", [{ fetchOffset: 99 }, { fetchOffset: 15 }], { maxWaitMs: 5000 }),
-  });
-  await peer.note("twice", fetchApi, 12, fetchOf("fe", [{ fetchOffset: 0 }, { fetchOffset: 3 }]));
-  await peer.note("committed", fetchApi, 12, {
-    ...fetchOf("fe", [{ fetchOffset: 0 }], { isolationLevel: 1 }),
-  });
-  for (const epoch of [-1, 0, 1, 5]) {
-    const current = fetchOf("fe", [{ fetchOffset: 0, currentLeaderEpoch: epoch }]);
-    await peer.note(`current epoch ${epoch}`, fetchApi, 12, current);
-    const last = fetchOf("fe", [{ fetchOffset: 3, lastFetchedEpoch: epoch }]);
-    await peer.note(`last epoch ${epoch}`, fetchApi, 12, last);
-    const far = fetchOf("fe", [{ fetchOffset: 99, lastFetchedEpoch: epoch }]);
-    await peer.note(`last epoch ${epoch}, too far`, fetchApi, 12, far);
-  }
-  await sessions(peer);
-  await peer.note("no topics", fetchApi, 12, { ...fetchOf("fe", []), topics: [] });
-  await peer.note(
-    "min bytes 0",
-    fetchApi,
-    12,
-    fetchOf("fe", [{ fetchOffset: 15 }], { minBytes: 0 }),
-  );
-  await peer.note("a follower", fetchApi, 12, {
-    ...fetchOf("fe", [{ fetchOffset: 0 }]),
-    replicaId: 5,
-  });
-}
-
-async function sessions(peer: Peer): Promise<void> {
-  for (const [sessionId, sessionEpoch] of [
-    [0, 1],
-    [0, 7],
-    [77, 0],
-    [77, 1],
-    [77, -1],
-    [0, -2],
-  ] as const) {
-    const request = fetchOf("fe", [{ fetchOffset: 0 }], { sessionId, sessionEpoch });
-    await peer.note(`session ${sessionId} ${sessionEpoch}`, fetchApi, 12, request);
-  }
-}
-
-async function listOffsets(peer: Peer): Promise<void> {
-  await create(peer, "lo", { numPartitions: 2 });
-  const timestamps = [1_000_000, 3_000_000, 2_000_000];
-  await peer.ask(produceApi, 9, produceOf("lo", batch({ count: 3, timestamps })));
-  await peer.ask(produceApi, 9, produceOf("lo", batch({ count: 1, timestamps: [2_500_000] })));
-  const ask = (partitionIndex: number, timestamp: number, currentLeaderEpoch = -1) => ({
-    replicaId: -1,
-    topics: [{ name: "lo", partitions: [{ partitionIndex, currentLeaderEpoch, timestamp }] }],
-  });
-  const times = [-1, -2, -3, -4, -5, -6, -7, 0, 1_000_000, 1_000_001, 2_000_001, 3_000_000];
-  for (const timestamp of [...times, 3_000_001]) {
-    await peer.every(`at ${timestamp}`, listOffsetsApi, [1, 7], () => ask(0, timestamp));
-  }
-  for (const timestamp of [-1, -2, -3, 5]) {
-    await peer.note(`empty at ${timestamp}`, listOffsetsApi, 7, ask(1, timestamp));
-  }
-  await peer.note("no such index", listOffsetsApi, 7, ask(5, -1));
-  for (const epoch of [0, 1]) {
-    await peer.note(`epoch ${epoch}`, listOffsetsApi, 7, ask(0, -1, epoch));
-  }
-  const [first] = ask(0, -1).topics;
-  const [second] = ask(0, -2).topics;
-  const partitions = [...first!.partitions, ...second!.partitions];
-  for (const version of [1, 7]) {
-    await peer.note("twice", listOffsetsApi, version, {
-      replicaId: -1,
-      topics: [{ name: "lo", partitions }],
-    });
-  }
-  await peer.note("unknown", listOffsetsApi, 7, {
-    replicaId: -1,
-    topics: [{ name: "lo-none", partitions: first!.partitions }],
-  });
-  await peer.note("a follower", listOffsetsApi, 7, { ...ask(0, -1), replicaId: 5 });
-  await peer.note("a debugger", listOffsetsApi, 7, { ...ask(0, -1), replicaId: -2 });
-  await peer.note("committed", listOffsetsApi, 7, { ...ask(0, -1), isolationLevel: 1 });
-}
-
 async function leaderEpochs(peer: Peer): Promise<void> {
   await create(peer, "le");
   await peer.ask(produceApi, 9, produceOf("le", batch({ count: 3 })));
@@ -436,8 +289,6 @@ export const dataCases: Readonly<Record<string, Case>> = {
   "produce-configs": produceWithConfigs,
   idempotent: idempotent,
   "producer-ids": initProducerId,
-  fetch: fetch,
-  "list-offsets": listOffsets,
   "leader-epochs": leaderEpochs,
   "delete-records": deleteRecords,
 };

@@ -116,13 +116,26 @@ export class Peer {
 
   private sorted(key: string, value: readonly unknown[], texts: string[]): unknown {
     const items = value.map((item) => this.plain(key, item, texts));
-    if (!["topics", "responses", "results", "groups", "members"].includes(key)) return items;
+    if (
+      ![
+        "topics",
+        "responses",
+        "results",
+        "groups",
+        "members",
+        "entries",
+        "entity",
+        "values",
+      ].includes(key)
+    )
+      return items;
     return items.toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
   }
 
   private scalar(key: string, value: unknown): unknown {
     if (typeof value === "number") {
       if (key === "port") return value > 0 ? "<port>" : value;
+      if (key === "sessionId") return value > 0 ? this.alias("session", value) : value;
       if (key === "producerId") return value >= 0 ? this.alias("producer", value) : value;
       if (Math.abs(value - Date.now()) < recentMs) return "<now>";
       return value;

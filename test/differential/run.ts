@@ -11,8 +11,10 @@ import { apiVersionsApi } from "../../src/protocol/messages/18-api-versions.ts";
 import { accepted } from "./accepted.ts";
 import { adminCases } from "./admin-cases.ts";
 import { dataCases } from "./data-cases.ts";
+import { fetchCases } from "./fetch-cases.ts";
 import { groupCases } from "./group-cases.ts";
 import { type Case, type Note, Peer } from "./peer.ts";
+import { quotaCases } from "./quota-cases.ts";
 import { schemaCases } from "./schema-cases.ts";
 import { topicCases } from "./topic-cases.ts";
 
@@ -21,6 +23,8 @@ const cases: Readonly<Record<string, Case>> = {
   ...groupCases,
   ...topicCases,
   ...dataCases,
+  ...fetchCases,
+  ...quotaCases,
   ...adminCases,
 };
 

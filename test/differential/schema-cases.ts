@@ -140,7 +140,7 @@ export function schemaCases(
     if (range === undefined || apisLeftOut.has(api.name)) continue;
     const [from, to] = range;
     const versions = Array.from({ length: to - from + 1 }, (_, index) => from + index);
-    cases[`sweep ${api.key}`] = (peer) => sweep(peer, api, versions);
+    cases[`sweep ${`${api.key}`.padStart(2, "0")}`] = (peer) => sweep(peer, api, versions);
   }
   return cases;
 }

@@ -18,7 +18,7 @@ export function topic(name: string, parts: Partial<Topic> = {}): Topic {
 }
 
 /** What a run before this one may have left. */
-async function remove(peer: Peer, name: string): Promise<void> {
+export async function remove(peer: Peer, name: string): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
     const { responses } = await peer.ask(deleteTopicsApi, 5, {
       topicNames: [name],

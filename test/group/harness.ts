@@ -3,9 +3,12 @@ import { type GroupConfig, groupConfigDefaults } from "../../src/group/config.ts
 import { GroupCoordinator } from "../../src/group/coordinator.ts";
 import type {
   CoordinatorTopics,
+  LogReplay,
   OffsetsLog,
   OffsetsRecord,
   ShareStates,
+  TransactionalWriter,
+  TransactionMarker,
 } from "../../src/group/ports.ts";
 import { deferred } from "../../src/lib/deferred.ts";
 import type { BrokerError } from "../../src/lib/errors.ts";
@@ -15,9 +18,14 @@ import { Reader } from "../../src/protocol/reader.ts";
 import { Writer } from "../../src/protocol/writer.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
+interface StoredRecord extends OffsetsRecord {
+  readonly producerId?: number;
+  readonly marker?: TransactionMarker;
+}
+
 /** A partition of `__consumer_offsets` in memory; holds writes back or fails them when told to. */
 export class MemoryOffsetsLog implements OffsetsLog {
-  readonly durable: OffsetsRecord[] = [];
+  readonly durable: StoredRecord[] = [];
   appendCount = 0;
   /** Writes wait for `release` while true. */
   isHeld = false;
@@ -27,14 +35,17 @@ export class MemoryOffsetsLog implements OffsetsLog {
   replayFailure: Error | null = null;
   private held: (() => void)[] = [];
 
-  append(records: readonly OffsetsRecord[]): Promise<{ errorCode: number; baseOffset: number }> {
+  append(
+    records: readonly StoredRecord[],
+    writer?: TransactionalWriter,
+  ): Promise<{ errorCode: number; baseOffset: number }> {
     this.appendCount++;
     if (this.throwsOnAppend) return Promise.reject(new Error("disk on fire"));
-    const { errorCode } = this;
+    const errorCode = this.errorCode || (writer?.check() ?? 0);
     const done = deferred<{ errorCode: number; baseOffset: number }>();
     const finish = (): void => {
       const baseOffset = this.durable.length;
-      if (errorCode === ErrorCode.NONE) this.durable.push(...records);
+      if (errorCode === ErrorCode.NONE) this.store(records, writer);
       done.resolve({ errorCode, baseOffset });
     };
     if (this.isHeld) this.held.push(finish);
@@ -42,16 +53,28 @@ export class MemoryOffsetsLog implements OffsetsLog {
     return done.promise;
   }
 
-  async replay(
-    onRecord: (k: Uint8Array, v: Uint8Array | null, offset: number, timestamp: number) => void,
-  ): Promise<void> {
+  appendMarker(marker: TransactionMarker): Promise<{ errorCode: number }> {
+    return this.append([{ key: new Uint8Array(), value: null, timestamp: 0, marker }]);
+  }
+
+  private store(records: readonly StoredRecord[], writer: TransactionalWriter | undefined): void {
+    const producer = writer === undefined ? {} : { producerId: writer.producerId };
+    this.durable.push(...records.map((record) => ({ ...record, ...producer })));
+  }
+
+  async replay(onto: LogReplay): Promise<void> {
     await this.replayGate;
     if (this.replayFailure !== null) throw this.replayFailure;
-    for (const [offset, record] of this.durable.entries()) {
+    for (const [offset, stored] of this.durable.entries()) {
+      const { key: storedKey, value: storedValue, producerId, marker } = stored;
+      if (marker !== undefined) {
+        onto.marker(marker.producerId, marker.commit);
+        continue;
+      }
       // The log's buffer is reused after the call, so what is kept must be a copy.
-      const key = new Uint8Array(record.key);
-      const value = record.value === null ? null : new Uint8Array(record.value);
-      onRecord(key, value, offset, record.timestamp);
+      const key = new Uint8Array(storedKey);
+      const value = storedValue === null ? null : new Uint8Array(storedValue);
+      onto.record(key, value, producerId ?? -1, offset);
       key.fill(255);
       value?.fill(255);
     }

@@ -67,7 +67,7 @@ describe.skipIf(!hasLibrary)("a partition over the real engine", () => {
       archivedRange: () => ({ start: 0, end: 6 }),
       read: () => Promise.resolve([]),
       findTime: () => Promise.resolve(null),
-    abortedTransactions: () => Promise.resolve([]),
+      abortedTransactions: () => Promise.resolve([]),
     };
     const second = await openNative(dir.path, systemClock, { cold, leaderEpoch: 4 });
     const { partition } = second;

@@ -53,8 +53,8 @@ export async function walPartitions(broker: BrokerProcess): Promise<WalPartition
 }
 
 /** Runs the indexer until archives cover every topic up to its end and its WAL is empty. */
-export async function untilAllArchived(broker: BrokerProcess): Promise<void> {
-  await until("everything is archived and released", 60_000, async () => {
+export async function untilAllArchived(broker: BrokerProcess, timeoutMs = 60_000): Promise<void> {
+  await until("everything is archived and released", timeoutMs, async () => {
     await admin(broker, "/admin/indexer/run", "POST");
     const { topics } = await admin<{ topics: TopicStatus[] }>(broker, "/admin/topics");
     const partitions = topics.filter(({ internal }) => !internal).flatMap((t) => t.partitions);

@@ -9,10 +9,12 @@ use serde_json::json;
 
 use super::batch::{locate_time, time_answer};
 use super::{JobError, Output, fail, file, finish};
+use crate::archive::AbortedRange;
 use crate::bytes::{lock, now_ms, read, write};
 use crate::engine::Core;
 use crate::status::Status;
 use crate::wal::clean::{CLEAN_MAP_ENTRIES_MAX, Rules, clean_log};
+use crate::wal::decided::{Aborted, Decisions};
 use crate::wal::error::WalError;
 use crate::wal::group_commit::Writer;
 use crate::wal::log::{Item, Kind, Log, LogSpec};
@@ -152,6 +154,11 @@ pub struct Clean {
     pub log: u32,
     /// Segments that end below this offset may be rewritten; default: all sealed ones.
     keep_from: Option<i64>,
+    /// Every transaction below it is decided; default: all are.
+    stable_end: Option<i64>,
+    /// The aborted transactions that overlap the log.
+    #[serde(default)]
+    aborted: Vec<AbortedRange>,
     /// A tombstone this old or older goes, once it is the last record of its key.
     #[serde(default)]
     tombstone_age_ms: i64,
@@ -159,11 +166,24 @@ pub struct Clean {
     now_ms: Option<i64>,
 }
 
+impl From<&AbortedRange> for Aborted {
+    fn from(range: &AbortedRange) -> Aborted {
+        Aborted {
+            producer_id: range.producer_id,
+            first_offset: range.first_offset,
+            last_offset: range.last_offset,
+        }
+    }
+}
+
 /// Compaction of the sealed segments.
 pub fn clean(core: &Core, clean: &Clean) -> Result<Output, JobError> {
     let log = find(core, clean.log)?;
+    let aborted: Vec<Aborted> = clean.aborted.iter().map(Aborted::from).collect();
+    let stable_end = clean.stable_end.unwrap_or(i64::MAX);
     let rules = Rules {
-        keep_from: clean.keep_from.unwrap_or(i64::MAX),
+        keep_from: clean.keep_from.unwrap_or(i64::MAX).min(stable_end),
+        decisions: Decisions::new(&aborted, stable_end),
         tombstones_before_ms: clean
             .now_ms
             .unwrap_or_else(now_ms)

@@ -1,11 +1,39 @@
 //! The few fields of Kafka's record batch v2 the log looks at; all big-endian.
 
 use crate::bytes::{i16_be, i32_be, i64_be, u16_be};
+use crate::record::{Batch, decode_records};
 
 /// Bytes before the records.
 pub const BATCH_HEADER_BYTES: usize = 61;
 /// Bytes of one entry in the producers list of `open_log`.
 pub const PRODUCER_ENTRY_BYTES: usize = 48;
+
+const ATTRIBUTE_CONTROL: u16 = 0x20;
+/// A control batch holds one small record.
+const CONTROL_BYTES_MAX: usize = 1 << 16;
+
+/// The end of a transaction, as a control batch says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    pub commit: bool,
+    pub coordinator_epoch: i32,
+}
+
+impl Marker {
+    /// None for control records of other kinds, and where the record was cleaned away. The key is
+    /// {i16 version, i16 type: 0 abort, 1 commit}, the value {i16 version, i32 coordinator epoch}.
+    pub fn of(batch: &[u8]) -> Option<Marker> {
+        let batch = Batch::parse(batch).ok()?;
+        let records = decode_records(&batch, CONTROL_BYTES_MAX).ok()?;
+        let record = records.iter().next()?.ok()?;
+        let kind = i16_be(record.key?, 2)?;
+        let coordinator_epoch = i32_be(record.value?, 2)?;
+        (kind == 0 || kind == 1).then_some(Marker {
+            commit: kind == 1,
+            coordinator_epoch,
+        })
+    }
+}
 
 /// Fields of a batch header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +99,20 @@ impl BatchHeader {
         None
     }
 
-    /// The 48-byte producer entry, for idempotent batches.
-    pub fn producer_entry(&self, out: &mut Vec<u8>) -> bool {
+    pub fn is_control(&self) -> bool {
+        self.attributes & ATTRIBUTE_CONTROL != 0
+    }
+
+    /// The 48-byte producer entry of a batch with a producer id, whose bytes are `batch`.
+    pub fn producer_entry(&self, batch: &[u8], out: &mut Vec<u8>) -> bool {
         if self.producer_id < 0 {
             return false;
         }
-        let last_sequence = if self.base_sequence < 0 {
+        let marker = self.is_control().then(|| Marker::of(batch)).flatten();
+        let coordinator_epoch = marker.map_or(-1, |marker| marker.coordinator_epoch);
+        let last_sequence = if self.is_control() {
+            marker.map_or(-1, |marker| i32::from(marker.commit))
+        } else if self.base_sequence < 0 {
             self.base_sequence
         } else {
             // Sequences wrap at 2^31.
@@ -91,7 +127,7 @@ impl BatchHeader {
         out.extend_from_slice(&self.attributes.to_le_bytes());
         out.extend_from_slice(&self.base_sequence.to_le_bytes());
         out.extend_from_slice(&last_sequence.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&coordinator_epoch.to_le_bytes());
         out.extend_from_slice(&self.base_offset.to_le_bytes());
         out.extend_from_slice(&last_offset.to_le_bytes());
         out.extend_from_slice(&self.max_timestamp.to_le_bytes());

@@ -1,12 +1,13 @@
 //! Compaction of a log's sealed segments: the last record of each key stays (design D8).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::active::random_salt;
+use super::decided::{Decisions, Fate, MarkerWatch};
 use super::error::WalError;
 use super::frame::{FRAME_BYTES_READ_MAX, FrameHeader, HEADER_BYTES};
 use super::group_commit::sync_dir;
@@ -28,13 +29,15 @@ const WRITE_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 1 << 20;
 
 /// What may go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules {
     /// Only sealed segments that end below this offset are rewritten.
     pub keep_from: i64,
-    /// Tombstones with an older timestamp go once they are the last record of their key.
+    /// Tombstones with an older timestamp go once they are the last record of their key, markers
+    /// once nothing of their transaction is left.
     pub tombstones_before_ms: i64,
     pub map_entries_max: usize,
+    pub decisions: Decisions,
 }
 
 /// What a cleaning did.
@@ -52,21 +55,12 @@ pub struct Cleaned {
 pub(super) struct OffsetMap {
     last: HashMap<[u8; 16], i64>,
     end: i64,
-    /// Keys of transactional records, which stay whatever follows; None: too many to name.
-    held: Option<HashSet<[u8; 16]>>,
 }
 
 impl OffsetMap {
     /// True when every record of the same key below this offset's end is known to go.
     pub(super) fn covers(&self, offset: i64) -> bool {
         offset < self.end
-    }
-
-    /// True when a record of this key stays for ever: without its tombstone it would come back.
-    pub(super) fn holds(&self, key: &[u8]) -> bool {
-        self.held
-            .as_ref()
-            .is_none_or(|held| held.contains(&hash(key)))
     }
 
     /// True when a later record of the same key is known.
@@ -82,7 +76,8 @@ fn hash(key: &[u8]) -> [u8; 16] {
 }
 
 /// Rewrites sealed segments, oldest first, so that a crash in between never brings back a record
-/// whose tombstone is gone. Offsets stay; control and transactional batches stay whole.
+/// whose tombstone is gone, or a marker that is gone before its records. Offsets stay. Aborted records
+/// go and supersede nothing; what is not decided stays and supersedes nothing.
 pub fn clean_log(wal: &Wal, log: &Log, rules: &Rules) -> Result<Cleaned, WalError> {
     if log.spec.kind != Kind::Batches {
         return Err(WalError::Invalid("a journal is not cleaned".into()));
@@ -93,23 +88,22 @@ pub fn clean_log(wal: &Wal, log: &Log, rules: &Rules) -> Result<Cleaned, WalErro
     let _alone = lock(&log.maintenance);
     let mut cleaned = Cleaned::default();
     let (mut start, log_end) = log.bounds();
-    let mut held = Some(HashSet::new());
     while start < log_end {
         let mut map = OffsetMap {
             last: HashMap::new(),
             end: start,
-            held: held.take(),
         };
-        build_map(wal, log, log_end, rules.map_entries_max.max(1), &mut map)?;
+        build_map(wal, log, log_end, rules, &mut map)?;
         let segments: Vec<_> = read(&log.view).segments.iter().cloned().collect();
+        let mut watch = MarkerWatch::default();
         for segment in segments {
             let meta = segment.meta();
             if meta.sealed && meta.last < rules.keep_from && meta.base < map.end {
-                clean_segment(wal, log, &segment, rules, &map, &mut cleaned)?;
+                let pass = Pass { rules, map: &map };
+                clean_segment(wal, log, &segment, &pass, &mut watch, &mut cleaned)?;
             }
         }
         start = map.end;
-        held = map.held;
     }
     Ok(cleaned)
 }
@@ -119,14 +113,15 @@ fn build_map(
     wal: &Wal,
     log: &Log,
     log_end: i64,
-    entries_max: usize,
+    rules: &Rules,
     map: &mut OffsetMap,
 ) -> Result<(), WalError> {
+    let entries_max = rules.map_entries_max.max(1);
     let mut failure = None;
     while map.end < log_end && failure.is_none() && map.last.len() < entries_max {
         let before = map.end;
         walk(wal, log, map.end, log_end, READ_BYTES, &mut |frame| {
-            if let Err(error) = add_keys(map, frame, entries_max) {
+            if let Err(error) = add_keys(map, frame, &rules.decisions) {
                 failure = Some(error);
                 return Visit::Stop;
             }
@@ -144,47 +139,43 @@ fn build_map(
     failure.map_or(Ok(()), Err)
 }
 
-fn add_keys(map: &mut OffsetMap, frame: &Frame<'_>, entries_max: usize) -> Result<(), WalError> {
+fn add_keys(map: &mut OffsetMap, frame: &Frame<'_>, decisions: &Decisions) -> Result<(), WalError> {
     let bad = |error: crate::record::BatchError| {
         WalError::Invalid(format!("batch at {}: {error}", frame.header.base_offset))
     };
     let batch = Batch::parse(frame.body).map_err(bad)?;
-    if batch.header.is_control() {
+    if batch.header.is_control() || decisions.fate(&batch.header) != Fate::Counts {
         return Ok(());
     }
-    let transactional = batch.header.is_transactional();
     let records = decode_records(&batch, RECORDS_BYTES_MAX).map_err(bad)?;
     for record in records.iter() {
         let record = record.map_err(bad)?;
-        let Some(key) = record.key else { continue };
-        if !transactional {
+        if let Some(key) = record.key {
             map.last.insert(hash(key), record.offset);
-        } else if let Some(held) = &mut map.held {
-            held.insert(hash(key));
         }
     }
-    if map
-        .held
-        .as_ref()
-        .is_some_and(|held| held.len() > entries_max)
-    {
-        map.held = None;
-    }
     Ok(())
+}
+
+/// What one walk over the segments goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) map: &'a OffsetMap,
 }
 
 fn clean_segment(
     wal: &Wal,
     log: &Log,
     segment: &Arc<Segment>,
-    rules: &Rules,
-    map: &OffsetMap,
+    pass: &Pass<'_>,
+    watch: &mut MarkerWatch,
     cleaned: &mut Cleaned,
 ) -> Result<(), WalError> {
     wal.poison.check()?;
     let before = segment.meta();
     let mut output = Output::create(wal, segment)?;
-    let written = output.fill(wal, segment, rules, map);
+    let written = output.fill(wal, segment, pass, watch);
     let meta = match written {
         Ok(Some(meta)) => meta,
         Ok(None) => return output.discard(wal),
@@ -277,8 +268,8 @@ impl Output {
         &mut self,
         wal: &Wal,
         segment: &Segment,
-        rules: &Rules,
-        map: &OffsetMap,
+        pass: &Pass<'_>,
+        watch: &mut MarkerWatch,
     ) -> Result<Option<SegmentMeta>, WalError> {
         let old = segment.meta();
         let file = wal.files.file(segment)?;
@@ -306,7 +297,7 @@ impl Output {
             }
             // The last batch stays, if empty, so that the segment still ends where it ended.
             let is_last = frame.header.last_offset == old.last;
-            match rewrite_batch(frame.body, rules, map)? {
+            match rewrite_batch(frame.body, pass, watch)? {
                 Rewritten::Same => self.add(&frame.header, frame.body)?,
                 Rewritten::Fewer(body) => {
                     changed = true;

@@ -4,6 +4,7 @@ pub mod active;
 pub mod batch;
 pub mod cache;
 pub mod clean;
+pub mod decided;
 pub mod error;
 pub mod frame;
 pub mod group_commit;

@@ -307,7 +307,7 @@ impl Opening<'_> {
                     .epochs
                     .push((header.leader_epoch, header.base_offset));
             }
-            if batch.is_some_and(|batch| batch.producer_entry(&mut report.producers)) {
+            if batch.is_some_and(|batch| batch.producer_entry(body, &mut report.producers)) {
                 report.producer_count += 1;
             }
         }

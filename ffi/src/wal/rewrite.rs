@@ -1,6 +1,7 @@
 //! What stays of one batch when its log is cleaned.
 
-use super::clean::{OffsetMap, RECORDS_BYTES_MAX, Rules};
+use super::clean::{Pass, RECORDS_BYTES_MAX};
+use super::decided::{Fate, MarkerWatch};
 use super::error::WalError;
 use crate::codec::{Codec, decompress};
 use crate::record::{Batch, BatchError, HEADER_BYTES, Record, decode_records};
@@ -15,17 +16,28 @@ pub(super) enum Rewritten {
     Empty(Vec<u8>),
 }
 
-/// Applies the rules to one batch.
+/// Applies the rules to one batch; `watch` is told of every batch in order.
 pub(super) fn rewrite_batch(
     bytes: &[u8],
-    rules: &Rules,
-    map: &OffsetMap,
+    pass: &Pass<'_>,
+    watch: &mut MarkerWatch,
 ) -> Result<Rewritten, WalError> {
     let bad = |error: BatchError| WalError::Invalid(format!("batch: {error}"));
     let batch = Batch::parse(bytes).map_err(bad)?;
     let header = batch.header;
-    if header.is_control() || header.is_transactional() {
-        return Ok(Rewritten::Same);
+    let idle = watch.is_idle(&header, bytes, &pass.rules.decisions);
+    if header.is_control() {
+        let goes = idle && header.max_timestamp < pass.rules.tombstones_before_ms;
+        return Ok(if goes {
+            Rewritten::Empty(assemble(bytes, &[], 0, header.max_timestamp))
+        } else {
+            Rewritten::Same
+        });
+    }
+    match pass.rules.decisions.fate(&header) {
+        Fate::Counts => {}
+        Fate::Undecided => return Ok(Rewritten::Same),
+        Fate::Aborted => return Ok(Rewritten::Empty(assemble(bytes, &[], 0, -1))),
     }
     let codec = header.codec().map_err(|error| bad(error.into()))?;
     let inflated = match codec {
@@ -44,7 +56,7 @@ pub(super) fn rewrite_batch(
         let record = record.map_err(bad)?;
         let end =
             record_end(payload, at).ok_or_else(|| WalError::Invalid("record length".into()))?;
-        if stays(&record, rules, map) {
+        if stays(&record, pass) {
             kept.extend_from_slice(payload.get(at..end).unwrap_or_default());
             count += 1;
             max_timestamp = record.timestamp.max(max_timestamp);
@@ -62,14 +74,14 @@ pub(super) fn rewrite_batch(
     Ok(Rewritten::Fewer(body))
 }
 
-fn stays(record: &Record<'_>, rules: &Rules, map: &OffsetMap) -> bool {
+fn stays(record: &Record<'_>, pass: &Pass<'_>) -> bool {
+    let Pass { rules, map } = pass;
     let Some(key) = record.key else { return true };
     if map.supersedes(key, record.offset) {
         return false;
     }
     record.value.is_some()
         || !map.covers(record.offset)
-        || map.holds(key)
         || record.timestamp >= rules.tombstones_before_ms
 }
 
