@@ -17,7 +17,7 @@ import {
 } from "../../src/protocol/record-batch.ts";
 import { buildBatch, parseRecords } from "../../src/protocol/records.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
-import { pollPause, unannouncedMoment } from "../support/moments.ts";
+import { unannouncedMoment } from "../support/moments.ts";
 import { Random } from "../support/random.ts";
 import { connectTo } from "./requester.ts";
 
@@ -59,15 +59,22 @@ class Transactor {
   /** Fences what may still be open, which aborts it. */
   async init(client: WireClient): Promise<{ producerId: number; producerEpoch: number }> {
     await client.request(findCoordinatorApi, 4, { keyType: 1, coordinatorKeys: [this.id] });
-    for (;;) {
+    let producer = { producerId: -1, producerEpoch: -1 };
+    await until("the producer id is given", 10_000, async () => {
       const request = { transactionalId: this.id, transactionTimeoutMs: 60_000 };
-      const { errorCode, ...producer } = await client.request(initProducerIdApi, 4, request);
-      if (errorCode === ErrorCode.NONE) return producer;
-      expect([ErrorCode.CONCURRENT_TRANSACTIONS, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS]).toContain(
-        errorCode as 51,
+      const { errorCode, producerId, producerEpoch } = await client.request(
+        initProducerIdApi,
+        4,
+        request,
       );
-      await pollPause(2);
-    }
+      producer = { producerId, producerEpoch };
+      const isBusy =
+        errorCode === ErrorCode.CONCURRENT_TRANSACTIONS ||
+        errorCode === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS;
+      if (!isBusy) expect(errorName(errorCode)).toBe("NONE");
+      return !isBusy;
+    });
+    return producer;
   }
 
   private async transaction(

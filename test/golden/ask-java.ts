@@ -72,8 +72,8 @@ const asked = messageSchemas.flatMap((schema) =>
 
 /** Behind the newer jar: what the coordinator's classes still want of their own version. */
 const olderClientsJar = { ...clientsJar, version: coordinatorJar.version };
-const coordinatorJars = [coordinatorJar, transactionJar];
-const jars = [clientsJar, ...coordinatorJars, olderClientsJar, loggingJar, ...jackson].map((jar) => {
+const coordinatorJars = [coordinatorJar, transactionJar, olderClientsJar];
+const jars = [clientsJar, ...coordinatorJars, loggingJar, ...jackson].map((jar) => {
   const path = findJar(jar);
   if (path === null) throw new Error(`no ${jar.artifact} ${jar.version}`);
   return path;
