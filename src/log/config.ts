@@ -48,7 +48,7 @@ export interface LogLimits {
   /** Transactions open at a time per partition. */
   readonly transactionsMax: number;
   /** Aborted transactions remembered per partition: those that are neither archived, deleted nor
-   * cleaned away. */
+   * cleaned away. An archive's manifest, at most 16 MiB, must hold them. */
   readonly abortedMax: number;
   /** Bytes that fetches read at a time, in all. */
   readonly readBytesMax: number;
@@ -64,7 +64,7 @@ export const defaultLogLimits: LogLimits = {
   producerIdExpirationMs: 86_400_000,
   producersMax: 100_000,
   transactionsMax: 10_000,
-  abortedMax: 250_000,
+  abortedMax: 100_000,
   readBytesMax: 256 << 20,
   fetchWaitersMax: 10_000,
 };

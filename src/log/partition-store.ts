@@ -196,6 +196,8 @@ export class PartitionStore {
     // A large active segment is taken the next time, behind a newer one.
     if (!newest.sealed && newest.bytes * 2 >= dirty) await this.sealNow();
     if (list.every(({ id, cleaned }) => cleaned || id === newest.id)) return null;
+    // A marker goes only when no list names its transaction, the durable one neither.
+    await this.checkpointNow({});
     // What a recovery would replay, and what is not decided, stays as it is.
     const keepFrom = Math.min(newest.base, this.written.logEnd, stableEnd);
     const rules = { keepFrom, stableEnd, tombstoneAgeMs, aborted: aborted.from(this.start) };
