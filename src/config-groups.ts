@@ -6,6 +6,65 @@ function milliseconds(kafka: string, value: number, min: number, doc: string) {
   return integer({ kafka: [kafka], default: value, min, max: int32Max, doc });
 }
 
+/** Settings of all groups, and of the classic protocol. */
+export const groupSettings = {
+  "group.offsetsTopicNumPartitions": integer({
+    kafka: ["offsets.topic.num.partitions"],
+    default: 50,
+    min: 1,
+    max: 10_000,
+    doc: "Partitions of __consumer_offsets, fixed when it is first created",
+  }),
+  "group.offsetsRetentionMinutes": integer({
+    kafka: ["offsets.retention.minutes"],
+    default: 10_080,
+    min: 1,
+    max: int32Max,
+    doc: "Minutes the offsets of an empty group are kept",
+  }),
+  "group.offsetsRetentionCheckIntervalMs": integer({
+    kafka: ["offsets.retention.check.interval.ms"],
+    default: 600_000,
+    min: 1_000,
+    doc: "Milliseconds between two checks for offsets to drop",
+  }),
+  "group.offsetMetadataBytesMax": integer({
+    kafka: ["offset.metadata.max.bytes"],
+    default: 4_096,
+    min: 0,
+    max: int32Max,
+    doc: "Most bytes of text stored with a committed offset",
+  }),
+  "group.initialRebalanceDelayMs": integer({
+    kafka: ["group.initial.rebalance.delay.ms"],
+    default: 3_000,
+    min: 0,
+    max: 600_000,
+    doc: "Milliseconds a new group waits for more members before its first rebalance",
+  }),
+  "group.minSessionTimeoutMs": integer({
+    kafka: ["group.min.session.timeout.ms"],
+    default: 6_000,
+    min: 1,
+    max: int32Max,
+    doc: "Shortest session timeout a consumer may ask for, in milliseconds",
+  }),
+  "group.maxSessionTimeoutMs": integer({
+    kafka: ["group.max.session.timeout.ms"],
+    default: 1_800_000,
+    min: 1,
+    max: int32Max,
+    doc: "Longest session timeout a consumer may ask for, in milliseconds",
+  }),
+  "group.maxSize": integer({
+    kafka: ["group.max.size"],
+    default: int32Max,
+    min: 1,
+    max: int32Max,
+    doc: "Most members of one group",
+  }),
+} as const;
+
 /** Settings of groups that speak the consumer protocol (KIP-848): Kafka's `group.consumer.*`. */
 export const consumerGroupSettings = {
   "consumerGroup.sessionTimeoutMs": milliseconds(
