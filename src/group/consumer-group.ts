@@ -78,9 +78,7 @@ export class ConsumerGroup implements RecordGroup {
   }
 
   get isVacant(): boolean {
-    const { members, targets, group, targetEpoch } = this.state;
-    const hasEpochs = group.epoch !== 0 || targetEpoch.epoch !== -1;
-    return members.size === 0 && targets.size === 0 && !hasEpochs;
+    return this.state.isFresh;
   }
 
   get isUnused(): boolean {

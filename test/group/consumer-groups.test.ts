@@ -101,7 +101,7 @@ describe("durability", () => {
     world.logOf("g").errorCode = ErrorCode.NONE;
     await world.restart();
     expect(await described(world)).toEqual(before);
-    expect((await beat(world, "a", 1)).errorCode).toBe(ErrorCode.NONE);
+    expect((await beat(world, "a", 2)).errorCode).toBe(ErrorCode.NONE);
   });
 
   test("a group that was never written is not there", async () => {
@@ -118,10 +118,10 @@ describe("durability", () => {
     await beat(world, "a", 0);
     await beat(world, "b", 0);
     const held = [{ topicId, partitions: [0, 1] }];
-    await beat(world, "a", 1, { topicPartitions: held });
-    await beat(world, "b", 2);
+    await beat(world, "a", 2, { topicPartitions: held });
+    await beat(world, "b", 3);
     const before = await described(world);
-    expect(before.members.map((one) => one.memberEpoch)).toEqual([2, 2]);
+    expect(before.members.map((one) => one.memberEpoch)).toEqual([3, 3]);
     await world.restart();
     expect(await described(world)).toEqual(before);
     world.clock.advance(45_000);
@@ -263,16 +263,16 @@ test("commits and reads carry the member's epoch", async () => {
     });
     return topics[0]?.partitions[0]?.errorCode;
   };
-  expect(await commit(9, 1)).toBe(ErrorCode.NONE);
-  expect(await commit(10, 1)).toBe(ErrorCode.NONE);
-  expect(await commit(10, 2)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
-  expect(await commit(8, 1)).toBe(ErrorCode.UNSUPPORTED_VERSION);
+  expect(await commit(9, 2)).toBe(ErrorCode.NONE);
+  expect(await commit(10, 2)).toBe(ErrorCode.NONE);
+  expect(await commit(10, 3)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
+  expect(await commit(8, 2)).toBe(ErrorCode.UNSUPPORTED_VERSION);
   const fetch = async (memberId: string | null, memberEpoch: number) => {
     const group = { groupId: "g", memberId, memberEpoch, topics: null };
     const { groups } = await world.call(offsetFetchHandler, 9, { groups: [group] });
     return groups[0]?.errorCode;
   };
-  expect(await fetch("a", 1)).toBe(ErrorCode.NONE);
+  expect(await fetch("a", 2)).toBe(ErrorCode.NONE);
   expect(await fetch(null, -1)).toBe(ErrorCode.NONE);
   expect(await fetch("a", 0)).toBe(ErrorCode.STALE_MEMBER_EPOCH);
   expect(await fetch("b", 1)).toBe(ErrorCode.UNKNOWN_MEMBER_ID);
