@@ -205,7 +205,7 @@ async function classicMembers(peer: Peer): Promise<void> {
     0,
     1,
     0,
-    2,
+    5,
     ...name,
     255,
     255,
