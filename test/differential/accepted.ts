@@ -5,6 +5,18 @@ export const accepted: readonly { readonly where: RegExp; readonly why: string }
     why: "segment.bytes has another default, search.index is chronik's own",
   },
   { where: /CreateTopics v4 consumer offsets/, why: "the broker makes its topics itself" },
+  {
+    where: /consumer-group-members: OffsetFetch v9 (member|nobody)$/,
+    why: "partitions in the order of their commits",
+  },
+  {
+    where: /consumer-group-classic: ConsumerGroupHeartbeat v1 upgrade$/,
+    why: "Kafka gives free partitions to members in the order of a hash map",
+  },
+  {
+    where: /consumer-group-configs: DescribeConfigs v4 (defaults|one set)$/,
+    why: "configs by name, not in the order asked for",
+  },
   { where: /DeleteTopics v\d.* (named|good|again)$/, why: "another order" },
   { where: /DeleteTopics v6 neither twice/, why: "one answer for what is asked twice" },
   { where: /DeleteTopics v6 name and id/, why: "the answer to an id carries no name" },

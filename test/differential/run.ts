@@ -10,6 +10,7 @@
 import { apiVersionsApi } from "../../src/protocol/messages/18-api-versions.ts";
 import { accepted } from "./accepted.ts";
 import { adminCases } from "./admin-cases.ts";
+import { consumerGroupCases } from "./consumer-group-cases.ts";
 import { dataCases } from "./data-cases.ts";
 import { fetchCases } from "./fetch-cases.ts";
 import { groupCases } from "./group-cases.ts";
@@ -21,6 +22,7 @@ import { topicCases } from "./topic-cases.ts";
 const cases: Readonly<Record<string, Case>> = {
   // First: they bring the broker's own topics into being.
   ...groupCases,
+  ...consumerGroupCases,
   ...topicCases,
   ...dataCases,
   ...fetchCases,
