@@ -14,6 +14,7 @@ import {
 } from "./config-types.ts";
 import { foreignConfigs, foreignDocumentation } from "./foreign-broker-configs.ts";
 import { consumerGroupConfigs } from "./group-configs.ts";
+import { shareBrokerConfigs } from "./share-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
 
 const { BOOLEAN, DOUBLE, INT, LIST, LONG, SHORT, STRING } = ConfigType;
@@ -102,8 +103,8 @@ const definitions: readonly BrokerConfigDefinition[] = [
   ),
   define("delete.topic.enable", BOOLEAN, "true", boolean, "Whether topics can be deleted."),
   define("fetch.max.bytes", INT, "57671680", int(1024), "Largest fetch response."),
-  ...consumerGroupConfigs.map(([name, type, value, check, documentation]) =>
-    define(name, type, value, check, documentation),
+  ...[...consumerGroupConfigs, ...shareBrokerConfigs].map(
+    ([name, type, value, check, documentation]) => define(name, type, value, check, documentation),
   ),
   define(
     "group.initial.rebalance.delay.ms",

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { groupConfigs } from "../../src/metadata/group-configs.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { describeConfigsApi } from "../../src/protocol/messages/32-describe-configs.ts";
 import { alterConfigsApi } from "../../src/protocol/messages/33-alter-configs.ts";
@@ -61,6 +62,8 @@ describe("DescribeConfigs", () => {
     const resources = [
       resource(brokerType, ""),
       resource(brokerType, "9"),
+      resource(32, "group"),
+      resource(32, ""),
       resource(8, "7"),
       resource(8, "1"),
       resource(16, ""),
@@ -70,6 +73,8 @@ describe("DescribeConfigs", () => {
     const { results } = await api.client.request(describeConfigsApi, 4, { resources });
     expect(results.map(({ errorCode, configs }) => [errorCode, configs.length])).toEqual([
       [0, 0],
+      [ErrorCode.INVALID_REQUEST, 0],
+      [ErrorCode.NONE, groupConfigs.size],
       [ErrorCode.INVALID_REQUEST, 0],
       [ErrorCode.INVALID_REQUEST, 0],
       [0, 0],

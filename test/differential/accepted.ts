@@ -92,6 +92,14 @@ export const accepted: readonly { readonly where: RegExp; readonly why: string }
   { where: /DescribeProducers v0 topics..\.name unknown/, why: "the code says it" },
   { where: /FindCoordinator v[456] keyType 2/, why: "chronik says why" },
   { where: /DescribeLogDirs v1 two/, why: "Kafka opens the partitions a little later" },
+  {
+    where: /(ShareFetch|ShareAcknowledge|ShareGroupHeartbeat|ShareGroupDescribe) v1 /,
+    why: "chronik says why",
+  },
+  {
+    where: /(Describe|Alter)ShareGroupOffsets v\d (topics|groups).*(partition|groupId empty)/i,
+    why: "Kafka never answers about partitions that are not there, or fails without a code",
+  },
   { where: /ListTransactions v\d stateFilters twice/, why: "named twice, told twice" },
   { where: /JoinGroup v\d protocols\[\]\.name empty/, why: "an empty name stays a name" },
   { where: /DescribeTopicPartitions v0 cursor.partitionIndex 2147483647/, why: "Kafka overflows" },
