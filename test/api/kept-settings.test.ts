@@ -188,6 +188,7 @@ test("client metrics subscriptions: Kafka's checks, one answer for each", async 
   }
   expect(await alter("metrics", "a,,b")).toBe(INVALID_CONFIG);
   expect(await alter("metrics", "a", 2)).toBe(INVALID_CONFIG);
+  expect(await alter("metrics", "m".repeat(32_768))).toBe(INVALID_CONFIG);
   expect(await alter("match", "client_id=a.*,client_source_port=1")).toBe(0);
   expect(await alter("interval.ms", "100")).toBe(0);
   const ask = { resources: [{ resourceType: 16, resourceName: "s", configurationKeys: null }] };
