@@ -108,8 +108,6 @@ const definitions: readonly BrokerConfigDefinition[] = [
   define("quota.window.size.seconds", INT, "1", int(1), "Length of such a window."),
   define("controller.quota.window.num", INT, "11", int(1), "Windows of mutations saved up."),
   define("controller.quota.window.size.seconds", INT, "1", int(1), "Length of such a window."),
-  ...consumerGroupConfigs.map(([name, type, value, check, documentation]) =>
-    define(name, type, value, check, documentation),
   ...[...consumerGroupConfigs, ...shareBrokerConfigs].map(
     ([name, type, value, check, documentation]) => define(name, type, value, check, documentation),
   ),
