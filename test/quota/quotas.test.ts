@@ -164,6 +164,9 @@ test("producers wait by what they sent, consumers are not counted what was held 
   expect(quotas.fetch(someone, 5_000)).toBe(0);
   clock.advance(12_000);
   expect(quotas.produce(someone, 10_000)).toBe(0);
+  // What is sent anyway counts.
+  expect(quotas.deliver(someone, 6_000)).toBe(2_000);
+  expect(quotas.deliver(someone, 500)).toBeGreaterThan(2_000);
   set([quota([["client-id", "c"]], { producer_byte_rate: 500 })]);
   // The new limit meets what was counted before.
   expect(quotas.produce(someone, 1)).toBeGreaterThan(9_000);
