@@ -11,8 +11,9 @@ import { exclusions, featureOf, shortTests } from "./tests.ts";
  */
 
 const source = "@confluentinc/kafka-javascript";
-const folder = join(cacheDir, "librdkafka/package/deps/librdkafka");
-const testsFolder = join(folder, "tests");
+/** Its sources, configured and built. */
+export const librdkafkaDir: string = join(cacheDir, "librdkafka/package/deps/librdkafka");
+const testsFolder = join(librdkafkaDir, "tests");
 const needs = ["npm", "tar", "gcc", "g++", "make", "bash"];
 
 async function prepare(): Promise<string | null> {
@@ -23,9 +24,9 @@ async function prepare(): Promise<string | null> {
   await installOnce("librdkafka", npmPins[source], async () => {
     await unpackNpm(source, "librdkafka");
     const off = ["--disable-curl", "--disable-gssapi", "--disable-optimization"];
-    await run(["bash", "configure", ...off], folder);
-    await run(["make", "-j2", "libs"], folder);
-    await run(["make", "-j2", "-C", "tests", "build"], folder);
+    await run(["bash", "configure", ...off], librdkafkaDir);
+    await run(["make", "-j2", "libs"], librdkafkaDir);
+    await run(["make", "-j2", "-C", "tests", "build"], librdkafkaDir);
   });
   return null;
 }
@@ -65,7 +66,7 @@ async function runAll({ bootstrap, scope, scratchDir }: SuiteContext): Promise<R
       TEST_REPORT: report,
       KAFKA_PATH: kafkaPath,
       BROKERS: bootstrap,
-      LD_LIBRARY_PATH: `${join(folder, "src")}:${join(folder, "src-cpp")}`,
+      LD_LIBRARY_PATH: `${join(librdkafkaDir, "src")}:${join(librdkafkaDir, "src-cpp")}`,
       TESTS_SKIP: exclusions.map(({ test }) => test.slice(0, 4)).join(","),
       ...(scope === "short" ? { TESTS: shortTests.join(",") } : {}),
     },
@@ -113,7 +114,7 @@ export const librdkafka: Suite = {
   version: npmPins[source],
   kind: "own tests",
   about: "its test runner, all tests that need a broker",
-  brokerArgs: ["-X", "num.partitions=4", "-X", "group.initial.rebalance.delay.ms=0"],
+  brokerArgs: ["-X", "num.partitions=4"],
   exclusions,
   featureOf,
   prepare,
