@@ -3,6 +3,7 @@ import { archiveEngine } from "./broker-archives.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
+import { openShareGroups, shareStates } from "./broker-share.ts";
 import {
   faultPoints,
   removeIfThere,
@@ -16,6 +17,8 @@ import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
+import type { ShareStates } from "./group/ports.ts";
+import { shareMembershipFrom } from "./group/share-settings.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
@@ -25,6 +28,7 @@ import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
 import { ProducerIds } from "./metadata/producer-ids.ts";
 import { newUuid } from "./protocol/uuid.ts";
+import type { ShareGroups } from "./share/share-groups.ts";
 import { LocalStore } from "./store/local-store.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -40,6 +44,7 @@ export interface Rooms extends ClientRooms {
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
+  readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
   readonly indexer: Indexer;
@@ -98,7 +103,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
-  const groups = openGroups(options, metadata, partitions);
+  const shares = openShareGroups({ config, metadata, partitions, clock, logger });
+  const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const producerIds = new ProducerIds(metadata);
   const transactions = openTransactions(
     { metadata, partitions, groups, producerIds, clock, logger },
@@ -117,6 +123,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions,
     topics,
     groups,
+    shares,
     producerIds,
     transactions,
     ...openClientRooms(config, clock, metadata),
@@ -202,10 +209,12 @@ function openGroups(
   { loaded, clock, logger }: RoomOptions,
   metadata: Metadata,
   partitions: Partitions,
+  states: ShareStates,
 ): GroupCoordinator {
-  const { group, consumerGroup } = loaded.config;
+  const { group, consumerGroup, shareGroup } = loaded.config;
+  const share = shareMembershipFrom(shareGroup);
   return new GroupCoordinator({
-    config: groupConfigFrom(group, consumerConfigFrom(consumerGroup)),
+    config: { ...groupConfigFrom(group, consumerConfigFrom(consumerGroup)), share },
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {
@@ -217,6 +226,7 @@ function openGroups(
         return { nodeId: broker.id, host: endpoint.host, port: endpoint.port };
       },
     },
+    shareStates: states,
     clock,
     onProblem: (error) =>
       logger.child("groups").error("groups are unavailable", {

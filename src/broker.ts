@@ -70,6 +70,7 @@ export class Broker {
     this.rooms.transactions.close();
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
+    this.rooms.shares.close();
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     await this.rooms.indexer.stop();
@@ -99,12 +100,14 @@ export class Broker {
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
+    await this.rooms.shares.persister.start();
     await this.rooms.transactions.start();
     this.rooms.metadata.subscribe(async ({ previous, commands }) => {
       for (const command of commands) {
         if (command.type !== "topic-deleted") continue;
         const name = previous.topicsById.get(command.id)?.name;
         if (name !== undefined) await this.rooms.groups.topicDeleted(name, command.id);
+        await this.rooms.shares.topicDeleted(command.id);
       }
     });
     this.listener = this.listen();
@@ -131,6 +134,7 @@ export class Broker {
       fetchSessions: this.rooms.fetchSessions,
       quotas: this.rooms.quotas,
       groups: this.rooms.groups,
+      shares: this.rooms.shares,
       producerIds: this.rooms.producerIds,
       transactions: this.rooms.transactions,
     };

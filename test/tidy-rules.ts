@@ -28,6 +28,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
   security: [...base, "metadata"],
   tier: [...base, "store", "log"],
   group: [...base, "metadata", "log"],
+  share: [...base, "metadata", "log"],
   transaction: [...base, "metadata", "log", "group"],
   cluster: [...base, "metadata", "log", "client"],
   api: [
@@ -40,6 +41,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
     "quota",
     "tier",
     "group",
+    "share",
     "transaction",
     "cluster",
   ],

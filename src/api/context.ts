@@ -8,6 +8,7 @@ import type { ProducerIds } from "../metadata/producer-ids.ts";
 import type { ApiCodec, Decoded } from "../protocol/api-codec.ts";
 import type { RequestHeader } from "../protocol/header.ts";
 import type { ClientQuotas, QuotaClient } from "../quota/client-quotas.ts";
+import type { ShareGroups } from "../share/share-groups.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { TransactionCoordinator } from "../transaction/coordinator.ts";
@@ -35,6 +36,7 @@ export interface Services {
   readonly partitions: Partitions;
   readonly fetchSessions: FetchSessions;
   readonly groups: GroupCoordinator;
+  readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
   readonly quotas: ClientQuotas;

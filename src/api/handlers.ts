@@ -54,6 +54,13 @@ import { consumerGroupHeartbeatHandler } from "./68-consumer-group-heartbeat.ts"
 import { consumerGroupDescribeHandler } from "./69-consumer-group-describe.ts";
 import { listConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
+import { shareGroupHeartbeatHandler } from "./76-share-group-heartbeat.ts";
+import { shareGroupDescribeHandler } from "./77-share-group-describe.ts";
+import { shareFetchHandler } from "./78-share-fetch.ts";
+import { shareAcknowledgeHandler } from "./79-share-acknowledge.ts";
+import { describeShareGroupOffsetsHandler } from "./90-describe-share-group-offsets.ts";
+import { alterShareGroupOffsetsHandler } from "./91-alter-share-group-offsets.ts";
+import { deleteShareGroupOffsetsHandler } from "./92-delete-share-group-offsets.ts";
 import type { ApiHandler } from "./context.ts";
 
 /** Every Kafka API this broker serves but ApiVersions, which the router derives from this table. */
@@ -115,5 +122,12 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     listConfigResourcesHandler,
     describeProducersHandler,
     describeTopicPartitionsHandler,
+    shareGroupHeartbeatHandler,
+    shareGroupDescribeHandler,
+    shareFetchHandler,
+    shareAcknowledgeHandler,
+    describeShareGroupOffsetsHandler,
+    alterShareGroupOffsetsHandler,
+    deleteShareGroupOffsetsHandler,
   ];
 }
