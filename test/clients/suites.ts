@@ -1,7 +1,10 @@
+import { aiokafka } from "./aiokafka/suite.ts";
 import { confluentJavascript } from "./confluent-javascript/suite.ts";
+import { confluentKafka } from "./confluent-kafka/suite.ts";
 import { franzGo } from "./franz-go/suite.ts";
 import { kafkaPython } from "./kafka-python/suite.ts";
 import { kafkajs } from "./kafkajs/suite.ts";
+import { kcat } from "./kcat/suite.ts";
 import { librdkafka } from "./librdkafka/suite.ts";
 import { platformatic } from "./platformatic/suite.ts";
 import { sarama } from "./sarama/suite.ts";
@@ -11,8 +14,11 @@ import type { Suite } from "./suite.ts";
 export const suites: readonly Suite[] = [
   franzGo,
   librdkafka,
+  confluentKafka,
   confluentJavascript,
+  kcat,
   kafkaPython,
+  aiokafka,
   sarama,
   kafkajs,
   platformatic,
