@@ -1,8 +1,25 @@
+import { aiokafka } from "./aiokafka/suite.ts";
+import { confluentJavascript } from "./confluent-javascript/suite.ts";
+import { confluentKafka } from "./confluent-kafka/suite.ts";
 import { franzGo } from "./franz-go/suite.ts";
 import { kafkaPython } from "./kafka-python/suite.ts";
+import { kafkajs } from "./kafkajs/suite.ts";
+import { kcat } from "./kcat/suite.ts";
 import { librdkafka } from "./librdkafka/suite.ts";
+import { platformatic } from "./platformatic/suite.ts";
 import { sarama } from "./sarama/suite.ts";
 import type { Suite } from "./suite.ts";
 
-/** Every conformance suite, in the order of `docs/compatibility.md`. */
-export const suites: readonly Suite[] = [franzGo, librdkafka, kafkaPython, sarama];
+/** Every conformance suite, in the order in which `bun run conformance` runs them. */
+export const suites: readonly Suite[] = [
+  franzGo,
+  librdkafka,
+  confluentKafka,
+  confluentJavascript,
+  kcat,
+  kafkaPython,
+  aiokafka,
+  sarama,
+  kafkajs,
+  platformatic,
+];
