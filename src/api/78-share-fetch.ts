@@ -21,7 +21,7 @@ import {
   acknowledgeAll,
   isMemberIdValid,
 } from "./share-acknowledgements.ts";
-import { endSession, watchConnection } from "./share-session.ts";
+import { endSession, servesShareGroups, watchConnection } from "./share-session.ts";
 
 type Request = Decoded<ShareFetchRequest>;
 
@@ -34,6 +34,7 @@ export const shareFetchHandler: ApiHandler<ShareFetchRequest, ShareFetchResponse
   maxVersion: 2,
   handle(context, request, version) {
     const { groupId, memberId } = request;
+    if (!servesShareGroups(context.services)) return failed(ErrorCode.UNSUPPORTED_VERSION);
     if (groupId === null) return failed(ErrorCode.INVALID_REQUEST, "Invalid group id.");
     if (!isMemberIdValid(memberId)) {
       return failed(ErrorCode.INVALID_REQUEST, "Invalid member id in the request.");

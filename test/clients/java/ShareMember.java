@@ -115,13 +115,22 @@ final class ShareMember {
 
   /** Two members read one partition: each record comes to one of them. */
   private void share() throws Exception {
-    prepare(1_000);
+    prepare(1);
     TreeMap<Long, Integer> seen = new TreeMap<>();
     int[] counts = new int[2];
-    try (var left = consumer("implicit"); var right = consumer("implicit")) {
+    int sent = 1;
+    try (var producer = new KafkaProducer<>(
+            config("acks", "all"), new ByteArraySerializer(), new ByteArraySerializer());
+        var left = consumer("implicit");
+        var right = consumer("implicit")) {
       var members = List.of(left, right);
       long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(STEP_MS);
-      while (seen.size() < 1_000 && System.nanoTime() < end) {
+      while (System.nanoTime() < end) {
+        boolean bothRead = counts[0] > 20 && counts[1] > 20;
+        if (bothRead && seen.size() == sent) break;
+        for (int i = 0; i < 20 && !bothRead; i++, sent++) {
+          producer.send(new ProducerRecord<>(flags.get("topic"), 0, null, new byte[1])).get();
+        }
         for (int i = 0; i < 2; i++) {
           for (var record : members.get(i).poll(Duration.ofMillis(100))) {
             seen.merge(record.offset(), 1, Integer::sum);
@@ -132,8 +141,9 @@ final class ShareMember {
       for (var member : members) requireDone(member);
     }
     long twice = seen.values().stream().filter(count -> count > 1).count();
-    Contract.print(Contract.JSON.createObjectNode().put("step", "shared").put("seen", seen.size())
-        .put("twice", twice).put("left", counts[0]).put("right", counts[1]));
+    Contract.print(Contract.JSON.createObjectNode().put("step", "shared").put("sent", sent)
+        .put("seen", seen.size()).put("twice", twice).put("left", counts[0])
+        .put("right", counts[1]));
   }
 
   /** Acknowledges some, holds the rest, and waits to be killed. */
