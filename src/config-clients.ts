@@ -1,9 +1,18 @@
 import { bytes, integer } from "./config-values.ts";
 
-const MiB = 1024 * 1024;
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
 
 /** Settings about what the broker keeps for single clients: fetch sessions and quotas. */
 export const clientSettings = {
+  "limits.fetchBytesMax": bytes({
+    kafka: ["fetch.max.bytes"],
+    default: 55 * MiB,
+    min: KiB,
+    max: 2 * GiB - 1,
+    doc: "Most bytes of one fetch response",
+  }),
   "limits.fetchWaitersMax": integer({
     default: 20_000,
     min: 1,

@@ -221,13 +221,6 @@ export const settings = {
     min: 1_000,
     doc: "Milliseconds after which a silent connection is closed",
   }),
-  "limits.fetchBytesMax": bytes({
-    kafka: ["fetch.max.bytes"],
-    default: 55 * MiB,
-    min: KiB,
-    max: 2 * GiB - 1,
-    doc: "Most bytes of one fetch response",
-  }),
   "limits.tailCacheBytesMax": bytes({
     default: 64 * MiB,
     min: 0,
@@ -376,13 +369,6 @@ export const settings = {
 
   ...groupSettings,
   ...transactionSettings,
-  "producer.idExpirationMs": integer({
-    kafka: ["producer.id.expiration.ms"],
-    default: dayMs,
-    min: 1,
-    max: int32Max,
-    doc: "Milliseconds after which a silent idempotent producer is forgotten",
-  }),
 
   "logging.level": pattern({
     key: "log_level",

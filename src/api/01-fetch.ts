@@ -1,6 +1,7 @@
 /**
- * Fetch, v4–18. One deadline a request, however many partitions; parked until high watermarks, for
- * read_committed last stable offsets, moved by `min_bytes`, an error shows, or `max_wait_ms` is over.
+ * Fetch, v4–18. One deadline a request, however many partitions; parked until high watermarks (for
+ * read_committed: last stable offsets) moved by `min_bytes`, an error shows, or `max_wait_ms` is
+ * over.
  *
  * v5 log start · v7 sessions (KIP-227) · v9 leader epoch of the client · v11 rack, read and not
  * used: the leader has the only copy · v12 flexible, last fetched epoch and diverging epoch

@@ -3,7 +3,8 @@
  * the replication factor and every config of the new topic; v7 its id. A name given twice fails
  * with INVALID_REQUEST, more replicas than brokers with INVALID_REPLICATION_FACTOR.
  * Over controller_mutation_rate: THROTTLING_QUOTA_EXCEEDED from v6 on, before only a wait.
- * The timeout is not used: on one broker nothing is waited for but the disk.
+ * A negative timeout has passed before it began (REQUEST_TIMED_OUT); any other is not used: on one
+ * broker nothing is waited for but the disk.
  */
 import { describeTopicConfigs } from "../metadata/config-catalogue.ts";
 import type { TopicOutcome } from "../metadata/requests.ts";
@@ -35,6 +36,7 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
   minVersion: 2,
   maxVersion: 7,
   async handle(context, request, version) {
+    if (request.timeoutMs < 0) return failed(request, ErrorCode.REQUEST_TIMED_OUT, null);
     const { metadata } = context.services;
     const twice = namedTwice(request.topics.map(({ name }) => name));
     const wanted = request.topics.filter(({ name }) => {
@@ -58,11 +60,17 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
     }
     return { throttleTimeMs: 0, topics };
   },
-  failure: (request: Decoded<CreateTopicsRequest>, _version, errorCode, message) => ({
-    throttleTimeMs: 0,
-    topics: request.topics.map(({ name }) => error(name, errorCode, message)),
-  }),
+  failure: (request, _version, errorCode, message) => failed(request, errorCode, message),
 };
+
+function failed(
+  request: Decoded<CreateTopicsRequest>,
+  errorCode: number,
+  message: string | null,
+): CreateTopicsResponse {
+  const topics = request.topics.map(({ name }) => error(name, errorCode, message));
+  return { throttleTimeMs: 0, topics };
+}
 
 function error(
   name: string,

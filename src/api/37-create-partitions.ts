@@ -23,6 +23,7 @@ export const createPartitionsHandler: ApiHandler<
   minVersion: 0,
   maxVersion: 3,
   async handle(context, request, version) {
+    if (request.timeoutMs < 0) return failed(request, ErrorCode.REQUEST_TIMED_OUT, null);
     const twice = namedTwice(request.topics.map(({ name }) => name));
     const specs = request.topics
       .filter(({ name }) => !twice.has(name))
@@ -46,8 +47,14 @@ export const createPartitionsHandler: ApiHandler<
     }
     return { throttleTimeMs: 0, results };
   },
-  failure: (request: Decoded<CreatePartitionsRequest>, _version, errorCode, errorMessage) => ({
-    throttleTimeMs: 0,
-    results: request.topics.map(({ name }) => ({ name, errorCode, errorMessage })),
-  }),
+  failure: (request, _version, errorCode, message) => failed(request, errorCode, message),
 };
+
+function failed(
+  request: Decoded<CreatePartitionsRequest>,
+  errorCode: number,
+  errorMessage: string | null,
+): CreatePartitionsResponse {
+  const results = request.topics.map(({ name }) => ({ name, errorCode, errorMessage }));
+  return { throttleTimeMs: 0, results };
+}

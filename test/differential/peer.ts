@@ -72,6 +72,7 @@ export class Peer {
 
   /** As `note`, with a body that need not be a request. */
   async noteBytes<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, body: Uint8Array) {
+    this.aliases.clear();
     await this.record(`${codec.name} v${version} ${label}`, sweepSilenceMs, async () => {
       this.client ??= await this.connection();
       return await this.client.requestEncoded(codec, version, (writer) => writer.raw(body));

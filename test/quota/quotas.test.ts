@@ -206,8 +206,14 @@ test("connections: by address, one spelling each; who came too soon is not count
   expect(open("::1", 30)).toBe(20);
   expect(quotas.connection("::1")).toBeGreaterThan(0);
   expect(quotas.connection("::1")).toBeLessThanOrEqual(1_000);
-  clock.advance(11_000);
-  expect(open("10.0.0.1", 5)).toBe(5);
+  let welcome = 0;
+  for (let second = 0; second < 30; second++) {
+    clock.advance(1_000);
+    welcome += open("10.0.0.1", 20);
+  }
+  // Who keeps knocking still gets what the rate allows.
+  expect(welcome).toBeGreaterThanOrEqual(15);
+  expect(welcome).toBeLessThanOrEqual(40);
 });
 
 test("who is counted is bounded: the longest unseen goes, and all after an hour", () => {

@@ -62,7 +62,16 @@ async function startProxies(upstream: string, apiPort: number): Promise<Bun.Subp
     stdout: "ignore",
     stderr: "ignore",
   });
-  const url = `http://127.0.0.1:${apiPort}`;
+  try {
+    await makeProxies(`http://127.0.0.1:${apiPort}`, upstream);
+  } catch (error) {
+    server.kill();
+    throw error;
+  }
+  return server;
+}
+
+async function makeProxies(url: string, upstream: string): Promise<void> {
   await until("toxiproxy answers", 10_000, async () => {
     const answer = await fetch(`${url}/version`).catch(() => null);
     return answer?.ok === true;
@@ -73,7 +82,6 @@ async function startProxies(upstream: string, apiPort: number): Promise<Bun.Subp
     const answer = await fetch(`${url}/proxies`, { method: "POST", body });
     if (!answer.ok) throw new Error(`toxiproxy: ${await answer.text()}`);
   }
-  return server;
 }
 
 async function runAll({ bootstrap, scope }: SuiteContext): Promise<RunTest[]> {
@@ -87,7 +95,7 @@ async function runAll({ bootstrap, scope }: SuiteContext): Promise<RunTest[]> {
       cwd,
       env: { TOXIPROXY_ADDR: `http://127.0.0.1:${apiPort}`, KAFKA_VERSION: kafkaVersion },
       args: [`-test.run=^(${chosen.join("|")})$`],
-      timeoutMs: scope === "short" ? 240_000 : 1_500_000,
+      timeoutMs: scope === "short" ? 240_000 : 600_000,
     });
   } finally {
     server.kill();
