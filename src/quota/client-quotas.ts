@@ -140,6 +140,12 @@ export class ClientQuotas {
     return throttleMs;
   }
 
+  /** What was acquired for a member of a share group is sent and counted: while it is held it
+   * could not be asked for again. */
+  shareFetch(client: QuotaClient, bytes: number): number {
+    return this.fetched.isEmpty ? 0 : this.fetched.charge(client, bytes, this.nowMs());
+  }
+
   /** Takes back what `fetch` counted and the client is not sent after all. */
   notFetched(client: QuotaClient, bytes: number): void {
     if (!this.fetched.isEmpty) this.fetched.charge(client, -bytes, this.nowMs());

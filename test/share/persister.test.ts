@@ -1,79 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import type { BrokerError } from "../../src/lib/errors.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
-import { type ShareConfig, shareConfigDefaults } from "../../src/share/config.ts";
-import { Persister } from "../../src/share/persister.ts";
-import type { StateLog, StateRecord, StateTopic } from "../../src/share/ports.ts";
-import { decodeRecord } from "../../src/share/records.ts";
+import type { Persister } from "../../src/share/persister.ts";
 import type { StateBatch } from "../../src/share/state-batches.ts";
-import { FakeClock } from "../support/fake-clock.ts";
+import { StateWorld } from "./state-world.ts";
 
 const key = { groupId: "g", topicId: "AAAAAAAAAAAAAAAAAAAAAQ", partition: 0 };
-
-/** One partition of `__share_group_state` in memory; holds writes back when told to. */
-class MemoryLog implements StateLog {
-  startOffset = 0;
-  readonly records: StateRecord[] = [];
-  errorCode: number = ErrorCode.NONE;
-  isHeld = false;
-  private held: (() => void)[] = [];
-
-  get endOffset(): number {
-    return this.records.length;
-  }
-
-  async append(records: readonly StateRecord[]) {
-    if (this.isHeld) await new Promise<void>((resolve) => this.held.push(resolve));
-    const { errorCode } = this;
-    if (errorCode !== ErrorCode.NONE) return { errorCode, baseOffset: -1 };
-    this.records.push(...records);
-    return { errorCode, baseOffset: this.records.length - records.length };
-  }
-
-  release(): void {
-    for (const go of this.held.splice(0)) go();
-  }
-
-  replay(onRecord: (key: Uint8Array, value: Uint8Array | null, offset: number) => void) {
-    for (let at = this.startOffset; at < this.records.length; at++) {
-      const record = this.records[at];
-      if (record !== undefined) onRecord(record.key, record.value, at);
-    }
-    return Promise.resolve();
-  }
-
-  deleteBefore(offset: number): Promise<number> {
-    this.startOffset = offset;
-    return Promise.resolve(ErrorCode.NONE);
-  }
-
-  kinds(): string[] {
-    return this.records.map((record) => decodeRecord(record.key, record.value).kind);
-  }
-}
-
-class World {
-  readonly log = new MemoryLog();
-  readonly clock = new FakeClock();
-  readonly problems: BrokerError[] = [];
-  readonly config: ShareConfig;
-
-  constructor(config: Partial<ShareConfig> = {}) {
-    this.config = { ...shareConfigDefaults, ...config };
-  }
-
-  /** As after a restart: only what is in the log is known. */
-  open(): Persister {
-    const topic: StateTopic = {
-      partitionCount: 1,
-      exists: true,
-      partitionFor: () => 0,
-      open: () => Promise.resolve(this.log),
-    };
-    const onProblem = (error: BrokerError) => this.problems.push(error);
-    return new Persister({ config: this.config, topic, clock: this.clock, onProblem });
-  }
-}
 
 function change(startOffset: number, stateBatches: StateBatch[], stateEpoch = 1) {
   return { stateEpoch, leaderEpoch: 0, startOffset, deliveryCompleteCount: 0, stateBatches };
@@ -83,7 +14,7 @@ function batch(firstOffset: number, lastOffset: number, deliveryState = 2, deliv
   return { firstOffset, lastOffset, deliveryState, deliveryCount };
 }
 
-async function begun(world: World): Promise<Persister> {
+async function begun(world: StateWorld): Promise<Persister> {
   const persister = world.open();
   const codes = await persister.initialize([{ key, epoch: 1, start: -1 }], false);
   expect(codes).toEqual([ErrorCode.NONE]);
@@ -92,7 +23,7 @@ async function begun(world: World): Promise<Persister> {
 
 describe("share states", () => {
   test("an update adds to the snapshot, and both are there after a restart", async () => {
-    const world = new World();
+    const world = new StateWorld();
     const persister = await begun(world);
     expect(await persister.write(key, change(0, [batch(0, 4), batch(10, 14)]))).toBe(0);
     expect(await persister.write(key, change(5, [batch(12, 12, 0, 2)]))).toBe(0);
@@ -104,13 +35,13 @@ describe("share states", () => {
   });
 
   test("what was never begun can be neither read nor written", async () => {
-    const persister = new World().open();
+    const persister = new StateWorld().open();
     expect((await persister.read(key)).errorCode).toBe(ErrorCode.INVALID_REQUEST);
     expect(await persister.write(key, change(0, []))).toBe(ErrorCode.INVALID_REQUEST);
   });
 
   test("beginning again leaves a state alone, unless it is to be begun anew", async () => {
-    const world = new World();
+    const world = new StateWorld();
     const persister = await begun(world);
     await persister.write(key, change(7, []));
     await persister.initialize([{ key, epoch: 2, start: -1 }], false);
@@ -124,7 +55,7 @@ describe("share states", () => {
   });
 
   test("writes that wait go out as one record, and are told when it is durable", async () => {
-    const world = new World();
+    const world = new StateWorld();
     const persister = await begun(world);
     world.log.isHeld = true;
     const told: number[] = [];
@@ -143,7 +74,7 @@ describe("share states", () => {
   });
 
   test("a write the log refuses changes nothing and is told", async () => {
-    const world = new World();
+    const world = new StateWorld();
     const persister = await begun(world);
     world.log.errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
     const refused = await persister.write(key, change(5, [batch(5, 6)]));
@@ -153,7 +84,7 @@ describe("share states", () => {
   });
 
   test("a removed state stays removed, whatever was on its way", async () => {
-    const world = new World();
+    const world = new StateWorld();
     const persister = await begun(world);
     world.log.isHeld = true;
     const write = persister.write(key, change(1, []));
@@ -170,7 +101,7 @@ describe("share states", () => {
   });
 
   test("snapshots follow so many updates, and what lies before them is cut off", async () => {
-    const world = new World({ updatesPerSnapshot: 10 });
+    const world = new StateWorld({ updatesPerSnapshot: 10 });
     const persister = await begun(world);
     const other = { ...key, groupId: "idle" };
     await persister.initialize([{ key: other, epoch: 1, start: 4 }], false);
@@ -188,7 +119,7 @@ describe("share states", () => {
   });
 
   test("no more states than may be held", async () => {
-    const world = new World({ sharePartitionsMax: 2 });
+    const world = new StateWorld({ sharePartitionsMax: 2 });
     const persister = await begun(world);
     const inits = [1, 2].map((partition) => ({ key: { ...key, partition }, epoch: 1, start: -1 }));
     expect(await persister.initialize(inits, false)).toEqual([
