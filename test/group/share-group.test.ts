@@ -95,7 +95,7 @@ describe("share groups", () => {
     ]);
   });
 
-  test("nothing is assigned before its state exists, and a refused write changes nothing", async () => {
+  test("nothing is assigned before its state exists; refused writes change nothing", async () => {
     const world = new Harness();
     world.shareStates.refuse = ErrorCode.COORDINATOR_NOT_AVAILABLE;
     expect(await told(beat(world, "a", 0))).toBe(String(ErrorCode.COORDINATOR_NOT_AVAILABLE));
@@ -124,7 +124,7 @@ describe("share groups", () => {
     expect(await told(beat(world, "a", 0))).toBe("1: 0,1,2");
   });
 
-  test("offsets are set and forgotten while nobody reads, deleting takes the states along", async () => {
+  test("offsets are set and forgotten while nobody reads; deleting takes the states", async () => {
     const world = new Harness();
     const { share } = world.groups;
     const offsets = [{ topicId: t1, partition: 1, startOffset: 5 }];
