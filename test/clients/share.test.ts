@@ -123,7 +123,9 @@ describe("KafkaShareConsumer", () => {
     await using run = new Scenario(broker, "lock", topic);
     const [held, after] = await run.finished();
     expect(held?.records.every(([, count]) => count === 1)).toBe(true);
-    expect(after?.records).toEqual([0, 1, 2, 3, 4].map((offset) => [offset, 2]));
+    expect(offsets(after)).toEqual([0, 1, 2, 3, 4]);
+    // A slow machine may let the second lock end, too, before its holder is heard.
+    expect(after?.records.every(([, count]) => count >= 2)).toBe(true);
   });
 
   check("what was acknowledged stays so when the broker is killed", async () => {
