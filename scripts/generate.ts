@@ -36,6 +36,7 @@ import {
   findJar,
   loggingJar,
   readJsonEntries,
+  shareCoordinatorJar,
   transactionJar,
 } from "./generate/jars.ts";
 import { parseMessage } from "./generate/schema.ts";
@@ -52,8 +53,12 @@ const clientData = [
   "EndTxnMarker",
 ];
 
-/** Records of __consumer_offsets: offsets, classic groups and consumer groups. */
-const coordinatorRecord = /^(LegacyOffsetCommit|OffsetCommit|GroupMetadata|ConsumerGroup)/;
+/** Records of __consumer_offsets: offsets, classic, consumer and share groups. */
+const coordinatorRecord =
+  /^(LegacyOffsetCommit|OffsetCommit|GroupMetadata|ConsumerGroup|ShareGroup)/;
+
+/** Records of __share_group_state. */
+const shareRecord = /^Share(Snapshot|Update)/;
 
 /** Records of __transaction_state. */
 const transactionRecord = /^TransactionLog(Key|Value)$/;
@@ -117,6 +122,7 @@ function format(files: Map<string, string>): void {
 interface Jars {
   readonly clients: string;
   readonly coordinator: string;
+  readonly shareCoordinator: string;
   readonly transaction: string;
   readonly logging: string;
 }
@@ -125,10 +131,12 @@ function findJars(): Jars | null {
   const clients = findJar(clientsJar);
   if (clients === null) return null;
   const coordinator = findJar(coordinatorJar);
+  const shareCoordinator = findJar(shareCoordinatorJar);
   const transaction = findJar(transactionJar);
   const logging = findJar(loggingJar);
-  if (coordinator === null || transaction === null || logging === null) return null;
-  return { clients, coordinator, transaction, logging };
+  if (coordinator === null || shareCoordinator === null) return null;
+  if (transaction === null || logging === null) return null;
+  return { clients, coordinator, shareCoordinator, transaction, logging };
 }
 
 function generateAll(jars: Jars): Map<string, string> {
@@ -137,6 +145,9 @@ function generateAll(jars: Jars): Map<string, string> {
   const records = readSources(jars.coordinator, coordinatorVersion).filter(({ message }) =>
     coordinatorRecord.test(message.name),
   );
+  const shareRecords = readSources(jars.shareCoordinator, coordinatorVersion).filter(
+    ({ message }) => shareRecord.test(message.name),
+  );
   const transactions = readSources(jars.transaction, coordinatorVersion).filter(({ message }) =>
     transactionRecord.test(message.name),
   );
@@ -144,6 +155,7 @@ function generateAll(jars: Jars): Map<string, string> {
   const data = [
     ...sources.filter(({ message }) => clientData.includes(message.name)),
     ...records,
+    ...shareRecords,
     ...transactions,
   ].sort((a, b) => (a.message.name < b.message.name ? -1 : 1));
   const served = apis.filter(isServed);

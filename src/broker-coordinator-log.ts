@@ -19,14 +19,17 @@ import { buildBatch, parseRecords } from "./protocol/records.ts";
 
 const replayBytesMax = 4 << 20;
 const noHeaders: [] = [];
+const keepsAll: readonly [string, string] = ["retention.ms", "-1"];
 const controlTypes = { abort: 0, commit: 1 };
 
-/** A topic in which a coordinator keeps its state: internal, compacted, created on first need. */
+/** A topic in which a coordinator keeps its state: internal, created on first need. */
 export interface CoordinatorTopic {
   readonly name: string;
   /** When it is created. */
   readonly partitionCount: number;
   readonly segmentBytes: number;
+  /** delete: nothing ages out, its coordinator cuts off what nothing depends on. */
+  readonly cleanup?: "compact" | "delete";
   /** Of what an operator is told. */
   readonly errorCode: `CHRONIK_${string}`;
 }
@@ -54,9 +57,10 @@ async function createTopic(topic: CoordinatorTopic, metadata: Metadata): Promise
         replicationFactor: 1,
         assignments: [],
         configs: [
-          ["cleanup.policy", "compact"],
+          ["cleanup.policy", topic.cleanup ?? "compact"],
           ["compression.type", "producer"],
           ["segment.bytes", String(topic.segmentBytes)],
+          ...(topic.cleanup === "delete" ? [keepsAll] : []),
         ],
       },
     ],
@@ -135,7 +139,9 @@ function replayChunk(
       continue;
     }
     const producerId = isTransactional(header.attributes) ? header.producerId : noProducerId;
-    for (const { key, value } of records) if (key !== null) onto.record(key, value, producerId);
+    for (const { key, value, offsetDelta } of records) {
+      if (key !== null) onto.record(key, value, producerId, header.baseOffset + offsetDelta);
+    }
   }
   return next;
 }

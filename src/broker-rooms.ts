@@ -1,7 +1,9 @@
 import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
+import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
+import { openShareGroups, shareStates } from "./broker-share.ts";
 import {
   faultPoints,
   removeIfThere,
@@ -13,9 +15,10 @@ import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { Config, LoadedConfig } from "./config.ts";
-import { FetchSessions } from "./fetch/fetch-sessions.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
+import type { ShareStates } from "./group/ports.ts";
+import { shareMembershipFrom } from "./group/share-settings.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
@@ -25,6 +28,7 @@ import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
 import { ProducerIds } from "./metadata/producer-ids.ts";
 import { newUuid } from "./protocol/uuid.ts";
+import type { ShareGroups } from "./share/share-groups.ts";
 import { LocalStore } from "./store/local-store.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -34,15 +38,15 @@ import { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms {
+export interface Rooms extends ClientRooms {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
   readonly topics: TopicKeeper;
   readonly groups: GroupCoordinator;
+  readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
-  readonly fetchSessions: FetchSessions;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -75,10 +79,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const scratchDir = join(storage.dataDir, "tmp");
   const store = openStore(config, storage);
   const engine = archiveEngine(storage.archives, clock, scratchDir);
-  const cold = new ArchiveReader(registry, store, engine, {
-    chunkCacheBytesMax: config.limits.chunkCacheBytesMax,
-    tocCacheBytesMax,
-  });
+  const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, storage, cold, events);
   const topics = new TopicKeeper({
@@ -102,7 +103,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
-  const groups = openGroups(options, metadata, partitions);
+  const shares = openShareGroups({ config, metadata, partitions, clock, logger });
+  const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const producerIds = new ProducerIds(metadata);
   const transactions = openTransactions(
     { metadata, partitions, groups, producerIds, clock, logger },
@@ -121,9 +123,10 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions,
     topics,
     groups,
+    shares,
     producerIds,
     transactions,
-    fetchSessions: openFetchSessions(config),
+    ...openClientRooms(config, clock, metadata),
     indexer,
     rolling,
     cleaning,
@@ -155,6 +158,10 @@ function openPartitions(
     },
     events,
   });
+}
+
+function coldCaches({ limits }: Config) {
+  return { chunkCacheBytesMax: limits.chunkCacheBytesMax, tocCacheBytesMax };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {
@@ -202,10 +209,12 @@ function openGroups(
   { loaded, clock, logger }: RoomOptions,
   metadata: Metadata,
   partitions: Partitions,
+  states: ShareStates,
 ): GroupCoordinator {
-  const { group, consumerGroup } = loaded.config;
+  const { group, consumerGroup, shareGroup } = loaded.config;
+  const share = shareMembershipFrom(shareGroup);
   return new GroupCoordinator({
-    config: groupConfigFrom(group, consumerConfigFrom(consumerGroup)),
+    config: { ...groupConfigFrom(group, consumerConfigFrom(consumerGroup)), share },
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {
@@ -217,6 +226,7 @@ function openGroups(
         return { nodeId: broker.id, host: endpoint.host, port: endpoint.port };
       },
     },
+    shareStates: states,
     clock,
     onProblem: (error) =>
       logger.child("groups").error("groups are unavailable", {
@@ -224,18 +234,4 @@ function openGroups(
         error: error.message,
       }),
   });
-}
-
-function openFetchSessions({ limits }: Config): FetchSessions {
-  const { fetchSessionsMax, fetchSessionBytesMax } = limits;
-  return new FetchSessions(
-    { sessionsMax: fetchSessionsMax, bytesMax: fetchSessionBytesMax },
-    randomId,
-  );
-}
-
-/** An int32 above 0 that nobody can guess: a session's id is all that names it. */
-function randomId(): number {
-  const [random = 0] = crypto.getRandomValues(new Uint32Array(1));
-  return random & 0x7fffffff || 1;
 }

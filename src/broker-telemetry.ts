@@ -7,6 +7,7 @@ import { RateLimit } from "./lib/rate-limit.ts";
 import type { CleaningEvents } from "./log/cleaning.ts";
 import type { LogEvents } from "./log/partition-parts.ts";
 import type { Partitions } from "./log/partitions.ts";
+import type { ClientQuotas } from "./quota/client-quotas.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { Indexer } from "./tier/indexer.ts";
@@ -113,13 +114,14 @@ interface MetricSources {
   readonly indexer: Indexer;
   readonly groups: GroupCoordinator;
   readonly fetchSessions: FetchSessions;
+  readonly quotas: ClientQuotas;
   /** Partitions that get series of their own. */
   readonly partitionSeriesMax: number;
 }
 
 /** Gauges read off the rooms whenever the metrics page is asked for. */
 export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
-  const { partitions, indexer, groups, fetchSessions } = sources;
+  const { partitions, indexer, groups, fetchSessions, quotas } = sources;
   const gauge = (name: string, help: string, labels: readonly string[] = []) =>
     metrics.gauge({ name, help, labels, seriesMax: Math.max(1, sources.partitionSeriesMax) });
   const byPartition = ["topic", "partition"];
@@ -132,6 +134,7 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
   const sessions = gauge("chronik_fetch_sessions", "Incremental fetch sessions");
   const sessionPartitions = gauge("chronik_fetch_session_partitions", "Partitions in them");
   const evictions = gauge("chronik_fetch_session_evictions", "Sessions evicted since start");
+  const counted = gauge("chronik_quota_clients", "Clients counted for quotas, of each kind");
   const groupCount = gauge("chronik_groups", "Consumer groups");
   const pending = gauge("chronik_indexer_pending_bytes", "Sealed WAL bytes not yet archived");
   const archived = gauge("chronik_archived_bytes", "Bytes of registered archives");
@@ -156,6 +159,7 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
     sessions.set(fetchSessions.size);
     sessionPartitions.set(fetchSessions.partitions);
     evictions.set(fetchSessions.evictions);
+    counted.set(quotas.tracked);
     groupCount.set(groups.groupCount);
     pending.set(stats.pending.bytes);
     archived.set(stats.registry.bytes);

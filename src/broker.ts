@@ -70,6 +70,7 @@ export class Broker {
     this.rooms.transactions.close();
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
+    this.rooms.shares.close();
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     await this.rooms.indexer.stop();
@@ -95,15 +96,18 @@ export class Broker {
       indexer: this.rooms.indexer,
       groups: this.rooms.groups,
       fetchSessions: this.rooms.fetchSessions,
+      quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     await this.rooms.groups.start();
+    await this.rooms.shares.persister.start();
     await this.rooms.transactions.start();
     this.rooms.metadata.subscribe(async ({ previous, commands }) => {
       for (const command of commands) {
         if (command.type !== "topic-deleted") continue;
         const name = previous.topicsById.get(command.id)?.name;
         if (name !== undefined) await this.rooms.groups.topicDeleted(name, command.id);
+        await this.rooms.shares.topicDeleted(command.id);
       }
     });
     this.listener = this.listen();
@@ -128,7 +132,9 @@ export class Broker {
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
       fetchSessions: this.rooms.fetchSessions,
+      quotas: this.rooms.quotas,
       groups: this.rooms.groups,
+      shares: this.rooms.shares,
       producerIds: this.rooms.producerIds,
       transactions: this.rooms.transactions,
     };
@@ -149,6 +155,7 @@ export class Broker {
         inFlightCountMax: config.limits.inFlightRequestsPerConnectionMax,
         connectionsMax: config.limits.connectionsMax,
       },
+      connectionThrottleMs: (address) => this.rooms.quotas.connection(address),
       onBacklog: (bytes) => this.rooms.partitions.readBudget.hold(bytes),
       clock,
       logger: logger.child("net"),

@@ -58,6 +58,7 @@ export function checkTogether(
     taken.add(written);
   }
   checkConsumerGroups(config);
+  checkShareGroups(config);
   if (config.group.minSessionTimeoutMs > config.group.maxSessionTimeoutMs) {
     fail(
       `group.min_session_timeout_ms (${config.group.minSessionTimeoutMs}) must not be larger ` +
@@ -95,6 +96,36 @@ function checkConsumerGroups({ consumerGroup }: Values): void {
         `consumer_group.session_timeout_ms (${sessionTimeoutMs})`,
     );
   }
+}
+
+/** Each value must lie between its bounds, and heartbeats must fit into a session. */
+function checkShareGroups({ shareGroup }: Values): void {
+  const check = (name: string, min: number, value: number, max: number): void => {
+    if (min <= value && value <= max) return;
+    fail(`share_group.${name} (${value}) must lie between its bounds, ${min} and ${max}`);
+  };
+  const { sessionTimeoutMs, minSessionTimeoutMs, maxSessionTimeoutMs } = shareGroup;
+  check("session_timeout_ms", minSessionTimeoutMs, sessionTimeoutMs, maxSessionTimeoutMs);
+  const { heartbeatIntervalMs, minHeartbeatIntervalMs, maxHeartbeatIntervalMs } = shareGroup;
+  const heartbeat = "heartbeat_interval_ms";
+  check(heartbeat, minHeartbeatIntervalMs, heartbeatIntervalMs, maxHeartbeatIntervalMs);
+  const { assignmentIntervalMs, minAssignmentIntervalMs, maxAssignmentIntervalMs } = shareGroup;
+  const assignment = "assignment_interval_ms";
+  check(assignment, minAssignmentIntervalMs, assignmentIntervalMs, maxAssignmentIntervalMs);
+  const { recordLockDurationMs, minRecordLockDurationMs, maxRecordLockDurationMs } = shareGroup;
+  const lock = "record_lock_duration_ms";
+  check(lock, minRecordLockDurationMs, recordLockDurationMs, maxRecordLockDurationMs);
+  const { deliveryCountLimit, minDeliveryCountLimit, maxDeliveryCountLimit } = shareGroup;
+  check("delivery_count_limit", minDeliveryCountLimit, deliveryCountLimit, maxDeliveryCountLimit);
+  const { partitionMaxRecordLocks, minPartitionMaxRecordLocks } = shareGroup;
+  const locksMax = shareGroup.maxPartitionMaxRecordLocks;
+  const locks = "partition_max_record_locks";
+  check(locks, minPartitionMaxRecordLocks, partitionMaxRecordLocks, locksMax);
+  if (heartbeatIntervalMs < sessionTimeoutMs) return;
+  fail(
+    `share_group.${heartbeat} (${heartbeatIntervalMs}) must be smaller than ` +
+      `share_group.session_timeout_ms (${sessionTimeoutMs})`,
+  );
 }
 
 /** A client cannot connect to `0.0.0.0`: listening everywhere needs a name to be reached by. */

@@ -17,8 +17,8 @@ const ignored = new Set(
   controller.quorum.bootstrap.servers controller.quorum.election.backoff.max.ms
   controller.quorum.election.timeout.ms controller.quorum.fetch.timeout.ms
   controller.quorum.request.timeout.ms controller.quorum.retry.backoff.ms
-  controller.quorum.voters controller.quota.window.num controller.quota.window.size.seconds
-  controller.socket.timeout.ms create.topic.policy.class.name early.start.listeners
+  controller.quorum.voters controller.socket.timeout.ms
+  create.topic.policy.class.name early.start.listeners
   fetch.purgatory.purge.interval.requests group.coordinator.append.linger.ms
   group.coordinator.rebalance.protocols group.coordinator.threads
   initial.broker.registration.timeout.ms inter.broker.listener.name
@@ -42,8 +42,8 @@ const ignored = new Set(
   offsets.commit.required.acks offsets.commit.timeout.ms offsets.load.buffer.size
   offsets.topic.compression.codec offsets.topic.replication.factor offsets.topic.segment.bytes
   principal.builder.class process.roles producer.id.expiration.check.interval.ms
-  producer.purgatory.purge.interval.requests queued.max.requests quota.window.num
-  quota.window.size.seconds replica.fetch.backoff.ms replica.fetch.max.bytes
+  producer.purgatory.purge.interval.requests queued.max.requests
+  replica.fetch.backoff.ms replica.fetch.max.bytes
   replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.ms
   replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms replica.selector.class
   replica.socket.receive.buffer.bytes replica.socket.timeout.ms replication.quota.window.num
@@ -63,14 +63,26 @@ const ignored = new Set(
 const ignoredFamilies = [
   "delegation.token.",
   "group.consumer.assignor.offload.",
-  "group.share.",
+  "group.share.assignor",
+  "group.share.initialize.",
+  "group.share.persister.",
   "group.streams.",
   "listener.name.",
   "log.cleaner.",
   "remote.log.",
   "sasl.",
   "security.",
-  "share.coordinator.",
+  "share.coordinator.append.",
+  "share.coordinator.cached.",
+  "share.coordinator.cold.",
+  "share.coordinator.load.",
+  "share.coordinator.state.topic.compression.",
+  "share.coordinator.state.topic.min.",
+  "share.coordinator.state.topic.prune.",
+  "share.coordinator.state.topic.replication.",
+  "share.coordinator.state.topic.segment.",
+  "share.coordinator.threads",
+  "share.coordinator.write.",
   "ssl.",
 ];
 

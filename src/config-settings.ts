@@ -1,5 +1,5 @@
 import { clientSettings } from "./config-clients.ts";
-import { consumerGroupSettings } from "./config-consumer-groups.ts";
+import { groupSettings } from "./config-groups.ts";
 import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
@@ -221,13 +221,6 @@ export const settings = {
     min: 1_000,
     doc: "Milliseconds after which a silent connection is closed",
   }),
-  "limits.fetchBytesMax": bytes({
-    kafka: ["fetch.max.bytes"],
-    default: 55 * MiB,
-    min: KiB,
-    max: 2 * GiB - 1,
-    doc: "Most bytes of one fetch response",
-  }),
   "limits.tailCacheBytesMax": bytes({
     default: 64 * MiB,
     min: 0,
@@ -261,7 +254,6 @@ export const settings = {
     doc: "Milliseconds one request may take to arrive once its first byte is there",
   }),
   ...clientSettings,
-  ...consumerGroupSettings,
   "limits.partitionsPerTopicMax": integer({
     default: 10_000,
     min: 1,
@@ -375,69 +367,8 @@ export const settings = {
     doc: "Milliseconds a record's time may lie in the future",
   }),
 
-  "group.offsetsTopicNumPartitions": integer({
-    kafka: ["offsets.topic.num.partitions"],
-    default: 50,
-    min: 1,
-    max: 10_000,
-    doc: "Partitions of __consumer_offsets, fixed when it is first created",
-  }),
-  "group.offsetsRetentionMinutes": integer({
-    kafka: ["offsets.retention.minutes"],
-    default: 10_080,
-    min: 1,
-    max: int32Max,
-    doc: "Minutes the offsets of an empty group are kept",
-  }),
-  "group.offsetsRetentionCheckIntervalMs": integer({
-    kafka: ["offsets.retention.check.interval.ms"],
-    default: 600_000,
-    min: 1_000,
-    doc: "Milliseconds between two checks for offsets to drop",
-  }),
-  "group.offsetMetadataBytesMax": integer({
-    kafka: ["offset.metadata.max.bytes"],
-    default: 4_096,
-    min: 0,
-    max: int32Max,
-    doc: "Most bytes of text stored with a committed offset",
-  }),
-  "group.initialRebalanceDelayMs": integer({
-    kafka: ["group.initial.rebalance.delay.ms"],
-    default: 3_000,
-    min: 0,
-    max: 600_000,
-    doc: "Milliseconds a new group waits for more members before its first rebalance",
-  }),
-  "group.minSessionTimeoutMs": integer({
-    kafka: ["group.min.session.timeout.ms"],
-    default: 6_000,
-    min: 1,
-    max: int32Max,
-    doc: "Shortest session timeout a consumer may ask for, in milliseconds",
-  }),
-  "group.maxSessionTimeoutMs": integer({
-    kafka: ["group.max.session.timeout.ms"],
-    default: 1_800_000,
-    min: 1,
-    max: int32Max,
-    doc: "Longest session timeout a consumer may ask for, in milliseconds",
-  }),
-  "group.maxSize": integer({
-    kafka: ["group.max.size"],
-    default: int32Max,
-    min: 1,
-    max: int32Max,
-    doc: "Most members of one group",
-  }),
+  ...groupSettings,
   ...transactionSettings,
-  "producer.idExpirationMs": integer({
-    kafka: ["producer.id.expiration.ms"],
-    default: dayMs,
-    min: 1,
-    max: int32Max,
-    doc: "Milliseconds after which a silent idempotent producer is forgotten",
-  }),
 
   "logging.level": pattern({
     key: "log_level",

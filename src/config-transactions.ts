@@ -4,7 +4,7 @@ const MiB = 1024 * 1024;
 const hourMs = 3_600_000;
 const int32Max = 2 ** 31 - 1;
 
-/** The settings of the transaction coordinator; see `settings`. */
+/** The settings of producers and of their transactions; see `settings`. */
 export const transactionSettings = {
   "transaction.maxTimeoutMs": integer({
     kafka: ["transaction.max.timeout.ms"],
@@ -47,5 +47,12 @@ export const transactionSettings = {
     min: 1_048_576,
     max: int32Max,
     doc: "Bytes of one segment of __transaction_state, fixed when it is first created",
+  }),
+  "producer.idExpirationMs": integer({
+    kafka: ["producer.id.expiration.ms"],
+    default: 24 * hourMs,
+    min: 1,
+    max: int32Max,
+    doc: "Milliseconds after which a silent idempotent producer is forgotten",
   }),
 };

@@ -35,9 +35,10 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let pair = (0u8..4, prop::option::weighted(0.8, any::<u8>()));
+    let write = (0u8..3, prop::collection::vec(pair.clone(), 1..4));
     let op = prop_oneof![
         3 => pair.clone().prop_map(|(key, value)| Op::Plain(key, value)),
-        6 => (0u8..3, prop::collection::vec(pair, 1..4)).prop_map(|(who, pairs)| Op::Write(who, pairs)),
+        6 => write.prop_map(|(who, pairs)| Op::Write(who, pairs)),
         5 => (0u8..3, any::<bool>()).prop_map(|(who, commit)| Op::End(who, commit)),
         3 => Just(Op::Seal),
         3 => (any::<bool>(), 1u8..6).prop_map(|(old, map_entries)| Op::Clean { old, map_entries }),

@@ -23,6 +23,11 @@ export const coordinatorJar: Jar = {
   artifact: "kafka-group-coordinator",
   version: coordinatorVersion,
 };
+export const shareCoordinatorJar: Jar = {
+  group: "org.apache.kafka",
+  artifact: "kafka-share-coordinator",
+  version: coordinatorVersion,
+};
 export const transactionJar: Jar = {
   group: "org.apache.kafka",
   artifact: "kafka-transaction-coordinator",

@@ -46,6 +46,7 @@ export const produceHandler: ApiHandler<ProduceRequest, ProduceResponse> = {
   codec: produceApi,
   minVersion: 3,
   maxVersion: 13,
+  chargesItself: true,
 
   handle(context, request, version) {
     const refused = refuse(request);
@@ -130,6 +131,7 @@ function collect(
     let open = flat.length;
     const finish = () => {
       deadlines.remove(deadline);
+      charge(context, request);
       const responses = hinted(context, assemble(request, done));
       if (request.acks !== 0) resolve(responses);
       else closeOrPass(responses, resolve, reject);
@@ -149,6 +151,16 @@ function collect(
       }, reject);
     }
   });
+}
+
+/** Who is not answered is not throttled for the time that it took. */
+function charge(context: RequestContext, { acks }: Request): void {
+  const { client, requestBytes, services } = context;
+  const { quotas } = services;
+  context.throttle(quotas.produce(client, requestBytes));
+  if (acks !== 0 && quotas.countsRequests) {
+    context.throttle(quotas.request(client, context.workMs()));
+  }
 }
 
 /** In the shape of the request; a partition without an answer ran into the timeout. */

@@ -1,6 +1,7 @@
 /**
- * Fetch, v4–18. One deadline a request, however many partitions; parked until high watermarks, for
- * read_committed last stable offsets, moved by `min_bytes`, an error shows, or `max_wait_ms` is over.
+ * Fetch, v4–18. One deadline a request, however many partitions; parked until high watermarks (for
+ * read_committed: last stable offsets) moved by `min_bytes`, an error shows, or `max_wait_ms` is
+ * over.
  *
  * v5 log start · v7 sessions (KIP-227) · v9 leader epoch of the client · v11 rack, read and not
  * used: the leader has the only copy · v12 flexible, last fetched epoch and diverging epoch
@@ -30,6 +31,8 @@ const topicIdsFrom = 13;
 const replicaStateFrom = 15;
 const leaderHintsFrom = 16;
 const readCommitted = 1;
+/** Beside its records, about. */
+const partitionAnswerBytes = 48;
 const noRecords = new Uint8Array(0);
 
 /** One partition of the request, found once. */
@@ -49,6 +52,7 @@ export const fetchHandler: ApiHandler<FetchRequest, FetchResponse> = {
   codec: fetchApi,
   minVersion: 4,
   maxVersion: 18,
+  chargesItself: true,
 
   handle(context, request, version) {
     const { clock, fetchSessions } = context.services;
@@ -98,7 +102,9 @@ async function fetch(
 ): Promise<FetchResponse> {
   const { clock, partitions } = context.services;
   const targets = findTargets(context, session.asks, version);
-  const bytesMax = Math.min(request.maxBytes, context.services.config.limits.fetchBytesMax);
+  const { fetchBytesMax } = context.services.config.limits;
+  const quotaBytesMax = context.services.quotas.fetchBytesMax(context.client);
+  const bytesMax = Math.min(request.maxBytes, fetchBytesMax, quotaBytesMax);
   const bytesMin = Math.min(request.minBytes, bytesMax);
   const endMs = clock.monotonicMs() + request.maxWaitMs;
   const isolation = isCommitted(request) ? "read_committed" : "read_uncommitted";
@@ -288,17 +294,40 @@ function respond(
   session: FetchContext,
   all: readonly AskAnswer[],
 ): FetchResponse {
-  const told = session.finish(all, context.services.clock.monotonicMs());
+  const throttleMs = charge(context, session, all);
+  const told =
+    throttleMs > 0
+      ? session.throttled()
+      : session.finish(all, context.services.clock.monotonicMs());
   const leaderIds = new Set<number>();
   const responses = byTopic(told, (one) => hinted(context, version, one, leaderIds));
   if (replicaIdOf(request, version) >= 0) leaderIds.clear();
   return {
-    throttleTimeMs: 0,
+    throttleTimeMs: throttleMs,
     errorCode: told.errorCode,
     sessionId: told.sessionId,
     responses,
     nodeEndpoints: leaderEndpoints(context, leaderIds),
   };
+}
+
+/** What the client has to wait; not 0: it is answered without partitions and asks again. */
+function charge(context: RequestContext, session: FetchContext, all: readonly AskAnswer[]): number {
+  const { client, services } = context;
+  const { quotas } = services;
+  const requestMs = quotas.countsRequests ? quotas.request(client, context.workMs()) : 0;
+  let fetchMs = 0;
+  if (quotas.countsFetches) {
+    let bytes = 0;
+    for (const { answer } of session.news(all)) {
+      bytes += partitionAnswerBytes + (answer.records?.length ?? 0);
+    }
+    fetchMs = quotas.fetch(client, bytes);
+    if (fetchMs === 0 && requestMs > 0) quotas.notFetched(client, bytes);
+  }
+  const throttleMs = Math.max(requestMs, fetchMs);
+  context.throttle(throttleMs);
+  return throttleMs;
 }
 
 /** Neighbours of the same topic share its entry. */

@@ -111,8 +111,11 @@ async function createMissing(
     assignments: [],
     configs: [],
   }));
-  for (const outcome of await metadata.createTopics(specs, false)) {
-    if (outcome.errorCode !== ErrorCode.NONE) errors.set(outcome.name, outcome.errorCode);
+  const quota = context.services.quotas.mutations(context.client, true);
+  for (const { name, errorCode } of await metadata.createTopics(specs, false, quota.admit)) {
+    // Over its quota the client asks again, as for any topic that is not there yet.
+    if (errorCode === ErrorCode.THROTTLING_QUOTA_EXCEEDED) continue;
+    if (errorCode !== ErrorCode.NONE) errors.set(name, errorCode);
   }
   return errors;
 }

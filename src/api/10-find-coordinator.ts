@@ -3,8 +3,7 @@
  * transactional id is. v4 takes many keys at once. The first request for a partition of
  * `__consumer_offsets` or `__transaction_state` creates the topic.
  *
- * Not served: share groups (key type 2). They are refused with INVALID_REQUEST, which no client
- * retries.
+ * v6 share partitions (key type 2), by "group:topicId:partition".
  */
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
@@ -15,9 +14,11 @@ import {
   findCoordinatorApi,
 } from "../protocol/messages/10-find-coordinator.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
+import { findShareCoordinator } from "./find-share-coordinator.ts";
 
 const groupKeyType = 0;
 const transactionKeyType = 1;
+const shareKeyType = 2;
 
 export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoordinatorResponse> = {
   codec: findCoordinatorApi,
@@ -28,11 +29,11 @@ export const findCoordinatorHandler: ApiHandler<FindCoordinatorRequest, FindCoor
     if (version >= 4) {
       const keys = request.coordinatorKeys ?? [];
       const coordinators = await inBatches(keys, batchSizeMax, (key) =>
-        find(context, keyType, key),
+        find(context, keyType, key, version),
       );
       return { coordinators };
     }
-    const { key: _key, ...found } = await find(context, keyType, request.key ?? "");
+    const { key: _key, ...found } = await find(context, keyType, request.key ?? "", version);
     // The text Kafka sends in these versions where nothing is wrong.
     return found.errorCode === ErrorCode.NONE ? { ...found, errorMessage: "NONE" } : found;
   },
@@ -47,18 +48,22 @@ async function find(
   context: RequestContext,
   keyType: number,
   key: string,
+  version: number,
 ): Promise<FindCoordinatorResponseCoordinator> {
   const { listener } = context.session;
   const { groups, transactions } = context.services;
-  if (keyType !== groupKeyType && keyType !== transactionKeyType) {
-    const errorMessage = "share groups are not served by this broker";
-    const errorCode = ErrorCode.INVALID_REQUEST;
-    return { key, errorCode, errorMessage, nodeId: -1, host: "", port: -1 };
-  }
-  const address =
-    keyType === groupKeyType
-      ? await groups.findCoordinator(key, listener)
-      : await transactions.findCoordinator(key, listener);
+  const address = await (() => {
+    switch (keyType) {
+      case groupKeyType:
+        return groups.findCoordinator(key, listener);
+      case transactionKeyType:
+        return transactions.findCoordinator(key, listener);
+      case shareKeyType:
+        return findShareCoordinator(context, key, version);
+      default:
+        return { errorCode: ErrorCode.INVALID_REQUEST, nodeId: -1, host: "", port: -1 };
+    }
+  })();
   const isFound = address.errorCode === ErrorCode.NONE;
   const errorMessage = isFound ? "" : (errorInfos.get(address.errorCode)?.message ?? "");
   return { key, ...address, errorMessage };

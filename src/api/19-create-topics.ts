@@ -2,7 +2,9 @@
  * CreateTopics, versions 2–7. Answered when the topics can be used. v5+ returns the partitions,
  * the replication factor and every config of the new topic; v7 its id. A name given twice fails
  * with INVALID_REQUEST, more replicas than brokers with INVALID_REPLICATION_FACTOR.
- * The timeout is not used: on one broker nothing is waited for but the disk.
+ * Over controller_mutation_rate: THROTTLING_QUOTA_EXCEEDED from v6 on, before only a wait.
+ * A negative timeout has passed before it began (REQUEST_TIMED_OUT); any other is not used: on one
+ * broker nothing is waited for but the disk.
  */
 import { describeTopicConfigs } from "../metadata/config-catalogue.ts";
 import type { TopicOutcome } from "../metadata/requests.ts";
@@ -18,6 +20,8 @@ import {
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { namedTwice } from "./named-twice.ts";
 
+const strictFrom = 6;
+
 /**
  * Topics no client creates: Kafka's own metadata topic, and those the broker makes with settings
  * of its own when it needs them. Offsets in a topic of another partition count would be lost to
@@ -31,7 +35,8 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
   codec: createTopicsApi,
   minVersion: 2,
   maxVersion: 7,
-  async handle(context, request) {
+  async handle(context, request, version) {
+    if (request.timeoutMs < 0) return failed(request, ErrorCode.REQUEST_TIMED_OUT, null);
     const { metadata } = context.services;
     const twice = namedTwice(request.topics.map(({ name }) => name));
     const wanted = request.topics.filter(({ name }) => {
@@ -41,7 +46,9 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
       ...topic,
       configs: topic.configs.map(({ name, value }) => [name, value] as const),
     }));
-    const outcomes = await metadata.createTopics(specs, request.validateOnly);
+    const quota = context.services.quotas.mutations(context.client, version >= strictFrom);
+    const outcomes = await metadata.createTopics(specs, request.validateOnly, quota.admit);
+    context.throttle(quota.throttleMs());
     const topics = outcomes.map((outcome) => result(context, outcome));
     for (const name of twice) {
       topics.push(error(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."));
@@ -53,11 +60,17 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
     }
     return { throttleTimeMs: 0, topics };
   },
-  failure: (request: Decoded<CreateTopicsRequest>, _version, errorCode, message) => ({
-    throttleTimeMs: 0,
-    topics: request.topics.map(({ name }) => error(name, errorCode, message)),
-  }),
+  failure: (request, _version, errorCode, message) => failed(request, errorCode, message),
 };
+
+function failed(
+  request: Decoded<CreateTopicsRequest>,
+  errorCode: number,
+  message: string | null,
+): CreateTopicsResponse {
+  const topics = request.topics.map(({ name }) => error(name, errorCode, message));
+  return { throttleTimeMs: 0, topics };
+}
 
 function error(
   name: string,

@@ -18,6 +18,9 @@ import { namedTwice } from "./named-twice.ts";
 
 type Result = DeleteTopicsResponseDeletableTopicResult;
 
+/** Over controller_mutation_rate: refused from here on, before only a wait. */
+const strictFrom = 5;
+
 interface Target {
   readonly name: string | null;
   readonly topicId: string;
@@ -30,6 +33,10 @@ export const deleteTopicsHandler: ApiHandler<DeleteTopicsRequest, DeleteTopicsRe
   async handle(context, request, version) {
     const { config, metadata } = context.services;
     const targets = targetsOf(request);
+    if (request.timeoutMs < 0 && targets.some((target) => !namesBoth(target))) {
+      const timedOut = ErrorCode.REQUEST_TIMED_OUT;
+      return answer(targets.map((target) => failed(target, timedOut, null)));
+    }
     if (!config.topic.deleteEnabled) {
       const errorCode = version < 3 ? ErrorCode.INVALID_REQUEST : ErrorCode.TOPIC_DELETION_DISABLED;
       return answer(
@@ -37,7 +44,9 @@ export const deleteTopicsHandler: ApiHandler<DeleteTopicsRequest, DeleteTopicsRe
       );
     }
     const { results, topics } = resolve(metadata.image, targets);
-    const outcomes = await metadata.deleteTopics([...topics.keys()]);
+    const quota = context.services.quotas.mutations(context.client, version >= strictFrom);
+    const outcomes = await metadata.deleteTopics([...topics.keys()], quota.admit);
+    context.throttle(quota.throttleMs());
     for (const [index, [id, target]] of [...topics].entries()) {
       const outcome = outcomes[index];
       if (outcome !== undefined) results.push({ ...target, topicId: id, ...outcome });
@@ -57,8 +66,12 @@ function targetsOf(request: Decoded<DeleteTopicsRequest>): Target[] {
   return [...named, ...request.topics];
 }
 
-function failed(target: Target, errorCode: number, errorMessage: string): Result {
+function failed(target: Target, errorCode: number, errorMessage: string | null): Result {
   return { name: target.name, topicId: target.topicId, errorCode, errorMessage };
+}
+
+function namesBoth({ name, topicId }: Target): boolean {
+  return name !== null && topicId !== zeroUuid;
 }
 
 /** What can be answered at once, and the topics to delete, by id. */
@@ -68,7 +81,13 @@ function resolve(
 ): { results: Result[]; topics: Map<string, { name: string }> } {
   const results: Result[] = [];
   const topics = new Map<string, { name: string }>();
-  const twiceNamed = namedTwice(targets.flatMap(({ name }) => (name === null ? [] : [name])));
+  const both = targets.filter(namesBoth);
+  for (const target of both) {
+    const text = "You may not specify both topic name and topic id.";
+    results.push(failed(target, ErrorCode.INVALID_REQUEST, text));
+  }
+  const sound = targets.filter((target) => !both.includes(target));
+  const twiceNamed = namedTwice(sound.flatMap(({ name }) => (name === null ? [] : [name])));
   const byId = targets.filter(({ name }) => name === null).map(({ topicId }) => topicId);
   const twiceById = namedTwice(byId);
   for (const name of twiceNamed) {
@@ -79,7 +98,7 @@ function resolve(
     const text = topicId === zeroUuid ? neitherText : "Duplicate topic id.";
     results.push(failed({ name: null, topicId }, ErrorCode.INVALID_REQUEST, text));
   }
-  for (const target of targets) {
+  for (const target of sound) {
     if (target.name === null ? twiceById.has(target.topicId) : twiceNamed.has(target.name))
       continue;
     const found = find(image, target);
@@ -100,10 +119,6 @@ const neitherText = "Neither topic name nor id were specified.";
 
 function find(image: MetadataImage, target: Target): { id: string; name: string } | Result {
   const { name, topicId } = target;
-  if (name !== null && topicId !== zeroUuid) {
-    const text = "You may not specify both topic name and topic id.";
-    return failed(target, ErrorCode.INVALID_REQUEST, text);
-  }
   if (name === null && topicId === zeroUuid) {
     return failed(target, ErrorCode.INVALID_REQUEST, neitherText);
   }

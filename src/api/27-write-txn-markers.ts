@@ -39,6 +39,10 @@ async function write(context: RequestContext, marker: Marker): Promise<Result> {
   if (version !== 0 && version !== 1 && version !== 2) {
     return resultOf(marker, () => ErrorCode.UNSUPPORTED_VERSION);
   }
+  // No producer has such an id or epoch; Kafka fails in the same way.
+  if (producerId < 0 || producerEpoch < 0) {
+    return resultOf(marker, () => ErrorCode.UNKNOWN_SERVER_ERROR);
+  }
   const partitions = marker.topics.flatMap(({ name, partitionIndexes }) =>
     partitionIndexes.map((partition) => ({ topic: name, partition })),
   );

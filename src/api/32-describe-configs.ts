@@ -1,8 +1,10 @@
 /**
- * DescribeConfigs, versions 1–4: topics, brokers and groups, with every default. A null or empty
- * list of keys means all. A broker's empty name means what was set for the whole cluster at run
- * time. A group need not exist. Other resources fail with INVALID_REQUEST.
+ * DescribeConfigs, versions 1–4: topics, brokers, groups and client metrics subscriptions, with
+ * every default. A null or empty list of keys means all. A broker's empty name means what was set
+ * for the whole cluster at run time. A group or subscription need not exist; a broker has no
+ * loggers. Other resources fail with INVALID_REQUEST.
  */
+import { describeClientMetricsConfigs } from "../metadata/client-metrics-configs.ts";
 import {
   type ConfigEntry,
   describeBrokerConfigs,
@@ -73,15 +75,34 @@ function allEntries(context: RequestContext, resource: Resource): ConfigEntry[] 
     }
     return describeGroupConfigs(image.groupConfigs.get(resourceName) ?? new Map(), layers);
   }
+  if (resourceType === ConfigResource.CLIENT_METRICS) {
+    if (resourceName === "") {
+      const text = "Client metrics subscription name must not be empty";
+      return failure(ErrorCode.INVALID_REQUEST, text);
+    }
+    return describeClientMetricsConfigs(image.clientMetricsConfigs.get(resourceName) ?? new Map());
+  }
+  if (resourceType === ConfigResource.BROKER_LOGGER) return loggers(resourceName, layers.nodeId);
   if (resourceType !== ConfigResource.BROKER) {
     return failure(ErrorCode.INVALID_REQUEST, `Unsupported resource type: ${resourceType}`);
   }
   if (resourceName === "") return describeClusterConfigs(layers);
   if (resourceName === String(layers.nodeId)) return describeBrokerConfigs(layers);
-  return failure(
-    ErrorCode.INVALID_REQUEST,
-    `Unexpected broker id, expected ${layers.nodeId} or empty string, but received ${resourceName}`,
-  );
+  return wrongBroker(resourceName, `${layers.nodeId} or empty string,`);
+}
+
+/** Levels of log lines are set at start: there is no logger to describe. */
+function loggers(resourceName: string, nodeId: number): ConfigEntry[] | Outcome {
+  if (resourceName === String(nodeId)) return [];
+  if (resourceName === "") return failure(ErrorCode.INVALID_REQUEST, "Broker id must not be empty");
+  return wrongBroker(resourceName, `${nodeId}`);
+}
+
+function wrongBroker(name: string, expected: string): Outcome {
+  const text = /^[+-]?\d{1,10}$/.test(name)
+    ? `Unexpected broker id, expected ${expected} but received ${name}`
+    : `Broker id must be an integer, but it is: ${name}`;
+  return failure(ErrorCode.INVALID_REQUEST, text);
 }
 
 function failure(errorCode: number, errorMessage: string): Outcome {

@@ -12,6 +12,9 @@ import {
 import type { ApiHandler } from "./context.ts";
 import { namedTwice } from "./named-twice.ts";
 
+/** Over controller_mutation_rate: refused from here on, before only a wait. */
+const strictFrom = 3;
+
 export const createPartitionsHandler: ApiHandler<
   CreatePartitionsRequest,
   CreatePartitionsResponse
@@ -19,7 +22,8 @@ export const createPartitionsHandler: ApiHandler<
   codec: createPartitionsApi,
   minVersion: 0,
   maxVersion: 3,
-  async handle(context, request) {
+  async handle(context, request, version) {
+    if (request.timeoutMs < 0) return failed(request, ErrorCode.REQUEST_TIMED_OUT, null);
     const twice = namedTwice(request.topics.map(({ name }) => name));
     const specs = request.topics
       .filter(({ name }) => !twice.has(name))
@@ -28,7 +32,10 @@ export const createPartitionsHandler: ApiHandler<
         count,
         assignments: assignments?.map(({ brokerIds }) => brokerIds) ?? null,
       }));
-    const outcomes = await context.services.metadata.createPartitions(specs, request.validateOnly);
+    const { metadata } = context.services;
+    const quota = context.services.quotas.mutations(context.client, version >= strictFrom);
+    const outcomes = await metadata.createPartitions(specs, request.validateOnly, quota.admit);
+    context.throttle(quota.throttleMs());
     const results = specs.map(({ name }, index) => ({
       name,
       errorCode: outcomes[index]?.errorCode ?? ErrorCode.UNKNOWN_SERVER_ERROR,
@@ -40,8 +47,14 @@ export const createPartitionsHandler: ApiHandler<
     }
     return { throttleTimeMs: 0, results };
   },
-  failure: (request: Decoded<CreatePartitionsRequest>, _version, errorCode, errorMessage) => ({
-    throttleTimeMs: 0,
-    results: request.topics.map(({ name }) => ({ name, errorCode, errorMessage })),
-  }),
+  failure: (request, _version, errorCode, message) => failed(request, errorCode, message),
 };
+
+function failed(
+  request: Decoded<CreatePartitionsRequest>,
+  errorCode: number,
+  errorMessage: string | null,
+): CreatePartitionsResponse {
+  const results = request.topics.map(({ name }) => ({ name, errorCode, errorMessage }));
+  return { throttleTimeMs: 0, results };
+}

@@ -21,13 +21,13 @@ export const electLeadersHandler: ApiHandler<ElectLeadersRequest, ElectLeadersRe
   codec: electLeadersApi,
   minVersion: 0,
   maxVersion: 2,
-  handle(context, request) {
+  handle(context, request, version) {
     const { image } = context.services.metadata;
     const { electionType } = request;
-    if (request.timeoutMs < 0) return failed(request, ErrorCode.REQUEST_TIMED_OUT, null);
+    if (request.timeoutMs < 0) return failed(request, version, ErrorCode.REQUEST_TIMED_OUT, null);
     if (electionType < 0 || electionType > electionTypeMax) {
       const text = `Value ${electionType} must be one of [0, 1]`;
-      return failed(request, ErrorCode.INVALID_REQUEST, text);
+      return failed(request, version, ErrorCode.INVALID_REQUEST, text);
     }
     const replicaElectionResults =
       request.topicPartitions === null
@@ -38,11 +38,14 @@ export const electLeadersHandler: ApiHandler<ElectLeadersRequest, ElectLeadersRe
           }));
     return { throttleTimeMs: 0, errorCode: ErrorCode.NONE, replicaElectionResults };
   },
-  failure: (request, _version, errorCode, message) => failed(request, errorCode, message),
+  failure: (request, version, errorCode, message) => {
+    return failed(request, version, errorCode, message);
+  },
 };
 
 function failed(
   request: Decoded<ElectLeadersRequest>,
+  version: number,
   errorCode: number,
   errorMessage: string | null,
 ): ElectLeadersResponse {
@@ -50,7 +53,8 @@ function failed(
     topic,
     partitionResult: partitions.map((partitionId) => ({ partitionId, errorCode, errorMessage })),
   }));
-  return { throttleTimeMs: 0, errorCode, replicaElectionResults };
+  const whole = version === 0 ? ErrorCode.NONE : errorCode;
+  return { throttleTimeMs: 0, errorCode: whole, replicaElectionResults };
 }
 
 function elect(

@@ -5,9 +5,11 @@
 import type { MetadataImage } from "../metadata/image.ts";
 import type { Outcome } from "../metadata/requests.ts";
 import { checkReplicas } from "../metadata/topic-plan.ts";
+import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type AlterPartitionReassignmentsRequest,
+  type AlterPartitionReassignmentsRequestReassignablePartition,
   type AlterPartitionReassignmentsResponse,
   alterPartitionReassignmentsApi,
 } from "../protocol/messages/45-alter-partition-reassignments.ts";
@@ -22,27 +24,44 @@ export const alterPartitionReassignmentsHandler: ApiHandler<
   maxVersion: 1,
   handle(context, request) {
     const { image } = context.services.metadata;
-    return {
-      throttleTimeMs: 0,
-      allowReplicationFactorChange: request.allowReplicationFactorChange,
-      errorCode: ErrorCode.NONE,
-      errorMessage: null,
-      responses: request.topics.map(({ name, partitions }) => ({
-        name,
-        partitions: partitions.map(({ partitionIndex, replicas }) => ({
-          partitionIndex,
-          ...reassign(image, name, partitionIndex, replicas),
-        })),
-      })),
-    };
+    if (request.timeoutMs < 0) {
+      return answer(request, timedOut, () => timedOut);
+    }
+    // Kafka's broker answers an empty request itself.
+    const errorMessage = request.topics.length === 0 ? "" : null;
+    const whole = { errorCode: ErrorCode.NONE, errorMessage };
+    return answer(request, whole, (name, { partitionIndex, replicas }) => {
+      return reassign(image, name, partitionIndex, replicas);
+    });
   },
-  failure: (_request, _version, errorCode, errorMessage) => ({
-    throttleTimeMs: 0,
-    errorCode,
-    errorMessage,
-    responses: [],
-  }),
+  failure: (request, _version, errorCode, errorMessage) => {
+    const outcome = { errorCode, errorMessage };
+    return answer(request, outcome, () => outcome);
+  },
 };
+
+const timedOut: Outcome = { errorCode: ErrorCode.REQUEST_TIMED_OUT, errorMessage: null };
+
+type Partition = Decoded<AlterPartitionReassignmentsRequestReassignablePartition>;
+
+function answer(
+  request: Decoded<AlterPartitionReassignmentsRequest>,
+  whole: Outcome,
+  outcomeOf: (topic: string, partition: Partition) => Outcome,
+): AlterPartitionReassignmentsResponse {
+  return {
+    throttleTimeMs: 0,
+    allowReplicationFactorChange: request.allowReplicationFactorChange,
+    ...whole,
+    responses: request.topics.map(({ name, partitions }) => ({
+      name,
+      partitions: partitions.map((partition) => ({
+        partitionIndex: partition.partitionIndex,
+        ...outcomeOf(name, partition),
+      })),
+    })),
+  };
+}
 
 function reassign(
   image: MetadataImage,
@@ -56,8 +75,7 @@ function reassign(
     return unknown(`Unable to find partition ${name}:${index}.`);
   }
   if (replicas === null) {
-    const errorMessage = "No partition reassignment is in progress.";
-    return { errorCode: ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, errorMessage };
+    return { errorCode: ErrorCode.NO_REASSIGNMENT_IN_PROGRESS, errorMessage: null };
   }
   const errorMessage = checkReplicas(image, replicas, null);
   if (errorMessage === null) return { errorCode: ErrorCode.NONE, errorMessage };

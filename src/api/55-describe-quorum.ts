@@ -21,10 +21,11 @@ export const describeQuorumHandler: ApiHandler<DescribeQuorumRequest, DescribeQu
   codec: describeQuorumApi,
   minVersion: 0,
   maxVersion: 2,
-  handle(context, request) {
+  handle(context, request, version) {
     if (!asksForTheLog(request)) return refused(request);
     const topics = [{ topicName: metadataTopic, partitions: [describe(context)] }];
-    return { errorCode: ErrorCode.NONE, errorMessage: "", topics, nodes: nodes(context) };
+    const listeners = version >= 2 ? nodes(context) : [];
+    return { errorCode: ErrorCode.NONE, errorMessage: "", topics, nodes: listeners };
   },
   failure: (_request, _version, errorCode, errorMessage) => {
     return { errorCode, errorMessage, topics: [], nodes: [] };

@@ -32,13 +32,20 @@ export const updateFeaturesHandler: ApiHandler<UpdateFeaturesRequest, UpdateFeat
     const answer = result.errorCode === ErrorCode.NONE ? outcome : result;
     const detailed = version <= 1 && answer.errorCode === ErrorCode.NONE;
     const updates = detailed ? request.featureUpdates : [];
-    const results = updates.map(({ feature }) => ({ feature, ...answer }));
+    const results = updates.map(({ feature }) => ({
+      feature,
+      errorCode: 0,
+      errorMessage: noError,
+    }));
     return { throttleTimeMs: 0, ...answer, results };
   },
   failure: (_request, _version, errorCode, errorMessage) => {
     return { throttleTimeMs: 0, errorCode, errorMessage, results: [] };
   },
 };
+
+/** Kafka's text for NONE. */
+const noError = "The operation completed successfully.";
 
 function refused({ errorCode, errorMessage }: Outcome): Outcome {
   const text = "The update failed for all features since the following feature had an error: ";

@@ -1,7 +1,9 @@
 /**
- * ListTransactions, v0 to v1 (KIP-664): the ids the coordinator holds, by state and producer id.
- * v1 only what runs for longer than so many milliseconds.
+ * ListTransactions, v0 to v2 (KIP-664): the ids the coordinator holds, by state and producer id.
+ * v1 only what runs for longer than so many milliseconds · v2 only ids that a regular expression
+ * matches as a whole (KIP-1152), in RE2's syntax; ids that are not ASCII match none.
  */
+import { compileTopicRegex } from "../group/topic-regex.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type ListTransactionsRequest,
@@ -16,13 +18,16 @@ export const listTransactionsHandler: ApiHandler<
 > = {
   codec: listTransactionsApi,
   minVersion: 0,
-  maxVersion: 1,
+  maxVersion: 2,
   handle(context, request) {
+    const pattern = request.transactionalIdPattern ?? "";
+    const regex = pattern === "" ? { matches: () => true } : compileTopicRegex(pattern);
+    if (typeof regex === "string") return failed(ErrorCode.INVALID_REGULAR_EXPRESSION);
     const { errorCode, unknownStates, transactions } = context.services.transactions.list({
       producerIds: request.producerIdFilters,
       states: request.stateFilters,
       durationMs: request.durationFilter,
-      matchesId: () => true,
+      matchesId: (id) => regex.matches(id),
     });
     if (errorCode !== ErrorCode.NONE) return failed(errorCode);
     const transactionStates = transactions.map(({ transactionalId, producerId, state }) => ({

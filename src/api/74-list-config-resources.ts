@@ -1,7 +1,6 @@
 /**
  * ListConfigResources, versions 0–1: what DescribeConfigs can be asked about. v0 lists client
  * metrics subscriptions only. No types mean all; an unknown one fails with UNSUPPORTED_VERSION.
- * Brokers have no loggers of their own levels here, so none is listed.
  */
 import type { MetadataImage } from "../metadata/image.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
@@ -52,6 +51,6 @@ function answer(
 function names(image: MetadataImage, type: number): string[] {
   if (type === GROUP) return [...image.groupConfigs.keys()];
   if (type === CLIENT_METRICS) return [...image.clientMetricsConfigs.keys()];
-  if (type === BROKER) return [...image.brokers.keys()].map(String);
+  if (type === BROKER || type === BROKER_LOGGER) return [...image.brokers.keys()].map(String);
   return type === TOPIC ? [...image.topicsByName.keys()] : [];
 }

@@ -42,13 +42,16 @@ export async function alterResources(
   const keyOf = (resource: AlteredResource): string => {
     return `${resource.resourceType} ${resource.resourceName}`;
   };
+  const { metadata } = context.services;
   const twice = namedTwice(resources.map(keyOf));
   const planned = resources.map((resource) => {
     if (twice.has(keyOf(resource))) return invalid("Each resource must appear at most once.");
+    if (resource.resourceType === ConfigResource.BROKER_LOGGER && !options.replacesAll) {
+      return refuseLoggers(resource, metadata.layers.nodeId);
+    }
     return alterationOf(resource, options.replacesAll);
   });
   const alterations = planned.filter((plan): plan is ConfigAlteration => !("errorCode" in plan));
-  const { metadata } = context.services;
   const outcomes = await metadata.alterConfigs(alterations, options.validateOnly);
   return resources.map(({ resourceType, resourceName }, index) => {
     const plan = planned[index];
@@ -62,13 +65,14 @@ const altered: ReadonlyMap<number, ConfigAlteration["resource"]> = new Map([
   [ConfigResource.TOPIC, "topic"],
   [ConfigResource.BROKER, "broker"],
   [ConfigResource.GROUP, "group"],
+  [ConfigResource.CLIENT_METRICS, "client-metrics"],
 ]);
 
 function alterationOf(asked: AlteredResource, replacesAll: boolean): ConfigAlteration | Outcome {
   const { resourceType, resourceName, configs } = asked;
   const resource = altered.get(resourceType);
   if (resource === undefined) {
-    return invalid(`Unsupported resource type ${resourceType}`);
+    return invalid(`Unknown resource type ${resourceType}`);
   }
   if (namedTwice(configs.map(({ name }) => name)).size > 0) {
     return invalid("Error due to duplicate config keys");
@@ -88,6 +92,26 @@ function alterationOf(asked: AlteredResource, replacesAll: boolean): ConfigAlter
     operations,
     replacesAll,
   };
+}
+
+/** A broker has no loggers whose level could be set; in the order of Kafka's checks. */
+function refuseLoggers({ resourceName, configs }: AlteredResource, nodeId: number): Outcome {
+  if (!/^[+-]?\d{1,10}$/.test(resourceName)) {
+    return invalid(`Node id must be an integer, but it is: ${resourceName}`);
+  }
+  if (resourceName !== String(nodeId)) {
+    return invalid(`Unexpected node id. Expected ${nodeId}, but received ${resourceName}`);
+  }
+  for (const { name, configOperation } of configs) {
+    const kind = kinds[configOperation];
+    if (kind === "append" || kind === "subtract") {
+      const verb = kind.toUpperCase();
+      return invalid(`${verb} operation is not allowed for the BROKER_LOGGER resource`);
+    }
+    const errorMessage = `Logger ${name} does not exist!`;
+    return { errorCode: ErrorCode.INVALID_CONFIG, errorMessage };
+  }
+  return { errorCode: ErrorCode.NONE, errorMessage: null };
 }
 
 function invalid(errorMessage: string): Outcome {

@@ -7,6 +7,8 @@ import type { Metadata } from "../metadata/controller.ts";
 import type { ProducerIds } from "../metadata/producer-ids.ts";
 import type { ApiCodec, Decoded } from "../protocol/api-codec.ts";
 import type { RequestHeader } from "../protocol/header.ts";
+import type { ClientQuotas, QuotaClient } from "../quota/client-quotas.ts";
+import type { ShareGroups } from "../share/share-groups.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 import type { TransactionCoordinator } from "../transaction/coordinator.ts";
@@ -34,8 +36,10 @@ export interface Services {
   readonly partitions: Partitions;
   readonly fetchSessions: FetchSessions;
   readonly groups: GroupCoordinator;
+  readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
+  readonly quotas: ClientQuotas;
 }
 
 /** What a handler gets beside the decoded request. */
@@ -45,6 +49,15 @@ export interface RequestContext {
   readonly services: Services;
   /** Aborted when the connection is gone or the broker drains: parked requests give up. */
   readonly signal: AbortSignal;
+  /** Whose quotas hold. */
+  readonly client: QuotaClient;
+  /** Size of the request, its header included. */
+  readonly requestBytes: number;
+  /** Time of the event loop that the request took so far, in milliseconds. */
+  workMs(): number;
+  /** The connection is left unread for so long after the answer, which tells it; of several the
+   * longest counts. */
+  throttle(throttleMs: number): void;
 }
 
 /** One Kafka API. The range served may be narrower than what the codec can parse: ApiVersions is
@@ -53,6 +66,8 @@ export interface ApiHandler<Req, Res> {
   readonly codec: ApiCodec<Req, Res>;
   readonly minVersion: number;
   readonly maxVersion: number;
+  /** The handler charges `request_percentage` itself; otherwise the router does. */
+  readonly chargesItself?: true;
   /** `null`: no response is sent (Produce with acks=0). Runs synchronously up to its first await,
    * in request order of the connection. */
   handle(

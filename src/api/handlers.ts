@@ -39,6 +39,8 @@ import { incrementalAlterConfigsHandler } from "./44-incremental-alter-configs.t
 import { alterPartitionReassignmentsHandler } from "./45-alter-partition-reassignments.ts";
 import { listPartitionReassignmentsHandler } from "./46-list-partition-reassignments.ts";
 import { offsetDeleteHandler } from "./47-offset-delete.ts";
+import { describeClientQuotasHandler } from "./48-describe-client-quotas.ts";
+import { alterClientQuotasHandler } from "./49-alter-client-quotas.ts";
 import { describeUserScramCredentialsHandler } from "./50-describe-user-scram-credentials.ts";
 import { alterUserScramCredentialsHandler } from "./51-alter-user-scram-credentials.ts";
 import { describeQuorumHandler } from "./55-describe-quorum.ts";
@@ -52,6 +54,13 @@ import { consumerGroupHeartbeatHandler } from "./68-consumer-group-heartbeat.ts"
 import { consumerGroupDescribeHandler } from "./69-consumer-group-describe.ts";
 import { listConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
+import { shareGroupHeartbeatHandler } from "./76-share-group-heartbeat.ts";
+import { shareGroupDescribeHandler } from "./77-share-group-describe.ts";
+import { shareFetchHandler } from "./78-share-fetch.ts";
+import { shareAcknowledgeHandler } from "./79-share-acknowledge.ts";
+import { describeShareGroupOffsetsHandler } from "./90-describe-share-group-offsets.ts";
+import { alterShareGroupOffsetsHandler } from "./91-alter-share-group-offsets.ts";
+import { deleteShareGroupOffsetsHandler } from "./92-delete-share-group-offsets.ts";
 import type { ApiHandler } from "./context.ts";
 
 /** Every Kafka API this broker serves but ApiVersions, which the router derives from this table. */
@@ -98,6 +107,8 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     alterPartitionReassignmentsHandler,
     listPartitionReassignmentsHandler,
     offsetDeleteHandler,
+    describeClientQuotasHandler,
+    alterClientQuotasHandler,
     describeUserScramCredentialsHandler,
     alterUserScramCredentialsHandler,
     describeQuorumHandler,
@@ -111,5 +122,12 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     listConfigResourcesHandler,
     describeProducersHandler,
     describeTopicPartitionsHandler,
+    shareGroupHeartbeatHandler,
+    shareGroupDescribeHandler,
+    shareFetchHandler,
+    shareAcknowledgeHandler,
+    describeShareGroupOffsetsHandler,
+    alterShareGroupOffsetsHandler,
+    deleteShareGroupOffsetsHandler,
   ];
 }

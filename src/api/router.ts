@@ -13,6 +13,7 @@ import {
 import { encodeApiVersionsResponse } from "../protocol/messages/18-api-versions.ts";
 import { Reader } from "../protocol/reader.ts";
 import type { Writer } from "../protocol/writer.ts";
+import type { QuotaClient } from "../quota/client-quotas.ts";
 import { type ApiRange, apiVersionsHandler, unsupportedApiVersions } from "./18-api-versions.ts";
 import type { ApiHandler, RequestContext, Services, Session } from "./context.ts";
 
@@ -26,6 +27,8 @@ export interface Peer {
 export interface Reply {
   /** Appends one whole frame: size, header, body. */
   writeTo(writer: Writer): void;
+  /** For so long from now on nothing more is read from the client (KIP-219). */
+  readonly muteMs?: number;
 }
 
 export interface Dispatcher {
@@ -57,6 +60,8 @@ export interface RouterOptions {
   readonly onRefused: (message: string) => void;
 }
 
+/** Who has not said who they are. */
+const anonymous = "ANONYMOUS";
 const refusedLinesMax = 10;
 const refusedPeriodMs = 60_000;
 
@@ -114,7 +119,7 @@ export class Router implements Dispatcher {
     const header = decodeRequestHeader(reader);
     const request = decodeBody(handler.codec, reader, apiVersion);
     peer.session.clientId = header.clientId ?? "";
-    return this.call(handler, request, new Request(peer, header, this.services));
+    return this.call(handler, request, new Request(peer, header, this.services, frame.length));
   }
 
   private call(
@@ -129,6 +134,7 @@ export class Router implements Dispatcher {
     } catch (error) {
       return this.recover(handler, request, context, startMs, error);
     }
+    context.handled();
     if (!(outcome instanceof Promise)) return this.finish(handler, context, startMs, outcome);
     return outcome.then(
       (response: unknown) => this.finish(handler, context, startMs, response),
@@ -143,8 +149,7 @@ export class Router implements Dispatcher {
     response: unknown,
   ): Reply | null {
     this.report(handler.codec, startMs, errorCodeOf(response) !== ErrorCode.NONE);
-    if (response === null) return null;
-    return new EncodedReply(handler.codec, context.header, response);
+    return this.reply(handler, context, response);
   }
 
   private recover(
@@ -164,8 +169,22 @@ export class Router implements Dispatcher {
       ErrorCode.UNKNOWN_SERVER_ERROR,
       "The server experienced an unexpected error when processing the request.",
     );
-    if (response != null) return new EncodedReply(handler.codec, header, response);
+    if (response != null) return this.reply(handler, context, response);
     throw new CloseConnection(`${handler.codec.name} failed: ${errorText(error)}`);
+  }
+
+  private reply(
+    handler: ApiHandler<unknown, unknown>,
+    context: Request,
+    response: unknown,
+  ): Reply | null {
+    const { quotas } = this.services;
+    if (quotas.countsRequests && handler.chargesItself !== true) {
+      context.throttle(quotas.request(context.client, context.workMs()));
+    }
+    const { throttleMs } = context;
+    if (response === null) return throttleMs > 0 ? new Mute(throttleMs) : null;
+    return new EncodedReply(handler.codec, context.header, response, throttleMs);
   }
 
   private refuse(apiKey: number, version: number, correlationId: number, session: Session): Reply {
@@ -205,12 +224,37 @@ export class Router implements Dispatcher {
 class Request implements RequestContext {
   readonly header: RequestHeader;
   readonly services: Services;
+  readonly requestBytes: number;
+  throttleMs = 0;
   private readonly peer: Peer;
+  private readonly startMs: number;
+  /** −1 until the handler returned, an answer or a promise of one. */
+  private handlerMs = -1;
 
-  constructor(peer: Peer, header: RequestHeader, services: Services) {
+  constructor(peer: Peer, header: RequestHeader, services: Services, requestBytes: number) {
     this.peer = peer;
     this.header = header;
     this.services = services;
+    this.requestBytes = requestBytes;
+    this.startMs = services.clock.monotonicMs();
+  }
+
+  get client(): QuotaClient {
+    return { user: anonymous, clientId: this.header.clientId ?? "" };
+  }
+
+  /** What follows the first await is not counted: others run meanwhile. */
+  handled(): void {
+    this.handlerMs = this.services.clock.monotonicMs() - this.startMs;
+  }
+
+  workMs(): number {
+    if (this.handlerMs >= 0) return this.handlerMs;
+    return this.services.clock.monotonicMs() - this.startMs;
+  }
+
+  throttle(throttleMs: number): void {
+    this.throttleMs = Math.max(this.throttleMs, throttleMs);
   }
 
   get session(): Session {
@@ -223,14 +267,23 @@ class Request implements RequestContext {
 }
 
 class EncodedReply implements Reply {
+  readonly muteMs: number;
   private readonly codec: ApiCodec<unknown, unknown>;
   private readonly header: RequestHeader;
   private readonly response: unknown;
 
-  constructor(codec: ApiCodec<unknown, unknown>, header: RequestHeader, response: unknown) {
+  constructor(
+    codec: ApiCodec<unknown, unknown>,
+    header: RequestHeader,
+    response: unknown,
+    throttleMs: number,
+  ) {
     this.codec = codec;
     this.header = header;
-    this.response = response;
+    this.muteMs = throttleMs;
+    // Messages without that field ignore it.
+    this.response =
+      throttleMs > 0 ? { ...toObject(response), throttleTimeMs: throttleMs } : response;
   }
 
   writeTo(writer: Writer): void {
@@ -240,6 +293,21 @@ class EncodedReply implements Reply {
     this.codec.encodeResponse(writer, this.response, apiVersion);
     writer.endFrame(start);
   }
+}
+
+/** No answer (acks=0), but the client is to be left unread. */
+class Mute implements Reply {
+  readonly muteMs: number;
+
+  constructor(muteMs: number) {
+    this.muteMs = muteMs;
+  }
+
+  writeTo(): void {}
+}
+
+function toObject(response: unknown): object {
+  return typeof response === "object" && response !== null ? response : {};
 }
 
 /** In version 0, which every client can read, so that it can step down. */

@@ -1,3 +1,5 @@
+import { type ShareMembershipConfig, shareMembershipDefaults } from "./share-settings.ts";
+
 /** Limits and delays of the group coordinator; Kafka's own settings carry Kafka's name. */
 export interface GroupConfig {
   /** group.min.session.timeout.ms */
@@ -29,6 +31,8 @@ export interface GroupConfig {
   /** offsets.retention.check.interval.ms */
   readonly offsetsRetentionCheckIntervalMs: number;
   readonly consumer: ConsumerGroupConfig;
+  /** Membership of share groups. */
+  readonly share: ShareMembershipConfig;
 }
 
 /** `group.consumer.*`: groups of the consumer protocol (KIP-848). */
@@ -85,6 +89,7 @@ export const groupConfigDefaults: GroupConfig = {
   offsetsRetentionMs: 10_080 * 60_000,
   offsetsRetentionCheckIntervalMs: 600_000,
   consumer: consumerGroupConfigDefaults,
+  share: shareMembershipDefaults,
 };
 
 /** The settings of the `group` section of chronik's configuration. */

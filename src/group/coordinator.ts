@@ -35,12 +35,20 @@ import {
 import { type OffsetChange, writeOffsets } from "./offset-writes.ts";
 import { isForTopic } from "./offsets.ts";
 import { partitionForGroup } from "./partition-hash.ts";
-import type { CoordinatorNodes, CoordinatorTopics, TransactionMarker } from "./ports.ts";
+import type {
+  CoordinatorNodes,
+  CoordinatorTopics,
+  ShareStates,
+  TransactionMarker,
+} from "./ports.ts";
+import { ShareMembership } from "./share-membership.ts";
 
 export interface GroupCoordinatorOptions {
   readonly config: GroupConfig;
   readonly topics: CoordinatorTopics;
   readonly nodes: CoordinatorNodes;
+  /** Where share groups keep how far they are. */
+  readonly shareStates: ShareStates;
   readonly clock: Clock;
   /** Something an operator should see: a partition that cannot be loaded or written. */
   readonly onProblem: (error: BrokerError) => void;
@@ -64,6 +72,8 @@ const loadsAtOnceMax = 8;
 export class GroupCoordinator {
   readonly topics: CoordinatorTopics;
   readonly config: GroupConfig;
+  /** Share groups' members and offsets (KIP-932). */
+  readonly share: ShareMembership;
   private readonly nodes: CoordinatorNodes;
   private readonly clock: Clock;
   private readonly uuid: () => string;
@@ -84,6 +94,7 @@ export class GroupCoordinator {
       onProblem,
       usage: { groups: 0, bytes: 0 },
     });
+    this.share = new ShareMembership(this.shards, options.shareStates);
   }
 
   get groupCount(): number {
@@ -194,7 +205,7 @@ export class GroupCoordinator {
 
   /** Deletes an empty group with its offsets; resolves with an ErrorCode. */
   deleteGroup(groupId: string): Promise<number> {
-    return deleteGroup(this.shards, groupId);
+    return deleteGroup(this.shards, groupId, (shard, entry) => this.share.erase(shard, entry));
   }
 
   /** All groups, those of partitions that were never needed excepted: they hold none. */
@@ -228,6 +239,7 @@ export class GroupCoordinator {
         }
         for (const partition of gone) changes.push({ topic, partition, committed: null });
         await writeOffsets(shard, entry, changes, nowMs, this.config.batchBytesMax);
+        await this.share.topicDeleted(shard, entry, topicId);
         shard.dropIfVacant(entry);
       });
     }

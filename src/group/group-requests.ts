@@ -1,14 +1,22 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import type { DescribedGroup, ListedGroup } from "./api-types.ts";
 import { describedGroup, listedGroup, undescribedGroup } from "./describe.ts";
-import { isClassic } from "./entry.ts";
+import { type Entry, isClassic } from "./entry.ts";
 import type { GroupShards } from "./group-shards.ts";
 import { deleteEntry } from "./offset-writes.ts";
+import type { GroupShard } from "./shard.ts";
 
 /** Listing, describing and deleting groups. */
 
-/** Deletes an empty group with its offsets; resolves with an ErrorCode. */
-export async function deleteGroup(shards: GroupShards, groupId: string): Promise<number> {
+/**
+ * Deletes an empty group with its offsets; resolves with an ErrorCode. `eraseFirst` erases what a
+ * group keeps elsewhere; without success the group stays.
+ */
+export async function deleteGroup(
+  shards: GroupShards,
+  groupId: string,
+  eraseFirst: (shard: GroupShard, entry: Entry) => Promise<number>,
+): Promise<number> {
   const lookup = shards.ready(groupId, "emptyIdIsFine");
   const { shard, errorCode } = lookup instanceof Promise ? await lookup : lookup;
   if (errorCode !== ErrorCode.NONE) return errorCode;
@@ -16,6 +24,10 @@ export async function deleteGroup(shards: GroupShards, groupId: string): Promise
   if (entry === null) return ErrorCode.GROUP_ID_NOT_FOUND;
   if (entry.isDeleting) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
   if (entry.group.stateName !== "Empty") return ErrorCode.NON_EMPTY_GROUP;
+  entry.isDeleting = true;
+  const erased = await eraseFirst(shard, entry);
+  entry.isDeleting = false;
+  if (erased !== ErrorCode.NONE) return erased;
   return await deleteEntry(shard, entry, shards.clock.nowMs(), shards.config.batchBytesMax);
 }
 

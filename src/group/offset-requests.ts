@@ -19,8 +19,9 @@ import { isForTopic } from "./offsets.ts";
 import type { TransactionalWriter } from "./ports.ts";
 import type { GroupShard } from "./shard.ts";
 
-/** TxnOffsetCommit carries member epochs in every version, as OffsetCommit does from this one on. */
-const transactionalMemberVersion = 9;
+/** First version of OffsetCommit that members of the consumer protocol may use; any of
+ * TxnOffsetCommit is fine. */
+const consumerProtocolFrom = 9;
 
 /** Commits, reads and deletions of a group's offsets, whatever protocol its members speak. */
 
@@ -48,7 +49,7 @@ export async function commitOffsets(
   }
 
   const { retentionTimeMs } = request;
-  return await writeCommit(shards, shard, entry, { partitions, check, retentionTimeMs });
+  return await writeCommit(shards, shard, entry, { partitions, retentionTimeMs, check });
 }
 
 /**
@@ -75,20 +76,25 @@ export async function commitTransactionalOffsets(
     shard.dropIfVacant(entry);
     return all(check);
   }
+  // All or nothing: a transaction with half of a member's offsets is not what it asked for.
+  for (const { topicId, partition } of partitions) {
+    const stale = typeof check === "number" ? check : check(topicId, partition);
+    if (stale !== ErrorCode.NONE) return all(stale);
+  }
   const { writer } = request;
   return await writeCommit(shards, shard, entry, {
     partitions,
-    check,
     retentionTimeMs: -1,
+    check,
     writer,
   });
 }
 
-interface CheckedCommit {
+interface AllowedCommit {
   readonly partitions: readonly CommitPartition[];
-  /** An ErrorCode for all partitions (NONE here), or how to tell for each. */
-  readonly check: number | CommitCheck;
   readonly retentionTimeMs: number;
+  /** NONE: all of them are allowed. */
+  readonly check: number | CommitCheck;
   readonly writer?: TransactionalWriter;
 }
 
@@ -96,7 +102,7 @@ async function writeCommit(
   shards: GroupShards,
   shard: GroupShard,
   entry: Entry,
-  { partitions, check, retentionTimeMs, writer }: CheckedCommit,
+  { partitions, retentionTimeMs, check, writer }: AllowedCommit,
 ): Promise<readonly number[]> {
   const { offsetMetadataBytesMax, batchBytesMax } = shards.config;
   const nowMs = shards.clock.nowMs();
@@ -240,7 +246,7 @@ function checkCommit(
   return group.checkCommit({ memberId, memberEpoch }, request.apiVersion);
 }
 
-/** May this member's producer commit for it? Producers know no STALE_MEMBER_EPOCH. */
+/** May this member's producer commit for it? */
 function checkTransactionalCommit(
   entry: Entry,
   request: TransactionalCommitRequest,
@@ -249,13 +255,17 @@ function checkTransactionalCommit(
   const { group } = entry;
   if (!(group instanceof ConsumerGroup)) return ErrorCode.UNKNOWN_MEMBER_ID;
   const { memberId, generationId: memberEpoch, groupInstanceId } = request;
-  if (memberEpoch < 0 && memberId === "" && groupInstanceId === null) return ErrorCode.NONE;
-  const check = group.checkCommit({ memberId, memberEpoch }, transactionalMemberVersion);
-  const forProducer = (errorCode: number): number =>
-    errorCode === ErrorCode.STALE_MEMBER_EPOCH ? ErrorCode.ILLEGAL_GENERATION : errorCode;
-  return typeof check === "number"
-    ? forProducer(check)
-    : (topicId, partition) => forProducer(check(topicId, partition));
+  // Old producers say nothing of the member.
+  if (memberEpoch === -1 && memberId === "" && groupInstanceId === null) return ErrorCode.NONE;
+  const check = group.checkCommit({ memberId, memberEpoch }, consumerProtocolFrom);
+  if (typeof check === "number") return generationError(check);
+  return (topicId, partition) => generationError(check(topicId, partition));
+}
+
+/** Producers know generations, not member epochs. */
+function generationError(errorCode: number): number {
+  const isStale = errorCode === ErrorCode.STALE_MEMBER_EPOCH;
+  return isStale ? ErrorCode.ILLEGAL_GENERATION : errorCode;
 }
 
 function unstablePartition(partition: number): FetchedPartition {

@@ -15,7 +15,8 @@ export interface OffsetChange {
 
 /**
  * Writes changes to a group's offsets in batches of bounded size; each becomes visible when its
- * batch is durable, or, inside a transaction, when that is committed. Resolves with the first error, as a client is to see it.
+ * batch is durable, or, inside a transaction, when that is committed. Resolves with the first
+ * error, as a client is to see it.
  */
 export async function writeOffsets(
   shard: GroupShard,

@@ -26,7 +26,7 @@ export interface TransactionMarker {
 
 export interface LogReplay {
   /** `producerId` is −1 outside of transactions. */
-  record(key: Uint8Array, value: Uint8Array | null, producerId: number): void;
+  record(key: Uint8Array, value: Uint8Array | null, producerId: number, offset: number): void;
   marker(producerId: number, commit: boolean): void;
 }
 
@@ -62,6 +62,31 @@ export interface CoordinatorTopics {
   readonly topicsVersion: number;
   /** Configs set for one group (GROUP resources), as text; null when there are none. */
   groupConfig(groupId: string): ReadonlyMap<string, string> | null;
+}
+
+export interface SharePartitionStart {
+  readonly topicId: string;
+  readonly partition: number;
+  /** −1: share.auto.offset.reset decides when it is first read. */
+  readonly startOffset: number;
+}
+
+/** The durable states of share partitions. */
+export interface ShareStates {
+  /** Whether it is known to exist. */
+  has(groupId: string, topicId: string, partition: number): boolean;
+  /** Begins states; those that exist are left alone unless `anew`. An ErrorCode for each. */
+  initialize(
+    groupId: string,
+    epoch: number,
+    partitions: readonly SharePartitionStart[],
+    anew: boolean,
+  ): Promise<number[]>;
+  /** Forgets states; an ErrorCode for each. */
+  remove(
+    groupId: string,
+    partitions: readonly { readonly topicId: string; readonly partition: number }[],
+  ): Promise<number[]>;
 }
 
 /** Where a client of a listener reaches the leader of a partition of `__consumer_offsets`. */

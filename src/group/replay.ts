@@ -5,6 +5,7 @@ import type { GroupSnapshot } from "./group-types.ts";
 import { GroupOffsets } from "./offsets.ts";
 import type { LogReplay } from "./ports.ts";
 import { decodeRecord, recordTypeOf } from "./records.ts";
+import { ShareReplay } from "./share-group.ts";
 
 /** What a partition's log says about one group. */
 export interface ReplayedGroup {
@@ -17,7 +18,10 @@ export interface ReplayedGroup {
 }
 
 /** Every kind of group that is stored as records of its own types. */
-const recordKinds: readonly (() => KindReplay)[] = [() => new ConsumerReplay()];
+const recordKinds: readonly (() => KindReplay)[] = [
+  () => new ConsumerReplay(),
+  () => new ShareReplay(),
+];
 
 /** Gathers groups and offsets from the records of one partition, in the order of the log. */
 export class GroupReplay implements LogReplay {

@@ -80,13 +80,13 @@ export class AppendGate {
     const header = checkHeader(batch, config, marker === null ? options.origin : "marker");
     if ("errorCode" in header) return Promise.resolve(appender.rejected(header));
     const compressed = (header.attributes & compressionMask) !== 0;
-    // What the broker itself has built is in order, and may be what no client may send.
-    const isOwn = marker !== null || options.origin === "coordinator";
-    const inWorker = !isOwn && (compressed || batch.length > inlineBytesMax);
+    // The engine's checks are of what clients may send; the broker built its own batches itself.
+    const trusted = options.origin === "coordinator";
+    const inWorker = !trusted && (compressed || batch.length > inlineBytesMax);
     let { maxTimestamp } = header;
-    if (!isOwn && !inWorker) {
+    if (!inWorker && !trusted) {
       const facts = wal.checkBatch(batch);
-      const why = checkFacts(facts) ?? this.checkEach(facts, header, batch, options.origin);
+      const why = checkFacts(facts) ?? this.checkEach(facts, header, batch);
       if (why !== null) return Promise.resolve(appender.rejected(why));
       maxTimestamp = facts.maxTimestamp;
     }
@@ -108,15 +108,10 @@ export class AppendGate {
   }
 
   /** Keys and timestamps of an uncompressed batch, where the topic asks for more than the facts. */
-  private checkEach(
-    facts: BatchFacts,
-    header: BatchHeader,
-    batch: Uint8Array,
-    origin: AppendOrigin,
-  ): Rejection | null {
+  private checkEach(facts: BatchFacts, header: BatchHeader, batch: Uint8Array): Rejection | null {
     const config = this.parts.config();
     const nowMs = this.parts.clock.nowMs();
-    if (origin === "coordinator" || !needsRecords(facts, config, nowMs)) return null;
+    if (!needsRecords(facts, config, nowMs)) return null;
     return checkRecords(parseRecords(recordsPayload(batch, 0, header), header), config, nowMs);
   }
 
@@ -163,16 +158,15 @@ export class AppendGate {
   private async look(item: Waiting): Promise<Rejection | null> {
     const { wal, clock, limits } = this.parts;
     const { batch, header } = item;
-    const { origin } = item.options;
     const facts = await wal.validateBatch(batch);
     const why = checkFacts(facts);
     if (why !== null) return why;
     item.maxTimestamp = facts.maxTimestamp;
     const codec = header.attributes & compressionMask;
-    if (codec === 0) return this.checkEach(facts, header, batch, origin);
+    if (codec === 0) return this.checkEach(facts, header, batch);
     const config = this.parts.config();
     const nowMs = clock.nowMs();
-    if (origin === "coordinator" || !needsRecords(facts, config, nowMs)) return null;
+    if (!needsRecords(facts, config, nowMs)) return null;
     const certain = checkMany(facts, config, nowMs);
     if (certain !== null) return certain;
     const payload = recordsPayload(batch, 0, header);

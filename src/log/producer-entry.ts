@@ -24,7 +24,7 @@ export interface ProducerEntry {
   readonly batches: readonly ProducerBatch[];
 }
 
-/** A batch of a producer id. `baseSequence` −1: a coordinator wrote it, and sequences do not count. */
+/** A batch of a producer id. `baseSequence` −1: a coordinator wrote it, without sequences. */
 export interface ProducerData {
   readonly producerId: number;
   readonly producerEpoch: number;

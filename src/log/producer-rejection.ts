@@ -23,8 +23,8 @@ export function producerRejection(
       return rejection(ErrorCode.INVALID_PRODUCER_EPOCH, text);
     }
     case "out-of-order": {
-      const { baseSequence } = batch;
-      const text = `${producer} sent sequence ${baseSequence} where ${problem.expected} was expected`;
+      const { expected } = problem;
+      const text = `${producer} sent sequence ${batch.baseSequence} where ${expected} was expected`;
       return rejection(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, text);
     }
     case "open-transaction": {

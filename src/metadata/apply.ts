@@ -1,4 +1,5 @@
 import { assert, unreachable } from "../lib/assert.ts";
+import { type ClientQuota, quotaKey } from "./client-quotas.ts";
 import type { Command, ConfigChange, Snapshot } from "./command.ts";
 import {
   type BrokerImage,
@@ -32,6 +33,12 @@ export function imageOf(snapshot: Snapshot): MetadataImage {
     brokerConfigs: nested(snapshot.brokerConfigs),
     groupConfigs: nested(snapshot.groupConfigs),
     clientMetricsConfigs: nested(snapshot.clientMetricsConfigs ?? []),
+    clientQuotas: new Map(
+      (snapshot.clientQuotas ?? []).map(({ entity, values }) => [
+        quotaKey(entity),
+        { entity, values: new Map(values) },
+      ]),
+    ),
     scramCredentials: new Map(
       (snapshot.scramCredentials ?? []).map((one) => [scramKey(one.mechanism, one.user), one]),
     ),
@@ -55,6 +62,10 @@ export function snapshotOf(image: MetadataImage): Snapshot {
     groupConfigs: pairs(image.groupConfigs),
     clientMetricsConfigs: pairs(image.clientMetricsConfigs),
     scramCredentials: [...image.scramCredentials.values()],
+    clientQuotas: [...image.clientQuotas.values()].map(({ entity, values }) => ({
+      entity,
+      values: [...values],
+    })),
     tombstones: [...image.tombstones.values()],
     featureLevels: [...image.featureLevels],
     producerIdNext: image.producerIdNext,
@@ -83,6 +94,7 @@ class Draft {
   private readonly groupConfigs: CopyOnWrite<string, ReadonlyMap<string, string>>;
   private readonly clientMetricsConfigs: CopyOnWrite<string, ReadonlyMap<string, string>>;
   private readonly scramCredentials: CopyOnWrite<string, ScramCredential>;
+  private readonly clientQuotas: CopyOnWrite<string, ClientQuota>;
   private readonly tombstones: CopyOnWrite<string, TombstoneImage>;
   private readonly featureLevels: CopyOnWrite<string, number>;
 
@@ -97,6 +109,7 @@ class Draft {
     this.groupConfigs = new CopyOnWrite(image.groupConfigs);
     this.clientMetricsConfigs = new CopyOnWrite(image.clientMetricsConfigs);
     this.scramCredentials = new CopyOnWrite(image.scramCredentials);
+    this.clientQuotas = new CopyOnWrite(image.clientQuotas);
     this.tombstones = new CopyOnWrite(image.tombstones);
     this.featureLevels = new CopyOnWrite(image.featureLevels);
   }
@@ -112,6 +125,7 @@ class Draft {
       groupConfigs: this.groupConfigs.current,
       clientMetricsConfigs: this.clientMetricsConfigs.current,
       scramCredentials: this.scramCredentials.current,
+      clientQuotas: this.clientQuotas.current,
       tombstones: this.tombstones.current,
       featureLevels: this.featureLevels.current,
       producerIdNext: this.producerIdNext,
@@ -161,6 +175,9 @@ class Draft {
       }
       case "scram-deleted":
         this.scramCredentials.delete(scramKey(command.mechanism, command.user));
+        return;
+      case "client-quota":
+        this.changeQuota(command);
         return;
       case "feature":
         this.featureLevels.set(command.name, command.level);
@@ -212,6 +229,15 @@ class Draft {
       );
       this.putTopic({ ...topic, partitions });
     }
+  }
+
+  private changeQuota({ entity, set, remove }: Command & { type: "client-quota" }): void {
+    const key = quotaKey(entity);
+    const values = new Map(this.clientQuotas.current.get(key)?.values);
+    for (const name of remove) values.delete(name);
+    for (const [name, value] of set) values.set(name, value);
+    if (values.size === 0) this.clientQuotas.delete(key);
+    else this.clientQuotas.set(key, { entity, values });
   }
 
   private topic(id: string): TopicImage {

@@ -14,6 +14,7 @@ import {
 } from "./config-types.ts";
 import { foreignConfigs, foreignDocumentation } from "./foreign-broker-configs.ts";
 import { consumerGroupConfigs } from "./group-configs.ts";
+import { shareBrokerConfigs } from "./share-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
 
 const { BOOLEAN, DOUBLE, INT, LIST, LONG, SHORT, STRING } = ConfigType;
@@ -102,8 +103,8 @@ const definitions: readonly BrokerConfigDefinition[] = [
   ),
   define("delete.topic.enable", BOOLEAN, "true", boolean, "Whether topics can be deleted."),
   define("fetch.max.bytes", INT, "57671680", int(1024), "Largest fetch response."),
-  ...consumerGroupConfigs.map(([name, type, value, check, documentation]) =>
-    define(name, type, value, check, documentation),
+  ...[...consumerGroupConfigs, ...shareBrokerConfigs].map(
+    ([name, type, value, check, documentation]) => define(name, type, value, check, documentation),
   ),
   define(
     "group.initial.rebalance.delay.ms",
@@ -399,6 +400,16 @@ function topicCheck(name: string): ConfigCheck {
   return topicConfigs.get(name)?.check ?? anyText;
 }
 
+/** What moving replicas may cost: tools set these before a move. One broker moves nothing. */
+const throttles: readonly BrokerConfigDefinition[] = [
+  "follower.replication.throttled.rate",
+  "leader.replication.throttled.rate",
+  "replica.alter.log.dirs.io.max.bytes.per.second",
+].map((name) => ({
+  ...define(name, LONG, null, long(0), "Bytes a second for moving replicas; one broker has none."),
+  dynamic: true,
+}));
+
 /** Without effect here, so nothing can set them; told by DescribeConfigs. */
 const foreign: readonly BrokerConfigDefinition[] = foreignConfigs.map(([name, type, value]) => ({
   name,
@@ -412,7 +423,7 @@ const foreign: readonly BrokerConfigDefinition[] = foreignConfigs.map(([name, ty
 
 /** By name, in the order of the names. */
 export const brokerConfigs: ReadonlyMap<string, BrokerConfigDefinition> = new Map(
-  [...new Map([...foreign, ...definitions].map((one) => [one.name, one])).entries()].sort(
-    ([left], [right]) => (left < right ? -1 : 1),
-  ),
+  [
+    ...new Map([...foreign, ...throttles, ...definitions].map((one) => [one.name, one])).entries(),
+  ].sort(([left], [right]) => (left < right ? -1 : 1)),
 );

@@ -1,3 +1,4 @@
+import type { QuotaEntity } from "./client-quotas.ts";
 import type { BrokerImage, PartitionImage, ScramCredential, TombstoneImage } from "./image.ts";
 
 /** Set these, remove those; a config in both is set. */
@@ -39,6 +40,13 @@ export type Command =
   | { readonly type: "client-metrics"; readonly name: string; readonly change: ConfigChange }
   | { readonly type: "scram"; readonly credential: ScramCredential }
   | { readonly type: "scram-deleted"; readonly user: string; readonly mechanism: number }
+  /** Quotas of an entity, in bytes, percent, or counts a second (see client-quotas.ts). */
+  | {
+      readonly type: "client-quota";
+      readonly entity: QuotaEntity;
+      readonly set: readonly (readonly [string, number])[];
+      readonly remove: readonly string[];
+    }
   /** Every partition led by this broker gets the next leader epoch. */
   | { readonly type: "leader-epochs"; readonly broker: number }
   /** Producer ids below `next` are handed out. */
@@ -66,5 +74,9 @@ export interface Snapshot {
     readonly (readonly [string, string])[],
   ])[];
   readonly scramCredentials?: readonly ScramCredential[];
+  readonly clientQuotas?: readonly {
+    readonly entity: QuotaEntity;
+    readonly values: readonly (readonly [string, number])[];
+  }[];
   readonly producerIdNext: number;
 }

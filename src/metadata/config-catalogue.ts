@@ -157,7 +157,8 @@ export function describeBrokerConfigs(layers: ConfigLayers): ConfigEntry[] {
 export function describeGroupConfigs(configs: Configs, layers: ConfigLayers): ConfigEntry[] {
   return [...groupConfigs.values()].map(({ name, type, documentation, ...definition }) => {
     const own = configs.get(name);
-    const synonyms = brokerValues(definition.brokerName, layers);
+    const { brokerName } = definition;
+    const synonyms = brokerName === null ? [] : brokerValues(brokerName, layers);
     if (own !== undefined) synonyms.unshift({ name, value: own, source: ConfigSource.GROUP });
     const [winner] = synonyms;
     return {
@@ -178,7 +179,9 @@ export function checkGroupConfigs(configs: Configs, layers: ConfigLayers): strin
   const effective = (name: string): number => {
     const definition = groupConfigs.get(name);
     assert(definition !== undefined, `group config ${name} is in the catalogue`);
-    const own = configs.get(name) ?? brokerValues(definition.brokerName, layers)[0]?.value;
+    const { brokerName } = definition;
+    const given = brokerName === null ? null : brokerValues(brokerName, layers)[0]?.value;
+    const own = configs.get(name) ?? given;
     return parseLong(own ?? definition.defaultValue) ?? 0;
   };
   for (const [name, value] of configs) {
@@ -188,7 +191,8 @@ export function checkGroupConfigs(configs: Configs, layers: ConfigLayers): strin
     if (reason !== null) return `Invalid value ${value} for configuration ${name}: ${reason}`;
     const bound = (brokerName: string): number =>
       parseLong(brokerValues(brokerName, layers)[0]?.value ?? "") ?? 0;
-    const { minName, maxName } = definition;
+    if (definition.bounds === null) continue;
+    const { minName, maxName } = definition.bounds;
     if (effective(name) < bound(minName)) {
       return `${name} must be greater than or equal to ${minName}`;
     }
@@ -196,9 +200,14 @@ export function checkGroupConfigs(configs: Configs, layers: ConfigLayers): strin
       return `${name} must be less than or equal to ${maxName}`;
     }
   }
-  const [session, heartbeat] = ["consumer.session.timeout.ms", "consumer.heartbeat.interval.ms"];
-  if (effective(session) > effective(heartbeat)) return null;
-  return `${session} must be greater than ${heartbeat}`;
+  for (const family of ["consumer", "share"]) {
+    const session = `${family}.session.timeout.ms`;
+    const heartbeat = `${family}.heartbeat.interval.ms`;
+    if (effective(session) <= effective(heartbeat)) {
+      return `${session} must be greater than ${heartbeat}`;
+    }
+  }
+  return null;
 }
 
 /** What was set for the whole cluster at run time. */

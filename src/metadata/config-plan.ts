@@ -1,5 +1,6 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import { brokerConfigs } from "./broker-configs.ts";
+import { checkClientMetricsConfigs } from "./client-metrics-configs.ts";
 import type { Command, ConfigChange } from "./command.ts";
 import {
   type ConfigLayers,
@@ -16,6 +17,7 @@ import { failure } from "./topic-plan.ts";
 
 /** Groups that may have configs of their own: they stay in memory, whether the groups exist. */
 const groupConfigsMax = 10_000;
+const subscriptionsMax = 1000;
 
 /** Plans the change of one resource's configs (pure): the command, or Kafka's error. A command
  * that changes nothing is returned too; the caller may drop it (`isEmptyChange`). */
@@ -29,6 +31,8 @@ export function planConfigs(
       return planTopicConfigs(image, alteration, layers);
     case "group":
       return planGroupConfigs(image, alteration, layers);
+    case "client-metrics":
+      return planClientMetrics(image, alteration, layers);
     default:
       return planBrokerConfigs(image, alteration, layers);
   }
@@ -82,17 +86,37 @@ function planGroupConfigs(
   return { type: "group-configs", group: name, change: difference(current, next) };
 }
 
+function planClientMetrics(
+  image: MetadataImage,
+  alteration: ConfigAlteration,
+  layers: ConfigLayers,
+): Command | Outcome {
+  const { name } = alteration;
+  if (name === "") return failure(ErrorCode.INVALID_REQUEST, "Subscription name can't be empty");
+  const current = image.clientMetricsConfigs.get(name) ?? new Map<string, string>();
+  const next = operate(current, alteration, layers);
+  if ("errorCode" in next) return next;
+  const invalid = checkClientMetricsConfigs(next);
+  if (invalid !== null) return invalid;
+  const isNew = next.size > 0 && current.size === 0;
+  if (isNew && image.clientMetricsConfigs.size >= subscriptionsMax) {
+    const text = `There are ${subscriptionsMax} client metrics subscriptions already.`;
+    return failure(ErrorCode.POLICY_VIOLATION, text);
+  }
+  return { type: "client-metrics", name, change: difference(current, next) };
+}
+
 function planBrokerConfigs(
   image: MetadataImage,
   alteration: ConfigAlteration,
   layers: ConfigLayers,
 ): Command | Outcome {
   const { name } = alteration;
-  if (name !== "" && !(/^\d{1,10}$/.test(name) && image.brokers.has(Number(name)))) {
-    return failure(
-      ErrorCode.INVALID_REQUEST,
-      `Unexpected broker id, expected ${layers.nodeId} or an empty string, but received ${name}`,
-    );
+  if (name !== "") {
+    const text = !/^[+-]?\d{1,10}$/.test(name)
+      ? `Node id must be an integer, but it is: ${name}`
+      : `Unexpected broker id, expected ${layers.nodeId}, but received ${name}`;
+    if (name !== String(layers.nodeId)) return failure(ErrorCode.INVALID_REQUEST, text);
   }
   for (const operation of alteration.operations) {
     const definition = brokerConfigs.get(operation.name);
@@ -102,7 +126,7 @@ function planBrokerConfigs(
     if (!definition.dynamic) {
       return failure(
         ErrorCode.INVALID_REQUEST,
-        `Cannot update ${operation.name} while the broker runs: it is read at start`,
+        `Cannot update these configs dynamically: [${operation.name}]`,
       );
     }
   }
@@ -113,7 +137,7 @@ function planBrokerConfigs(
     const reason = brokerConfigs.get(key)?.check(value) ?? null;
     if (reason !== null) {
       const text = `Invalid value ${value} for configuration ${key}: ${reason}`;
-      return failure(ErrorCode.INVALID_CONFIG, text);
+      return failure(ErrorCode.INVALID_REQUEST, text);
     }
   }
   return { type: "broker-configs", broker: name, change: difference(current, next) };
@@ -139,15 +163,16 @@ function operate(
       next.set(operation.name, value);
       continue;
     }
-    if (!isListConfig(alteration.resource, operation.name)) {
+    const { resource } = alteration;
+    // Kafka knows the lists of a subscription and takes them only whole.
+    if (resource === "client-metrics" || !isListConfig(resource, operation.name)) {
       const verb = operation.kind.toUpperCase();
       return failure(
         ErrorCode.INVALID_CONFIG,
         `Can't ${verb} to key ${operation.name} because its type is not LIST.`,
       );
     }
-    const before =
-      next.get(operation.name) ?? listConfigDefault(alteration.resource, operation.name, layers);
+    const before = next.get(operation.name) ?? listConfigDefault(resource, operation.name, layers);
     next.set(operation.name, editList(before, operation, value));
   }
   return next;

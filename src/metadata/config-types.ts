@@ -19,6 +19,7 @@ export const ConfigSource = {
   DYNAMIC_DEFAULT_BROKER: 3,
   STATIC_BROKER: 4,
   DEFAULT: 5,
+  CLIENT_METRICS: 7,
   GROUP: 8,
 } as const;
 export type ConfigSource = (typeof ConfigSource)[keyof typeof ConfigSource];

@@ -123,9 +123,15 @@ export class Metadata {
   }
 
   /** Resolves when the topics can be used. With `validateOnly` nothing happens. */
-  createTopics(specs: readonly CreateTopicSpec[], validateOnly: boolean): Promise<TopicOutcome[]> {
+  createTopics(
+    specs: readonly CreateTopicSpec[],
+    validateOnly: boolean,
+    admit: Admission = anything,
+  ): Promise<TopicOutcome[]> {
     return this.exclusively(async () => {
-      const planned = planTopics(this.current, specs, this.planContext());
+      const planned = planTopics(this.current, specs, this.planContext()).map((plan) =>
+        isOutcome(plan) || admit(plan.partitions.length) ? plan : overQuota,
+      );
       const topics = planned.filter((plan): plan is TopicImage => !isOutcome(plan));
       const commands: Command[] = topics.map((topic) => ({
         type: "topic",
@@ -147,12 +153,16 @@ export class Metadata {
   }
 
   /** Deletes topics by id. Resolves when nobody can use them any more; their data goes later. */
-  deleteTopics(ids: readonly string[]): Promise<Outcome[]> {
+  deleteTopics(ids: readonly string[], admit: Admission = anything): Promise<Outcome[]> {
     return this.exclusively(async () => {
       const known = ids.filter((id) => this.current.topicsById.has(id));
-      const outcome = await this.propose(known.map((id) => ({ type: "topic-deleted", id })));
+      const going = known.filter((id) =>
+        admit(this.current.topicsById.get(id)?.partitions.length ?? 0),
+      );
+      const outcome = await this.propose(going.map((id) => ({ type: "topic-deleted", id })));
       return ids.map((id) => {
-        if (known.includes(id)) return outcome;
+        if (going.includes(id)) return outcome;
+        if (known.includes(id)) return overQuota;
         return failure(ErrorCode.UNKNOWN_TOPIC_ID, "This server does not host this topic ID.");
       });
     });
@@ -162,6 +172,7 @@ export class Metadata {
   createPartitions(
     specs: readonly CreatePartitionsSpec[],
     validateOnly: boolean,
+    admit: Admission = anything,
   ): Promise<Outcome[]> {
     return this.exclusively(async () => {
       const planned = specs.map((spec) => planPartitions(this.current, spec, this.planContext()));
@@ -176,6 +187,7 @@ export class Metadata {
             "The broker's limit of partitions is reached.",
           );
         }
+        if (!admit(plan.added.length)) return overQuota;
         commands.push({ type: "partitions-added", id: plan.topic.id, partitions: plan.added });
         return success;
       });
@@ -383,6 +395,15 @@ export class Metadata {
     }
   }
 }
+
+/** Whether so many partitions may be created or deleted (KIP-599). */
+type Admission = (partitions: number) => boolean;
+
+const anything: Admission = () => true;
+const overQuota: Outcome = {
+  errorCode: ErrorCode.THROTTLING_QUOTA_EXCEEDED,
+  errorMessage: null,
+};
 
 interface ResolvedConfig {
   readonly configs: ReadonlyMap<string, string>;

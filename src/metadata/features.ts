@@ -41,7 +41,7 @@ export const features: readonly Feature[] = [
   feature("kraft.version", 0, 0, 0),
   // 7 is 3.3-IV3, the oldest level a 4.x broker takes; 30 is 4.3-IV0.
   feature("metadata.version", 7, 30, 30),
-  feature("share.version", 0, 0, 0),
+  feature("share.version", 0, 1, 1),
   feature("streams.version", 0, 0, 0),
   feature("transaction.version", 0, 2, 2),
   feature("eligible.leader.replicas.version", 0, 0, 0),

@@ -3,20 +3,21 @@ import {
   type ConfigDefinition,
   ConfigType,
   int,
+  integer,
   listOf,
   oneOf,
 } from "./config-types.ts";
+import { shareBoundedConfigs, shareOwnConfigs } from "./share-configs.ts";
 
 const { INT, LIST, STRING } = ConfigType;
 
 /** A config of a group (resource type GROUP, KIP-1043). */
 export interface GroupConfigDefinition extends ConfigDefinition {
   readonly defaultValue: string;
-  /** The broker config that gives the default of all groups. */
-  readonly brokerName: string;
-  /** Broker configs that bound the value. */
-  readonly minName: string;
-  readonly maxName: string;
+  /** The broker config that gives the default of all groups; null: none does. */
+  readonly brokerName: string | null;
+  /** Broker configs that bound the value; null: none do. */
+  readonly bounds: { readonly minName: string; readonly maxName: string } | null;
 }
 
 type BrokerDefinition = readonly [
@@ -131,8 +132,10 @@ function bounded(
     check: int(min),
     documentation,
     brokerName: broker,
-    minName: `group.${family}.min.${setting}`,
-    maxName: `group.${family}.max.${setting}`,
+    bounds: {
+      minName: `group.${family}.min.${setting}`,
+      maxName: `group.${family}.max.${setting}`,
+    },
   };
 }
 
@@ -158,6 +161,11 @@ const definitions: readonly GroupConfigDefinition[] = [
     "45000",
     "Time without a heartbeat after which a member is out.",
   ),
+  ...shareBoundedConfigs.map(([name, broker, [min, max], value, documentation]) => ({
+    ...bounded(name, broker, min, String(value), documentation),
+    check: integer(min, max),
+  })),
+  ...shareOwnConfigs.map((own) => ({ ...own, brokerName: null, bounds: null })),
 ];
 
 /** Every config a group may have of its own, by name. */

@@ -1,3 +1,5 @@
+import type { ClientQuota } from "./client-quotas.ts";
+
 /** What the cluster is made of, at one point of the metadata log. Never changed: see apply.ts. */
 export interface MetadataImage {
   /** Counts applied entries of the log since the cluster began. */
@@ -12,6 +14,8 @@ export interface MetadataImage {
   readonly groupConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** Client metrics subscriptions (KIP-714), by name. */
   readonly clientMetricsConfigs: ReadonlyMap<string, ReadonlyMap<string, string>>;
+  /** By `quotaKey` of the entity. */
+  readonly clientQuotas: ReadonlyMap<string, ClientQuota>;
   /** By `scramKey`. */
   readonly scramCredentials: ReadonlyMap<string, ScramCredential>;
   /** Deleted topics whose data was not removed yet, by topic id. */
@@ -87,6 +91,7 @@ export const emptyImage: MetadataImage = {
   groupConfigs: new Map(),
   clientMetricsConfigs: new Map(),
   scramCredentials: new Map(),
+  clientQuotas: new Map(),
   tombstones: new Map(),
   featureLevels: new Map(),
   producerIdNext: 0,

@@ -18,6 +18,7 @@ const commandTypes: Record<Command["type"], true> = {
   "client-metrics": true,
   scram: true,
   "scram-deleted": true,
+  "client-quota": true,
   "leader-epochs": true,
   "producer-ids": true,
 };

@@ -32,7 +32,7 @@ export interface CreatePartitionsSpec {
 }
 
 export interface ConfigAlteration {
-  readonly resource: "topic" | "broker" | "group";
+  readonly resource: "topic" | "broker" | "group" | "client-metrics";
   /** A topic, a group, a broker id, or "" for the whole cluster's broker configs. */
   readonly name: string;
   readonly operations: readonly ConfigOperation[];

@@ -3,7 +3,11 @@ const topicNameCharsMax = 249;
 const topicNameChars = /^[a-zA-Z0-9._-]+$/;
 
 /** Topics the broker keeps for itself, shown to clients as internal. */
-const internalTopics: ReadonlySet<string> = new Set(["__consumer_offsets", "__transaction_state"]);
+const internalTopics: ReadonlySet<string> = new Set([
+  "__consumer_offsets",
+  "__share_group_state",
+  "__transaction_state",
+]);
 
 export function isInternalTopic(name: string): boolean {
   return internalTopics.has(name);

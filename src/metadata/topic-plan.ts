@@ -56,10 +56,7 @@ export function planPartitions(
 ): { topic: TopicImage; added: PartitionImage[] } | Outcome {
   const topic = image.topicsByName.get(spec.name);
   if (topic === undefined) {
-    return failure(
-      ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-      "This server does not host this topic-partition.",
-    );
+    return { errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, errorMessage: null };
   }
   const current = topic.partitions.length;
   if (spec.count <= current) {

@@ -1,6 +1,6 @@
 import type { Session } from "../api/context.ts";
 import type { Dispatcher, Reply } from "../api/router.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { Clock, Timer } from "../lib/clock.ts";
 import { CloseConnection, errorText, ProtocolError } from "../lib/errors.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { BacklogMeter } from "./backlog-meter.ts";
@@ -91,6 +91,9 @@ export class Connection {
   /** Budget to give back when the backlog is gone. */
   private backlogBudget = 0;
   private paused = false;
+  /** Runs while nothing is read because of a quota. */
+  private mute: Timer | null = null;
+  private mutedUntilMs = 0;
   private pumping = false;
   private flushScheduled = false;
   private pendingCount = 0;
@@ -164,6 +167,7 @@ export class Connection {
     this.closed = true;
     this.ending = true;
     this.waiting = null;
+    this.endMute();
     this.keepBacklog(null);
     if (this.inLine) this.services.budget.cancel(this.wake);
     this.giveBack(this.reserved + this.backlogBudget);
@@ -176,6 +180,7 @@ export class Connection {
   /** Starts no further request, answers what runs, then closes. */
   drain(): void {
     this.ending = true;
+    this.endMute();
     this.abortSignal();
     this.flush();
   }
@@ -238,7 +243,7 @@ export class Connection {
 
   /** False when there is nothing to start, or something must happen first. */
   private startNext(): boolean {
-    if (this.ending || this.backlog !== null || this.inLine) return false;
+    if (this.ending || this.backlog !== null || this.inLine || this.mute !== null) return false;
     if (this.waiting === null) {
       const frame = this.receive();
       if (frame === null) return false;
@@ -318,6 +323,7 @@ export class Connection {
       this.forgetSettled();
       return;
     }
+    this.muteFor(reply?.muteMs ?? 0);
     if (slot !== this.slots[0] || this.flushScheduled || this.pumping) return;
     // Responses that become ready in the same turn leave in one write.
     this.flushScheduled = true;
@@ -446,9 +452,29 @@ export class Connection {
     if (bytes > 0) this.services.budget.release(bytes);
   }
 
+  /** Leaves the client unread: it is over a quota, and its answer said so. */
+  private muteFor(muteMs: number): void {
+    if (muteMs <= 0 || this.ending) return;
+    const untilMs = this.services.clock.monotonicMs() + muteMs;
+    if (untilMs <= this.mutedUntilMs) return;
+    this.mutedUntilMs = untilMs;
+    this.mute?.cancel();
+    this.mute = this.services.clock.schedule(muteMs, () => {
+      this.mute = null;
+      this.pump();
+    });
+    this.updatePause();
+  }
+
+  private endMute(): void {
+    this.mute?.cancel();
+    this.mute = null;
+  }
+
   private updatePause(): void {
     if (this.closed || this.endedMs >= 0) return;
-    const wanted = !this.ending && this.framer.bytesHeld > heldBytesMax && this.blocked();
+    const full = this.framer.bytesHeld > heldBytesMax && this.blocked();
+    const wanted = !this.ending && (full || this.mute !== null);
     if (wanted === this.paused) return;
     this.paused = wanted;
     if (wanted) this.socket.pause();

@@ -29,6 +29,8 @@ export interface ListenerOptions {
     /** Request bytes of all connections together; and as many response bytes not taken yet. */
     readonly inFlightBytesTotalMax: number;
   };
+  /** How long until a connection from `address` is to be closed that came too soon; 0: welcome. */
+  readonly connectionThrottleMs?: (address: string) => number;
   /** As of a connection: response bytes that peers did not take yet. */
   readonly onBacklog: (bytes: number) => void;
   readonly clock: Clock;
@@ -44,6 +46,8 @@ export interface BoundAddress {
 type Socket = Bun.Socket<Connection | null>;
 
 const sweepMs = 5000;
+/** Above, a connection that came too soon is closed at once. */
+const throttledMax = 1_000;
 const endLinesMax = 20;
 const endPeriodMs = 60_000;
 
@@ -57,6 +61,9 @@ export class Listener {
   private readonly endLines: RateLimit;
   private readonly accepted: Counter;
   private readonly refused: Counter;
+  private readonly throttled: Counter;
+  /** Connections that came too soon and are about to be closed. */
+  private waiting = 0;
   private nextId = 1;
   private sweepTimer: Timer | null = null;
   private draining = false;
@@ -84,6 +91,10 @@ export class Listener {
     this.refused = metrics.counter({
       name: "chronik_connections_refused_total",
       help: "Client connections closed at once because max.connections was reached",
+    });
+    this.throttled = metrics.counter({
+      name: "chronik_connections_throttled_total",
+      help: "Client connections closed because their address made too many",
     });
     this.observe(metrics, name);
   }
@@ -190,6 +201,7 @@ export class Listener {
       socket.terminate();
       return;
     }
+    if (this.throttle(socket)) return;
     socket.setNoDelay(true);
     this.accepted.inc();
     const session: Session = {
@@ -203,6 +215,25 @@ export class Listener {
     const connection = new Connection(socket, session, this.services);
     socket.data = connection;
     this.connections.add(connection);
+  }
+
+  /** Closing at once would only bring the client back at once. True when it came too soon. */
+  private throttle(socket: Socket): boolean {
+    const { clock, connectionThrottleMs } = this.options;
+    const waitMs = connectionThrottleMs?.(socket.remoteAddress) ?? 0;
+    if (waitMs <= 0) return false;
+    this.throttled.inc();
+    if (this.waiting >= throttledMax) {
+      socket.terminate();
+      return true;
+    }
+    this.waiting += 1;
+    socket.pause();
+    clock.schedule(waitMs, () => {
+      this.waiting -= 1;
+      socket.terminate();
+    });
+    return true;
   }
 
   private closed(socket: Socket): void {

@@ -117,7 +117,7 @@ export class TransactionCoordinator {
     await inBatches(this.shards, loadsAtOnceMax, (shard) => this.load(shard));
   }
 
-  /** Answers what waits with COORDINATOR_NOT_AVAILABLE; what is not complete is so after a start. */
+  /** Answers what waits with COORDINATOR_NOT_AVAILABLE. The next start goes on with the rest. */
   close(): void {
     this.isClosed = true;
     for (const timer of this.timers.values()) timer.cancel();
@@ -221,7 +221,8 @@ export class TransactionCoordinator {
     return this.addInTime(shard, entry, request);
   }
 
-  /** The last look before an append gets its offset: is the transaction still open? An ErrorCode. */
+  /** The last look before an append gets its offset: an ErrorCode if the producer's transaction is
+   * not open there any more. */
   appendError(request: TransactionalProducer & TopicPartition): number {
     const shard = this.shardOf(request.transactionalId);
     const data = shard.isReady ? shard.find(request.transactionalId)?.transaction.data : undefined;

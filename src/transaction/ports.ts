@@ -1,4 +1,5 @@
-/** What the transaction coordinator needs from other rooms; broker.ts plugs in what satisfies it. */
+/** What the transaction coordinator needs from other rooms; broker.ts plugs in what satisfies
+ * it. */
 import type { TransactionVersion } from "./transaction-types.ts";
 
 /** One record of `__transaction_state`; a null value deletes its key. */

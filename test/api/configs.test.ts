@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { groupConfigs } from "../../src/metadata/group-configs.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { describeConfigsApi } from "../../src/protocol/messages/32-describe-configs.ts";
 import { alterConfigsApi } from "../../src/protocol/messages/33-alter-configs.ts";
@@ -62,12 +63,14 @@ describe("DescribeConfigs", () => {
       resource(brokerType, ""),
       resource(brokerType, "9"),
       resource(32, "group"),
+      resource(32, ""),
       resource(topicType, "a/b"),
     ];
     const { results } = await api.client.request(describeConfigsApi, 4, { resources });
     expect(results.map(({ errorCode, configs }) => [errorCode, configs.length])).toEqual([
       [0, 0],
       [ErrorCode.INVALID_REQUEST, 0],
+      [ErrorCode.NONE, groupConfigs.size],
       [ErrorCode.INVALID_REQUEST, 0],
       [ErrorCode.INVALID_TOPIC_EXCEPTION, 0],
     ]);

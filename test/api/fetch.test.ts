@@ -254,6 +254,18 @@ test("no partitions, no wait", async () => {
   expect(response!.responses).toEqual([]);
 });
 
+test("below the log start a diverging epoch is out of range", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open({}, 1);
+  for (let n = 0; n < 3; n++) await partition.append(batch(), client);
+  partition.becomeLeader(4);
+  await partition.append(batch(), client);
+  await partition.deleteRecordsBefore(1);
+  const ask = async (offset: number) => (await fetch(lab, [{ offset, lastFetchedEpoch: 3 }]))[0]!;
+  expect((await ask(1)).divergingEpoch).toEqual({ epoch: 1, endOffset: 3 });
+  expect((await ask(0)).errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
+});
+
 test("a client ahead of the log's epochs is told where they diverge", async () => {
   const lab = new ApiLab();
   const [partition] = await lab.open({}, 1);
@@ -265,9 +277,6 @@ test("a client ahead of the log's epochs is told where they diverge", async () =
   expect(bases(answer!.records)).toEqual([]);
   const [fine] = await fetch(lab, [{ offset: 1, lastFetchedEpoch: 1 }]);
   expect(bases(fine!.records)).toEqual([1]);
-  await partition.deleteRecordsBefore(1);
-  const [below] = await fetch(lab, [{ offset: 0, lastFetchedEpoch: 1 }]);
-  expect(below!.errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
   const [unknown] = await fetch(lab, [{ offset: 1, lastFetchedEpoch: 9 }]);
   expect(unknown!.errorCode).toBe(ErrorCode.OFFSET_OUT_OF_RANGE);
 });

@@ -46,6 +46,8 @@ describe("router", () => {
     await using api = await apiServer({ handlers: [] });
     const request = "0012 0003 00000007 0001 61 00" + "05 74657374" + "04 312e30" + "00";
     const metadataVersion = `11${Buffer.from("metadata.version").toString("hex")}`;
+    const groupVersion = `0e${Buffer.from("group.version").toString("hex")}`;
+    const transactionVersion = `14${Buffer.from("transaction.version").toString("hex")}`;
     // error, 1 key (18: 0–5, no tags), throttle, then three tags: the features supported (those
     // whose minimum is 0 are for v4), their epoch, and the finalized ones (highest, then lowest).
     const body =
@@ -56,7 +58,8 @@ describe("router", () => {
       "03" +
       `00 17 02 ${metadataVersion} 0007 001e 00` +
       "01 08 0000000000000001" +
-      `02 17 02 ${metadataVersion} 001e 001e 00`;
+      `02 43 04 ${groupVersion} 0001 0001 00 ${metadataVersion} 001e 001e 00` +
+      `${transactionVersion} 0002 0002 00`;
     const expected = `00000007${body}`.replaceAll(" ", "");
     const size = (expected.length / 2).toString(16).padStart(8, "0");
     expect(await answer(api, request)).toBe(size + expected);

@@ -1,9 +1,9 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { cacheDir, installOnce, missingPrograms, run } from "./setup.ts";
 import type { RunTest } from "./suite.ts";
 
-/** Runs the tests that a Go module ships, compiled from the module cache as they are. */
+/** Runs the tests that a Go module ships. */
 
 const goModule = join(import.meta.dir, "go");
 
@@ -22,7 +22,7 @@ export interface GoTests {
   /** The compiled test program's name below `cacheDir/go-tests`. */
   readonly name: string;
   readonly tags?: string;
-  /** Files of the module to change for the compilation: path below the module, and how. */
+  /** Files to change before they are compiled: path below the module, and how. */
   readonly changes?: Readonly<Record<string, (text: string) => string>>;
 }
 
@@ -30,10 +30,9 @@ export function goTestBinary(tests: GoTests): string {
   return join(cacheDir, "go-tests", tests.name);
 }
 
-/** The folder of the module in Go's own cache. */
-export async function goModuleDir(module: string): Promise<string> {
-  await run(["go", "mod", "download", module], goModule);
-  return (await run(["go", "list", "-m", "-f", "{{.Dir}}", module], goModule)).trim();
+/** The module's copy that the tests were compiled in: they read their data from it. */
+export function goTestSources(tests: GoTests): string {
+  return `${goTestBinary(tests)}-sources`;
 }
 
 /** Compiles the tests; the reason when there is no Go. */
@@ -44,30 +43,28 @@ export async function prepareGoTests(tests: GoTests): Promise<string | null> {
   const edits = Object.entries(changes).map(([path, change]) => `${path} ${change}`);
   const wanted = [module, pinnedGoVersion(module), packagePath, tags, ...edits].join("\n");
   await installOnce(`go-tests-${name}`, wanted, async () => {
-    const dir = await goModuleDir(module);
-    mkdirSync(dirname(goTestBinary(tests)), { recursive: true });
+    const sources = goTestSources(tests);
+    mkdirSync(dirname(sources), { recursive: true });
+    rmSync(sources, { recursive: true, force: true });
+    await run(["cp", "-r", await goModuleDir(module), sources]);
+    await run(["chmod", "-R", "u+w", sources]);
+    for (const [path, change] of Object.entries(changes)) {
+      const text = readFileSync(join(sources, path), "utf8");
+      const changed = change(text);
+      if (changed === text) throw new Error(`${name}: nothing to change in ${path} any more`);
+      writeFileSync(join(sources, path), changed);
+    }
     // The module's own checksums vouch for what its tests import.
     const command = ["go", "test", "-c", "-o", goTestBinary(tests), `-tags=${tags}`];
-    const overlay = await writeOverlay(tests, dir);
-    await run([...command, `-overlay=${overlay}`, packagePath], dir);
+    await run([...command, packagePath], sources);
   });
   return null;
 }
 
-/** What `go test -overlay` takes: changed files beside the untouched cache. */
-async function writeOverlay({ name, changes = {} }: GoTests, dir: string): Promise<string> {
-  const replace: Record<string, string> = {};
-  for (const [path, change] of Object.entries(changes)) {
-    const text = readFileSync(join(dir, path), "utf8");
-    const changed = change(text);
-    if (changed === text) throw new Error(`${name}: nothing to change in ${path} any more`);
-    const target = join(cacheDir, "go-tests", `${name}-${path.replaceAll("/", "_")}`);
-    await Bun.write(target, changed);
-    replace[join(dir, path)] = target;
-  }
-  const overlay = join(cacheDir, "go-tests", `${name}-overlay.json`);
-  await Bun.write(overlay, JSON.stringify({ Replace: replace }));
-  return overlay;
+/** The folder of the module in Go's own cache. */
+async function goModuleDir(module: string): Promise<string> {
+  await run(["go", "mod", "download", module], goModule);
+  return (await run(["go", "list", "-m", "-f", "{{.Dir}}", module], goModule)).trim();
 }
 
 export interface GoRun {

@@ -8,8 +8,15 @@ export interface MemberOptions {
   readonly group: string;
   readonly id: string;
   readonly sessionTimeoutMs: number;
-  /** `range`, or the client's own incremental or sticky one. */
+  /**
+   * `range`, or the client's own incremental or sticky one; `consumer-uniform` and
+   * `consumer-range` are the broker's, and mean the consumer protocol.
+   */
   readonly assignor: string;
+  /** group.instance.id */
+  readonly instance?: string;
+  /** Subscribes by this expression and not by the topic's name. */
+  readonly regex?: string;
 }
 
 export interface Span {
@@ -54,7 +61,9 @@ class Member implements GroupMember {
     this.id = options.id;
     const args = ["--bootstrap", options.bootstrap, "--topic", options.topic]
       .concat(["--group", options.group, "--id", options.id, "--assignor", options.assignor])
-      .concat(["--session-timeout-ms", String(options.sessionTimeoutMs)]);
+      .concat(["--session-timeout-ms", String(options.sessionTimeoutMs)])
+      .concat(options.instance === undefined ? [] : ["--instance", options.instance])
+      .concat(options.regex === undefined ? [] : ["--regex", options.regex]);
     this.#child = Bun.spawn([...client.command, "member", ...args], {
       stdin: "pipe",
       stdout: "pipe",

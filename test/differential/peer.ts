@@ -72,6 +72,7 @@ export class Peer {
 
   /** As `note`, with a body that need not be a request. */
   async noteBytes<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, body: Uint8Array) {
+    this.aliases.clear();
     await this.record(`${codec.name} v${version} ${label}`, sweepSilenceMs, async () => {
       this.client ??= await this.connection();
       return await this.client.requestEncoded(codec, version, (writer) => writer.raw(body));
@@ -116,7 +117,19 @@ export class Peer {
 
   private sorted(key: string, value: readonly unknown[], texts: string[]): unknown {
     const items = value.map((item) => this.plain(key, item, texts));
-    if (!["topics", "responses", "results", "groups", "members"].includes(key)) return items;
+    if (
+      ![
+        "topics",
+        "responses",
+        "results",
+        "groups",
+        "members",
+        "entries",
+        "entity",
+        "values",
+      ].includes(key)
+    )
+      return items;
     return items.toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
   }
 

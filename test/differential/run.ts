@@ -14,6 +14,7 @@ import { dataCases } from "./data-cases.ts";
 import { fetchCases } from "./fetch-cases.ts";
 import { groupCases } from "./group-cases.ts";
 import { type Case, type Note, Peer } from "./peer.ts";
+import { quotaCases } from "./quota-cases.ts";
 import { schemaCases } from "./schema-cases.ts";
 import { topicCases } from "./topic-cases.ts";
 
@@ -23,6 +24,7 @@ const cases: Readonly<Record<string, Case>> = {
   ...topicCases,
   ...dataCases,
   ...fetchCases,
+  ...quotaCases,
   ...adminCases,
 };
 

@@ -1,4 +1,5 @@
 /** Requests made from the message definitions: a plausible one, and each field at odd values. */
+
 import { Writer } from "../../src/protocol/writer.ts";
 import {
   covers,
@@ -9,6 +10,7 @@ import {
   structOf,
   type Value,
 } from "../protocol/support/schema.ts";
+import { batch } from "./data-cases.ts";
 
 /** What requests of one API are about. */
 export interface Subject {
@@ -143,7 +145,7 @@ function one(
   if (type === "uuid") return subject.topicId;
   if (type === "string") return text(struct, field, subject);
   if (type === "bytes") return new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-  if (type === "records") return null;
+  if (type === "records") return batch({ timestamps: [1_700_000_000_000] });
   if (type === "float64") return 1.5;
   return plausibleNumbers[field.name] ?? 0;
 }
@@ -209,6 +211,7 @@ function oddScalars(type: string, mayBeNull: boolean): (readonly [string, Value]
     ];
     return mayBeNull ? [...texts, ["null", null]] : [...texts, ["null, forbidden", nullText]];
   }
+  if (type === "records") return [["one byte", new Uint8Array([0xff])]];
   if (type !== "bytes") return mayBeNull ? [["null", null]] : [];
   const bytes: (readonly [string, Value])[] = [
     ["no bytes", new Uint8Array(0)],

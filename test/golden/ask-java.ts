@@ -5,7 +5,13 @@
  *     bun test/golden/ask-java.ts
  */
 import { join } from "node:path";
-import { clientsJar, coordinatorJar, findJar, loggingJar } from "../../scripts/generate/jars.ts";
+import {
+  clientsJar,
+  coordinatorJar,
+  findJar,
+  loggingJar,
+  transactionJar,
+} from "../../scripts/generate/jars.ts";
 import { makeSample, sampleKinds } from "../protocol/support/sample.ts";
 import {
   covers,
@@ -43,8 +49,12 @@ function toJson(schema: MessageSchema, type: string, version: number, value: Val
 
 function converterOf(name: string, kind: string): string {
   return kind.startsWith("coordinator")
-    ? `org.apache.kafka.coordinator.group.generated.${name}JsonConverter`
+    ? `org.apache.kafka.coordinator.${coordinatorOf(name)}.generated.${name}JsonConverter`
     : `org.apache.kafka.common.message.${name}${kind === "data" ? "" : "Data"}JsonConverter`;
+}
+
+function coordinatorOf(name: string): string {
+  return name.startsWith("TransactionLog") ? "transaction" : "group";
 }
 
 const asked = messageSchemas.flatMap((schema) =>
@@ -62,7 +72,8 @@ const asked = messageSchemas.flatMap((schema) =>
 
 /** Behind the newer jar: what the coordinator's classes still want of their own version. */
 const olderClientsJar = { ...clientsJar, version: coordinatorJar.version };
-const jars = [clientsJar, coordinatorJar, olderClientsJar, loggingJar, ...jackson].map((jar) => {
+const coordinatorJars = [coordinatorJar, transactionJar];
+const jars = [clientsJar, ...coordinatorJars, olderClientsJar, loggingJar, ...jackson].map((jar) => {
   const path = findJar(jar);
   if (path === null) throw new Error(`no ${jar.artifact} ${jar.version}`);
   return path;

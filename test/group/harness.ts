@@ -6,6 +6,7 @@ import type {
   LogReplay,
   OffsetsLog,
   OffsetsRecord,
+  ShareStates,
   TransactionalWriter,
   TransactionMarker,
 } from "../../src/group/ports.ts";
@@ -64,7 +65,8 @@ export class MemoryOffsetsLog implements OffsetsLog {
   async replay(onto: LogReplay): Promise<void> {
     await this.replayGate;
     if (this.replayFailure !== null) throw this.replayFailure;
-    for (const { key: storedKey, value: storedValue, producerId, marker } of this.durable) {
+    for (const [offset, stored] of this.durable.entries()) {
+      const { key: storedKey, value: storedValue, producerId, marker } = stored;
       if (marker !== undefined) {
         onto.marker(marker.producerId, marker.commit);
         continue;
@@ -72,7 +74,7 @@ export class MemoryOffsetsLog implements OffsetsLog {
       // The log's buffer is reused after the call, so what is kept must be a copy.
       const key = new Uint8Array(storedKey);
       const value = storedValue === null ? null : new Uint8Array(storedValue);
-      onto.record(key, value, producerId ?? -1);
+      onto.record(key, value, producerId ?? -1, offset);
       key.fill(255);
       value?.fill(255);
     }
@@ -143,12 +145,44 @@ export class MemoryTopics implements CoordinatorTopics {
   }
 }
 
+/** Share states as a set of names; `refuse` makes the next changes fail. */
+export class MemoryShareStates implements ShareStates {
+  readonly names = new Set<string>();
+  refuse: number = ErrorCode.NONE;
+
+  has(groupId: string, topicId: string, partition: number): boolean {
+    return this.names.has(`${groupId}:${topicId}:${partition}`);
+  }
+
+  initialize(
+    groupId: string,
+    _epoch: number,
+    partitions: readonly { readonly topicId: string; readonly partition: number }[],
+  ): Promise<number[]> {
+    if (this.refuse === ErrorCode.NONE) {
+      for (const one of partitions) this.names.add(`${groupId}:${one.topicId}:${one.partition}`);
+    }
+    return Promise.resolve(partitions.map(() => this.refuse));
+  }
+
+  remove(
+    groupId: string,
+    partitions: readonly { readonly topicId: string; readonly partition: number }[],
+  ): Promise<number[]> {
+    if (this.refuse === ErrorCode.NONE) {
+      for (const one of partitions) this.names.delete(`${groupId}:${one.topicId}:${one.partition}`);
+    }
+    return Promise.resolve(partitions.map(() => this.refuse));
+  }
+}
+
 /** One broker's coordinator over memory; `restart` builds the next one over the same logs. */
 export class Harness {
   readonly clock = new FakeClock();
   readonly topics: MemoryTopics;
   readonly problems: BrokerError[] = [];
   readonly config: GroupConfig;
+  readonly shareStates = new MemoryShareStates();
   groups: GroupCoordinator;
   private uuidCount = 0;
 
@@ -199,6 +233,7 @@ export class Harness {
       config: this.config,
       topics: this.topics,
       nodes: { coordinatorOf: () => ({ nodeId: 1, host: "broker", port: 9092 }) },
+      shareStates: this.shareStates,
       clock: this.clock,
       onProblem: (error) => this.problems.push(error),
       uuid: () => `u${++this.uuidCount}`,

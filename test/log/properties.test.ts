@@ -5,45 +5,10 @@ import type { ColdReader } from "../../src/log/ports.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { batchesIn, lastOffset, sizeInBytes } from "../../src/protocol/record-batch.ts";
 import { batch, idempotent, LogLab } from "../support/log-lab.ts";
-import { findTime, noSpace } from "../support/memory-wal.ts";
+import { MemoryArchive } from "../support/memory-archive.ts";
+import { noSpace } from "../support/memory-wal.ts";
 
 const client = { origin: "client" } as const;
-
-/** An archive that holds what `take` copied out of a partition, readable in whole batches. */
-class MemoryArchive implements ColdReader {
-  batches: { base: number; last: number; bytes: Uint8Array }[] = [];
-  reads = 0;
-
-  archivedRange() {
-    const [first] = this.batches;
-    const last = this.batches.at(-1);
-    return first === undefined || last === undefined
-      ? null
-      : { start: first.base, end: last.last + 1 };
-  }
-
-  read(_id: string, _index: number, offset: number, bytesMax: number, offsetLimit: number) {
-    this.reads++;
-    const out: Uint8Array[] = [];
-    let bytes = 0;
-    for (const item of this.batches) {
-      if (item.last < offset) continue;
-      if (item.last >= offsetLimit || (bytes > 0 && bytes + item.bytes.length > bytesMax)) break;
-      out.push(item.bytes);
-      bytes += item.bytes.length;
-    }
-    return Promise.resolve(out);
-  }
-
-  findTime(_id: string, _index: number, target: number, from: number) {
-    const all = Buffer.concat(this.batches.map((item) => item.bytes));
-    return Promise.resolve(findTime(all, from, Number.MAX_SAFE_INTEGER, target));
-  }
-
-  abortedTransactions() {
-    return Promise.resolve([]);
-  }
-}
 
 test("reads across tail, WAL and archive equal the model, from every offset", async () => {
   const shape = fc.record({

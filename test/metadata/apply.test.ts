@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { apply, imageOf, snapshotOf } from "../../src/metadata/apply.ts";
+import type { ClientQuota } from "../../src/metadata/client-quotas.ts";
 import type { Command } from "../../src/metadata/command.ts";
 import { emptyImage, type MetadataImage } from "../../src/metadata/image.ts";
 import { decodeEntry, encodeCommands, encodeSnapshot } from "../../src/metadata/journal-entry.ts";
@@ -13,7 +14,7 @@ function partition(index: number, leader = 1) {
 type Step = readonly [kind: number, pick: number, count: number, text: string];
 
 const steps = fc.array(
-  fc.tuple(fc.nat(13), fc.nat(50), fc.integer({ min: 1, max: 4 }), fc.string({ maxLength: 6 })),
+  fc.tuple(fc.nat(14), fc.nat(50), fc.integer({ min: 1, max: 4 }), fc.string({ maxLength: 6 })),
   { maxLength: 40 },
 );
 
@@ -73,6 +74,13 @@ function commandOf(image: MetadataImage, [kind, pick, count, text]: Step, serial
       };
     case 12:
       return { type: "scram-deleted", user: text, mechanism: 1 + (pick % 2) };
+    case 13:
+      return {
+        type: "client-quota",
+        entity: [["user", pick % 3 ? text : null]],
+        set: pick % 2 ? [["producer_byte_rate", count]] : [],
+        remove: ["producer_byte_rate"],
+      };
     default:
       return create;
   }
@@ -96,6 +104,10 @@ function plain(image: MetadataImage): unknown {
     groupConfigs: sorted(image.groupConfigs),
     clientMetricsConfigs: sorted(image.clientMetricsConfigs),
     scramCredentials: sorted(image.scramCredentials),
+    clientQuotas: sorted(image.clientQuotas).map((entry) => {
+      const [key, { entity, values }] = entry as [string, ClientQuota];
+      return [key, entity, sorted(values)];
+    }),
     tombstones: sorted(image.tombstones),
     featureLevels: sorted(image.featureLevels),
   };

@@ -10,6 +10,7 @@ import {
 import type { Decoded } from "../../src/protocol/api-codec.ts";
 import { Reader } from "../../src/protocol/reader.ts";
 import { Writer } from "../../src/protocol/writer.ts";
+import { ClientQuotas } from "../../src/quota/client-quotas.ts";
 import { type LabOptions, LogLab, topicA, topicB } from "./log-lab.ts";
 
 function topicImage(
@@ -42,6 +43,11 @@ const broker: BrokerImage = {
  * "b" is known to metadata only. */
 export class ApiLab {
   readonly log: LogLab;
+  readonly quotas: ClientQuotas;
+  /** What handlers asked for, 0 included. */
+  readonly throttles: number[] = [];
+  /** What the next requests take. */
+  workMs = 0;
   readonly abort = new AbortController();
   readonly services: Services;
   clientId: string | null = "test";
@@ -59,6 +65,9 @@ export class ApiLab {
     replicas: readonly number[] = [1],
   ) {
     this.log = new LogLab(options);
+    const windows = { count: 11, lengthMs: 1000 };
+    const { clock } = this.log;
+    this.quotas = new ClientQuotas({ clock, windows, controllerWindows: windows, entitiesMax: 9 });
     const topics = [topicImage(topicA, 3, replicas), topicImage(topicB, 1, replicas)];
     const image: MetadataImage = {
       ...emptyImage,
@@ -77,6 +86,7 @@ export class ApiLab {
       metadata: { image },
       partitions: this.log.partitions,
       fetchSessions: this.fetchSessions,
+      quotas: this.quotas,
       producerIds: { next: () => this.producerIds() },
     } as unknown as Services;
   }
@@ -100,11 +110,17 @@ export class ApiLab {
     const { codec } = handler;
     const sent = new Writer();
     codec.encodeRequest(sent, request, version);
-    const decoded = codec.decodeRequest(new Reader(sent.take()), version);
+    const frame = sent.take();
+    const sentBytes = frame.length;
+    const decoded = codec.decodeRequest(new Reader(frame), version);
     const context = {
       header: { apiKey: codec.key, apiVersion: version, correlationId: 1, clientId: this.clientId },
       services: this.services,
       session: { listener: "PLAINTEXT" },
+      client: { user: "ANONYMOUS", clientId: this.clientId ?? "" },
+      requestBytes: sentBytes,
+      workMs: () => this.workMs,
+      throttle: (throttleMs: number) => this.throttles.push(throttleMs),
       signal: this.abort.signal,
     } as unknown as RequestContext;
     const response = await handler.handle(context, decoded, version);

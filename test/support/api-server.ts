@@ -3,6 +3,7 @@ import { Router, type RouterOptions } from "../../src/api/router.ts";
 import { WireClient } from "../../src/client/wire-client.ts";
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Metadata, MetadataOptions } from "../../src/metadata/controller.ts";
+import { ClientQuotas } from "../../src/quota/client-quotas.ts";
 import { adminHandlers } from "./admin-handlers.ts";
 import { openMetadata } from "./metadata.ts";
 import { serve, type TestServer } from "./network.ts";
@@ -34,14 +35,24 @@ export async function apiServer(options: ApiServerOptions = {}): Promise<ApiServ
   });
   const reports: ApiServer["reports"] = [];
   const complaints: string[] = [];
+  const windows = { count: 11, lengthMs: 1000 };
+  const quotas = new ClientQuotas({
+    clock: systemClock,
+    windows,
+    controllerWindows: windows,
+    entitiesMax: 100,
+  });
+  metadata.subscribe(({ next }) => quotas.update(next.clientQuotas));
   // Only what these handlers use; the rest of the broker is not there.
   const services = {
     config: {
       dataDir: "/data",
+      limits: { clientQuotasMax: 5 },
       topic: { autoCreate: true, deleteEnabled: true, ...options.topic },
     },
     clock: systemClock,
     metadata,
+    quotas,
     partitions: { all: () => options.partitions ?? [] },
   } as unknown as Services;
   const routerOptions: RouterOptions = {

@@ -35,19 +35,20 @@ export async function openNative(
   dataDir: string,
   clock: Clock,
   options: {
-    cold?: ColdReader;
+    cold?: ColdReader | ((engine: NativeEngine) => ColdReader);
     limits?: Partial<LogLimits>;
     config?: Partial<PartitionLogConfig>;
     leaderEpoch?: number;
   } = {},
 ): Promise<NativeLog> {
   const engine = await openEngine(dataDir);
+  const { cold = noColdReader } = options;
   const partitions = new Partitions({
     dataDir,
     // Compiles only while the native faces satisfy the log's ports.
     wal: new NativeWal(engine),
     files: new NativeFiles(engine),
-    cold: options.cold ?? noColdReader,
+    cold: typeof cold === "function" ? cold(engine) : cold,
     clock,
     limits: { ...defaultLogLimits, ...options.limits },
     events: silent,

@@ -16,6 +16,13 @@ export const toolClasses = {
   "e2e-latency": `${tools}.EndToEndLatency`,
   "console-producer": `${tools}.ConsoleProducer`,
   "console-consumer": `${tools}.consumer.ConsoleConsumer`,
+  acls: `${tools}.AclCommand`,
+  features: `${tools}.FeatureCommand`,
+  "leader-election": `${tools}.LeaderElectionCommand`,
+  "reassign-partitions": `${tools}.reassign.ReassignPartitionsCommand`,
+  "metadata-quorum": `${tools}.MetadataQuorumCommand`,
+  "client-metrics": `${tools}.ClientMetricsCommand`,
+  "delegation-tokens": `${tools}.DelegationTokenCommand`,
   "broker-api-versions": `${tools}.BrokerApiVersionsCommand`,
 } as const;
 export type Tool = keyof typeof toolClasses;

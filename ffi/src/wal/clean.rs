@@ -76,8 +76,8 @@ fn hash(key: &[u8]) -> [u8; 16] {
 }
 
 /// Rewrites sealed segments, oldest first, so that a crash in between never brings back a record
-/// whose tombstone is gone, or a marker that is gone before its records. Offsets stay. Aborted records
-/// go and supersede nothing; what is not decided stays and supersedes nothing.
+/// whose tombstone or whose marker is gone. Offsets stay. Aborted records go, undecided ones stay;
+/// neither supersedes anything.
 pub fn clean_log(wal: &Wal, log: &Log, rules: &Rules) -> Result<Cleaned, WalError> {
     if log.spec.kind != Kind::Batches {
         return Err(WalError::Invalid("a journal is not cleaned".into()));

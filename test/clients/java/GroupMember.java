@@ -15,6 +15,7 @@ import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.RangeAssignor;
+import org.apache.kafka.clients.consumer.SubscriptionPattern;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.errors.RetriableException;
@@ -22,8 +23,11 @@ import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
-/** One member of a classic group: tells its assignment, what it read and what it committed. */
+/** One member of a group, classic or of the consumer protocol: tells its assignment, what it read and what it committed. */
 final class GroupMember {
+  /** Before the name of an assignor of the broker's: the consumer protocol (KIP-848). */
+  private static final String REMOTE = "consumer-";
+
   private GroupMember() {}
 
   static void run(Map<String, String> flags) {
@@ -31,18 +35,31 @@ final class GroupMember {
     config.put(ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, flags.get("bootstrap"));
     config.put(ConsumerConfig.GROUP_ID_CONFIG, flags.get("group"));
     config.put(ConsumerConfig.CLIENT_ID_CONFIG, flags.get("id"));
-    config.put(ConsumerConfig.GROUP_PROTOCOL_CONFIG, "classic");
-    config.put(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, flags.get("session-timeout-ms"));
-    config.put(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, 500);
+    String assignor = flags.get("assignor");
+    if (assignor.startsWith(REMOTE)) {
+      config.put(ConsumerConfig.GROUP_PROTOCOL_CONFIG, "consumer");
+      config.put(ConsumerConfig.GROUP_REMOTE_ASSIGNOR_CONFIG, assignor.substring(REMOTE.length()));
+    } else {
+      config.put(ConsumerConfig.GROUP_PROTOCOL_CONFIG, "classic");
+      config.put(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, flags.get("session-timeout-ms"));
+      config.put(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, 500);
+      config.put(ConsumerConfig.PARTITION_ASSIGNMENT_STRATEGY_CONFIG,
+          List.of("range".equals(assignor) ? RangeAssignor.class
+              : CooperativeStickyAssignor.class));
+    }
+    if (flags.containsKey("instance")) {
+      config.put(ConsumerConfig.GROUP_INSTANCE_ID_CONFIG, flags.get("instance"));
+    }
     config.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest");
     config.put(ConsumerConfig.ENABLE_AUTO_COMMIT_CONFIG, false);
-    config.put(ConsumerConfig.PARTITION_ASSIGNMENT_STRATEGY_CONFIG,
-        List.of("range".equals(flags.get("assignor")) ? RangeAssignor.class
-            : CooperativeStickyAssignor.class));
     AtomicBoolean stopping = stopOnEndOfInput();
     try (KafkaConsumer<byte[], byte[]> consumer =
         new KafkaConsumer<>(config, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
-      consumer.subscribe(List.of(flags.get("topic")), new Listener(consumer));
+      if (flags.containsKey("regex")) {
+        consumer.subscribe(new SubscriptionPattern(flags.get("regex")), new Listener(consumer));
+      } else {
+        consumer.subscribe(List.of(flags.get("topic")), new Listener(consumer));
+      }
       while (!stopping.get()) {
         ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(100));
         for (TopicPartition tp : records.partitions()) {

@@ -100,19 +100,24 @@ def verify(bootstrap, topic, inputs):
 
 
 def member(flags):
-    strategy = {"range": "range", "cooperative-sticky": "cooperative-sticky"}[flags["assignor"]]
-    consumer = Consumer(
-        {
-            "bootstrap.servers": flags["bootstrap"],
-            "group.id": flags["group"],
-            "client.id": flags["id"],
-            "session.timeout.ms": int(flags["session-timeout-ms"]),
-            "heartbeat.interval.ms": 500,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            "partition.assignment.strategy": strategy,
-        }
-    )
+    config = {
+        "bootstrap.servers": flags["bootstrap"],
+        "group.id": flags["group"],
+        "client.id": flags["id"],
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+    }
+    if flags["assignor"].startswith("consumer-"):
+        config["group.protocol"] = "consumer"
+        config["group.remote.assignor"] = flags["assignor"].removeprefix("consumer-")
+    else:
+        strategy = {"range": "range", "cooperative-sticky": "cooperative-sticky"}
+        config["session.timeout.ms"] = int(flags["session-timeout-ms"])
+        config["heartbeat.interval.ms"] = 500
+        config["partition.assignment.strategy"] = strategy[flags["assignor"]]
+    if "instance" in flags:
+        config["group.instance.id"] = flags["instance"]
+    consumer = Consumer(config)
     owned = set()
 
     def tell():
@@ -127,7 +132,10 @@ def member(flags):
         tell()
 
     consumer.subscribe(
-        [flags["topic"]], on_assign=on_assign, on_revoke=on_revoke, on_lost=on_revoke
+        [f"^{flags['regex']}" if "regex" in flags else flags["topic"]],
+        on_assign=on_assign,
+        on_revoke=on_revoke,
+        on_lost=on_revoke,
     )
     stopping = contract.stop_on_end_of_input()
     while not stopping.is_set():

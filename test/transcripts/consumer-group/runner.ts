@@ -307,9 +307,10 @@ function showChange(change: ConsumerChange, topics: MemoryTopics): string {
       return `${name} ${change.value.topicNames.join(",")}${change.value.topicRegex ?? ""}`;
     case "current": {
       const { epoch, previousEpoch, state, assigned, pendingRevocation } = change.value;
-      const revoking =
-        pendingRevocation.size > 0 ? `, gives ${show(pendingRevocation, topics)}` : "";
-      return `${name} ${previousEpoch}→${epoch} ${states[state]} ${show(assigned, topics)}${revoking}`;
+      const given = show(pendingRevocation, topics);
+      const revoking = pendingRevocation.size > 0 ? `, gives ${given}` : "";
+      const epochs = `${previousEpoch}→${epoch} ${states[state]}`;
+      return `${name} ${epochs} ${show(assigned, topics)}${revoking}`;
     }
     case "target":
       return `${name} ${show(change.value, topics)}`;

@@ -1,0 +1,21 @@
+import type { RequestContext, Session } from "./context.ts";
+
+const watched = new WeakSet<Session>();
+
+/** The share sessions of a connection end with it, and what their members hold is given back. */
+export function watchConnection({ session, services, signal }: RequestContext): void {
+  if (watched.has(session)) return;
+  watched.add(session);
+  const closed = () => void services.shares.connectionClosed(session.id);
+  if (signal.aborted) closed();
+  else signal.addEventListener("abort", closed, { once: true });
+}
+
+export async function endSession(
+  { services }: RequestContext,
+  groupId: string,
+  memberId: string,
+): Promise<void> {
+  const session = services.shares.sessions.find(groupId, memberId);
+  if (session !== null) await services.shares.endSession(session);
+}

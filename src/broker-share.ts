@@ -1,0 +1,139 @@
+import {
+  appendRecords,
+  type CoordinatorTopic,
+  openCoordinatorPartition,
+  replayRecords,
+} from "./broker-coordinator-log.ts";
+import type { Config } from "./config.ts";
+import { partitionForGroup } from "./group/partition-hash.ts";
+import type { ShareStates } from "./group/ports.ts";
+import type { Clock } from "./lib/clock.ts";
+import type { Partition } from "./log/partition.ts";
+import type { Partitions } from "./log/partitions.ts";
+import type { Metadata } from "./metadata/controller.ts";
+import { ErrorCode } from "./protocol/error-code.ts";
+import { shareConfigFrom, shareGroupSettings } from "./share/config.ts";
+import { Persister } from "./share/persister.ts";
+import type { StateLog, StateTopic } from "./share/ports.ts";
+import type { TopicIdPartition } from "./share/sessions.ts";
+import { ShareGroups } from "./share/share-groups.ts";
+import type { Logger } from "./telemetry/logger.ts";
+
+export const shareStateTopic = "__share_group_state";
+
+export interface ShareOptions {
+  readonly config: Config;
+  readonly metadata: Metadata;
+  readonly partitions: Partitions;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const noConfigs: ReadonlyMap<string, string> = new Map();
+
+/** Share groups over the broker's partitions. */
+export function openShareGroups(options: ShareOptions): ShareGroups {
+  const { metadata, partitions, clock, logger } = options;
+  const config = shareConfigFrom(options.config.shareGroup);
+  const persister = new Persister({
+    config,
+    topic: stateTopic(metadata, partitions, config.statePartitions),
+    clock,
+    onProblem: (error) =>
+      logger.child("share").error("share groups are unavailable", {
+        code: error.code,
+        error: error.message,
+      }),
+  });
+  return new ShareGroups({
+    config,
+    persister,
+    clock,
+    find: (one) => findPartition(metadata, partitions, one),
+    settingsOf: (groupId) =>
+      shareGroupSettings(metadata.image.groupConfigs.get(groupId) ?? noConfigs, config),
+  });
+}
+
+/** What membership needs of the states: an operator's changes end what is in memory of them. */
+export function shareStates(shares: ShareGroups): ShareStates {
+  const { persister } = shares;
+  const keyed = <One extends TopicIdPartition>(groupId: string, some: readonly One[]) =>
+    some.map((one) => ({ groupId, topicId: one.topicId, partition: one.partition }));
+  return {
+    has: (groupId, topicId, partition) => persister.has({ groupId, topicId, partition }),
+    async initialize(groupId, epoch, partitions, anew) {
+      const inits = partitions.map(({ topicId, partition, startOffset }) => ({
+        key: { groupId, topicId, partition },
+        epoch,
+        start: startOffset,
+      }));
+      const errorCodes = await persister.initialize(inits, anew);
+      if (anew) shares.dropGroup(groupId);
+      return errorCodes;
+    },
+    async remove(groupId, partitions) {
+      const errorCodes = await persister.remove(keyed(groupId, partitions));
+      shares.dropGroup(groupId);
+      return errorCodes;
+    },
+  };
+}
+
+/** By id: the id of a deleted topic is unknown even where its name lives on. */
+function findPartition(
+  metadata: Metadata,
+  partitions: Partitions,
+  { topicId, partition }: TopicIdPartition,
+): Partition | number {
+  const found = partitions.byId(topicId, partition);
+  if (found !== undefined) return found;
+  const known = metadata.image.topicsById.get(topicId);
+  if (known === undefined) return ErrorCode.UNKNOWN_TOPIC_ID;
+  if (known.partitions[partition] === undefined) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+  return ErrorCode.NOT_LEADER_OR_FOLLOWER;
+}
+
+function stateTopic(metadata: Metadata, partitions: Partitions, count: number): StateTopic {
+  const existing = () => metadata.image.topicsByName.get(shareStateTopic);
+  const partitionCount = existing()?.partitions.length ?? count;
+  const topic: CoordinatorTopic = {
+    name: shareStateTopic,
+    partitionCount,
+    segmentBytes: 100 << 20,
+    cleanup: "delete",
+    errorCode: "CHRONIK_SHARE_TOPIC",
+  };
+  return {
+    partitionCount,
+    get exists() {
+      return existing() !== undefined;
+    },
+    partitionFor: (key) => partitionForGroup(key, partitionCount),
+    async open(index) {
+      const partition = await openCoordinatorPartition(topic, metadata, partitions, index);
+      return stateLog(topic, partition);
+    },
+  };
+}
+
+function stateLog(topic: CoordinatorTopic, partition: Partition): StateLog {
+  return {
+    get startOffset() {
+      return partition.logStartOffset;
+    },
+    get endOffset() {
+      return partition.highWatermark;
+    },
+    append: (records) => appendRecords(partition, records),
+    replay: (onRecord) =>
+      replayRecords(topic, partition, {
+        record: (key, value, _producerId, offset) => onRecord(key, value, offset),
+        marker: () => undefined,
+      }),
+    async deleteBefore(offset) {
+      const { errorCode } = await partition.deleteRecordsBefore(offset);
+      return errorCode;
+    },
+  };
+}

@@ -1,0 +1,249 @@
+import type { Clock } from "../lib/clock.ts";
+import type { ReadResult } from "../log/partition-reader.ts";
+import type { Partitions } from "../log/partitions.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import { type BatchHeader, batchesIn, lastOffset, sizeInBytes } from "../protocol/record-batch.ts";
+import { abortedBatches, type OffsetRange } from "./aborted-batches.ts";
+import type { AcquiredRange, AcquireMode, LogBatch } from "./acquire.ts";
+import type { TopicIdPartition } from "./sessions.ts";
+import type { ShareGroups } from "./share-groups.ts";
+import type { SharePartition } from "./share-partition.ts";
+
+export interface ShareFetchRequest {
+  readonly groupId: string;
+  readonly memberId: string;
+  readonly maxWaitMs: number;
+  readonly minBytes: number;
+  readonly maxBytes: number;
+  readonly maxRecords: number;
+  readonly batchSize: number;
+  readonly mode: AcquireMode;
+  /** In the order in which they are to be served. */
+  readonly partitions: readonly TopicIdPartition[];
+  readonly signal: AbortSignal;
+}
+
+/** What one partition answers; those with nothing to say are left out. */
+export interface ShareFetched extends TopicIdPartition {
+  readonly errorCode: number;
+  readonly records: Uint8Array;
+  readonly acquired: readonly AcquiredRange[];
+}
+
+interface Reading {
+  readonly share: SharePartition;
+  readonly fetchOffset: number;
+  readonly read: ReadResult;
+  readonly logBatches: readonly LogBatch[];
+  /** Batches of transactions that were aborted. */
+  readonly aborted: readonly OffsetRange[];
+}
+
+export const noRecords = new Uint8Array(0);
+
+/** Reads and acquires for one ShareFetch; waits while there is nothing to acquire. */
+export class ShareFetcher {
+  private readonly groups: ShareGroups;
+  private readonly partitions: Partitions;
+  private readonly clock: Clock;
+
+  constructor(groups: ShareGroups, partitions: Partitions, clock: Clock) {
+    this.groups = groups;
+    this.partitions = partitions;
+    this.clock = clock;
+  }
+
+  async fetch(request: ShareFetchRequest): Promise<ShareFetched[]> {
+    const { maxBytes, maxRecords, partitions } = request;
+    if (partitions.length === 0 || maxRecords <= 0 || maxBytes <= 0) return [];
+    const endMs = this.clock.monotonicMs() + request.maxWaitMs;
+    const { isolation } = this.groups.settingsOf(request.groupId);
+    const { shares, failed } = await this.load(request);
+    if (shares.length === 0) return failed;
+    for (;;) {
+      const before = changesOf(shares);
+      const readings = await this.readAll(shares, request);
+      const bytes = readings.reduce((sum, { read }) => sum + read.bytes, 0);
+      const hasError = readings.some(({ read }) => read.errorCode !== ErrorCode.NONE);
+      const waitMs = endMs - this.clock.monotonicMs();
+      const bytesMin = Math.max(1, Math.min(request.minBytes, maxBytes));
+      const isOver = waitMs <= 0 || request.signal.aborted || shares.some((one) => !one.isOpen);
+      if (hasError || isOver || bytes >= bytesMin) {
+        const fetched = this.acquireAll(readings, request);
+        if (fetched.length > 0 || isOver) return [...fetched, ...failed];
+      } else {
+        for (const { share } of readings) share.endRead();
+      }
+      if (changesOf(shares) !== before) continue;
+      const sources = [...shares, ...shares.map(({ log }) => log)];
+      const missing = Math.max(1, bytesMin - bytes);
+      const parked = this.partitions.waiters.park(
+        sources,
+        missing,
+        waitMs,
+        request.signal,
+        isolation,
+      );
+      if (parked === null) return failed;
+      await parked;
+    }
+  }
+
+  private async load(
+    request: ShareFetchRequest,
+  ): Promise<{ shares: SharePartition[]; failed: ShareFetched[] }> {
+    const shares: SharePartition[] = [];
+    const failed: ShareFetched[] = [];
+    const fail = (one: TopicIdPartition, errorCode: number) =>
+      failed.push({ ...one, errorCode, records: noRecords, acquired: [] });
+    const jobs = request.partitions.map(async (one) => {
+      const share = this.groups.partition(request.groupId, one);
+      if (typeof share === "number") {
+        fail(one, share);
+        return;
+      }
+      const errorCode = share.isLoaded ? ErrorCode.NONE : await share.load();
+      if (errorCode === ErrorCode.NONE) {
+        shares.push(share);
+        return;
+      }
+      this.groups.drop(share);
+      fail(one, errorCode);
+    });
+    await Promise.all(jobs);
+    return { shares, failed };
+  }
+
+  /** Whoever is among the results reads until it acquired or gave up. */
+  private async readAll(
+    shares: readonly SharePartition[],
+    request: ShareFetchRequest,
+  ): Promise<Reading[]> {
+    const { isolation } = this.groups.settingsOf(request.groupId);
+    const { readBudget } = this.partitions;
+    const granted = readBudget.grant(request.maxBytes);
+    const share = Math.max(1, Math.floor(granted / shares.length));
+    const readings: Reading[] = [];
+    let bytes = 0;
+    try {
+      for (const one of shares) {
+        const { log } = one;
+        const isCommitted = isolation === "read_committed";
+        const offsetLimit = isCommitted ? log.lastStableOffset : log.highWatermark;
+        const offset = one.beginRead(offsetLimit);
+        if (offset === null) continue;
+        const bytesMax = Math.min(share, granted - bytes);
+        const firstBatchAnyway = bytes === 0;
+        const reading = readOrEnd(one, { offset, bytesMax, offsetLimit, firstBatchAnyway });
+        const read = reading instanceof Promise ? await reading : reading;
+        bytes += read.bytes;
+        const headers = read.chunks.flatMap(headersIn);
+        const finding = isCommitted ? abortedOrEnd(one, headers) : [];
+        const aborted = finding instanceof Promise ? await finding : finding;
+        const logBatches = headers.map(rangeOf);
+        readings.push({ share: one, fetchOffset: offset, read, logBatches, aborted });
+      }
+    } catch (error) {
+      for (const reading of readings) reading.share.endRead();
+      throw error;
+    } finally {
+      readBudget.giveBack(granted);
+    }
+    return readings;
+  }
+
+  private acquireAll(readings: readonly Reading[], request: ShareFetchRequest): ShareFetched[] {
+    const fetched: ShareFetched[] = [];
+    let left = request.maxRecords;
+    for (const { share, fetchOffset, read, logBatches, aborted } of readings) {
+      const { topicId, partition } = share.key;
+      const { errorCode } = read;
+      // The log's start moved on meanwhile: the next read begins there.
+      const isError = errorCode !== ErrorCode.NONE && errorCode !== ErrorCode.OFFSET_OUT_OF_RANGE;
+      if (isError)
+        fetched.push({ topicId, partition, errorCode, records: noRecords, acquired: [] });
+      const { memberId, mode, batchSize } = request;
+      const wanted = { memberId, mode, batchSize, maxRecords: left, fetchOffset, logBatches };
+      const acquired = share.acquire(wanted, aborted);
+      share.endRead();
+      const [first] = acquired;
+      const last = acquired.at(-1);
+      if (first === undefined || last === undefined) continue;
+      for (const range of acquired) left -= range.last - range.first + 1;
+      const records = slice(read.chunks, first.first, last.last);
+      fetched.push({ topicId, partition, errorCode: ErrorCode.NONE, records, acquired });
+    }
+    return fetched;
+  }
+}
+
+function readOrEnd(
+  share: SharePartition,
+  options: Parameters<SharePartition["log"]["read"]>[0],
+): ReadResult | Promise<ReadResult> {
+  return orEnd(share, () => share.log.read(options));
+}
+
+/** Runs of a reader's work; a failure ends its read. */
+function orEnd<Result>(
+  share: SharePartition,
+  work: () => Result | Promise<Result>,
+): Result | Promise<Result> {
+  const ended = (error: unknown): never => {
+    share.endRead();
+    throw error;
+  };
+  try {
+    const done = work();
+    return done instanceof Promise ? done.catch(ended) : done;
+  } catch (error) {
+    return ended(error);
+  }
+}
+
+function abortedOrEnd(
+  share: SharePartition,
+  headers: readonly BatchHeader[],
+): OffsetRange[] | Promise<OffsetRange[]> {
+  const [first] = headers;
+  const last = headers.at(-1);
+  if (first === undefined || last === undefined) return [];
+  return orEnd(share, async () => {
+    const ranges = await share.log.abortedTransactions(first.baseOffset, lastOffset(last) + 1);
+    return abortedBatches(headers, ranges);
+  });
+}
+
+/** Only its growth says something. */
+function changesOf(shares: readonly SharePartition[]): number {
+  let changes = 0;
+  for (const share of shares)
+    changes += share.changes + share.log.bytesAdvanced + share.log.stableBytesAdvanced;
+  return changes;
+}
+
+function headersIn(chunk: Uint8Array): BatchHeader[] {
+  return [...batchesIn(chunk)].map(({ header }) => header);
+}
+
+function rangeOf(header: BatchHeader): LogBatch {
+  return { base: header.baseOffset, last: lastOffset(header) };
+}
+
+/** The batches that hold offsets of [first, last]. */
+function slice(chunks: readonly Uint8Array[], first: number, last: number): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const chunk of chunks) {
+    let from = chunk.length;
+    let to = 0;
+    for (const { position, header } of batchesIn(chunk)) {
+      if (lastOffset(header) < first || header.baseOffset > last) continue;
+      from = Math.min(from, position);
+      to = position + sizeInBytes(header);
+    }
+    if (from < to) parts.push(chunk.subarray(from, to));
+  }
+  const [only] = parts;
+  if (only === undefined) return noRecords;
+  return parts.length === 1 ? only : Buffer.concat(parts);
+}

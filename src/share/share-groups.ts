@@ -1,0 +1,124 @@
+import type { Clock } from "../lib/clock.ts";
+import type { Partition } from "../log/partition.ts";
+import { ErrorCode } from "../protocol/error-code.ts";
+import type { AcknowledgementBatch } from "./acknowledge-type.ts";
+import type { ShareConfig, ShareGroupSettings } from "./config.ts";
+import type { Persister } from "./persister.ts";
+import { stateKey } from "./records.ts";
+import { type ShareSession, ShareSessions, type TopicIdPartition } from "./sessions.ts";
+import { SharePartition } from "./share-partition.ts";
+
+export interface ShareGroupsOptions {
+  readonly config: ShareConfig;
+  readonly persister: Persister;
+  readonly clock: Clock;
+  /** The partition this broker leads, or why not as an ErrorCode. */
+  readonly find: (one: TopicIdPartition) => Partition | number;
+  readonly settingsOf: (groupId: string) => ShareGroupSettings;
+}
+
+export interface PartitionAcknowledgement extends TopicIdPartition {
+  readonly batches: readonly AcknowledgementBatch[];
+}
+
+/** Share partitions at work and the sessions of those who read them. */
+export class ShareGroups {
+  readonly config: ShareConfig;
+  readonly persister: Persister;
+  readonly sessions: ShareSessions;
+  private readonly options: ShareGroupsOptions;
+  private readonly open = new Map<string, SharePartition>();
+
+  constructor(options: ShareGroupsOptions) {
+    this.options = options;
+    this.config = options.config;
+    this.persister = options.persister;
+    this.sessions = new ShareSessions(options.config);
+  }
+
+  /** Share partitions that are in memory. */
+  get openCount(): number {
+    return this.open.size;
+  }
+
+  settingsOf(groupId: string): ShareGroupSettings {
+    return this.options.settingsOf(groupId);
+  }
+
+  close(): void {
+    for (const share of this.open.values()) share.fence();
+    this.open.clear();
+    this.persister.close();
+  }
+
+  /** The share partition, loaded or not; an ErrorCode where there is no such partition. */
+  partition(groupId: string, one: TopicIdPartition): SharePartition | number {
+    const log = this.options.find(one);
+    if (typeof log === "number") return log;
+    const key = { groupId, topicId: one.topicId, partition: one.partition };
+    const name = stateKey(key);
+    const known = this.open.get(name);
+    if (known?.isOpen && known.log === log) return known;
+    known?.fence();
+    const { persister, clock } = this.options;
+    const settings = () => this.options.settingsOf(groupId);
+    const share = new SharePartition(key, log, { persister, clock, settings });
+    this.open.set(name, share);
+    return share;
+  }
+
+  /** Drops it from memory: its state could not be read, or is another's by now. */
+  drop(share: SharePartition): void {
+    share.fence();
+    const name = stateKey(share.key);
+    if (this.open.get(name) === share) this.open.delete(name);
+  }
+
+  /** An ErrorCode for each partition, once what it changed is durable. */
+  async acknowledge(
+    groupId: string,
+    memberId: string,
+    partitions: readonly PartitionAcknowledgement[],
+  ): Promise<number[]> {
+    const jobs = partitions.map(({ topicId, partition, batches }) => {
+      const share = this.open.get(stateKey({ groupId, topicId, partition }));
+      if (share === undefined) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+      return share.acknowledge(memberId, batches).then((errorCode) => {
+        if (errorCode === ErrorCode.NOT_LEADER_OR_FOLLOWER) this.drop(share);
+        return errorCode;
+      });
+    });
+    return await Promise.all(jobs);
+  }
+
+  /** Ends a session; what its member holds becomes available again. */
+  async endSession(session: ShareSession): Promise<void> {
+    const { groupId, memberId } = session;
+    this.sessions.remove(session);
+    const jobs = [...session.partitions.values()].map(async ({ topicId, partition }) => {
+      const share = this.open.get(stateKey({ groupId, topicId, partition }));
+      // A release that cannot be written leaves the locks to their timer.
+      await share?.release(memberId);
+    });
+    await Promise.all(jobs);
+    if (!this.sessions.hasGroup(groupId)) this.dropGroup(groupId);
+  }
+
+  async connectionClosed(connectionId: number): Promise<void> {
+    await Promise.all(this.sessions.ofConnection(connectionId).map((one) => this.endSession(one)));
+  }
+
+  /** Nobody reads for the group any more, or its states were changed by an operator. */
+  dropGroup(groupId: string): void {
+    for (const share of [...this.open.values()]) {
+      if (share.key.groupId === groupId) this.drop(share);
+    }
+  }
+
+  async topicDeleted(topicId: string): Promise<void> {
+    for (const share of [...this.open.values()]) {
+      if (share.key.topicId === topicId) this.drop(share);
+    }
+    await this.persister.topicDeleted(topicId);
+  }
+}

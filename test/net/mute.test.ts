@@ -1,0 +1,136 @@
+import { expect, test } from "bun:test";
+import type { Reply } from "../../src/api/router.ts";
+import { FakeClock } from "../support/fake-clock.ts";
+import {
+  correlationIdOf,
+  dispatcherOf,
+  RawPeer,
+  reply,
+  requestFrame,
+  serve,
+  until,
+} from "../support/network.ts";
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Answers at once; the requests named in `mutes` mute their client for so many milliseconds. */
+function mutingDispatcher(mutes: Record<number, number>, silent: number[] = []) {
+  const started: number[] = [];
+  const dispatcher = dispatcherOf((frame) => {
+    const id = correlationIdOf(frame);
+    started.push(id);
+    const answer: Reply = silent.includes(id) ? { writeTo: () => undefined } : reply(id);
+    return { writeTo: (writer) => answer.writeTo(writer), muteMs: mutes[id] ?? 0 };
+  });
+  return { dispatcher, started };
+}
+
+test("the answer goes out at once, and nothing more is read until the time is over", async () => {
+  const clock = new FakeClock();
+  const { dispatcher, started } = mutingDispatcher({ 1: 1_000 });
+  await using server = serve(dispatcher, {}, { clock });
+  const peer = await RawPeer.connect(server.port);
+  // Sent together: what was read already waits too.
+  peer.send(requestFrame(0, 1), requestFrame(0, 2));
+  await peer.until(() => peer.correlationIds.length === 1);
+  peer.send(requestFrame(3, 3));
+  await turns();
+  clock.advance(999);
+  await turns();
+  expect(started).toEqual([1]);
+  clock.advance(1);
+  await peer.until(() => peer.correlationIds.length === 3);
+  expect(peer.correlationIds).toEqual([1, 2, 3]);
+});
+
+test("others are not held up", async () => {
+  const clock = new FakeClock();
+  const { dispatcher, started } = mutingDispatcher({ 1: 60_000 });
+  await using server = serve(dispatcher, {}, { clock });
+  const muted = await RawPeer.connect(server.port);
+  muted.send(requestFrame(3, 1));
+  await muted.until(() => muted.correlationIds.length === 1);
+  muted.send(requestFrame(3, 2));
+  const free = await RawPeer.connect(server.port);
+  free.send(requestFrame(3, 10));
+  await free.until(() => free.correlationIds.length === 1);
+  expect(started).toEqual([1, 10]);
+});
+
+test("a request without an answer mutes as well; of several the longest counts", async () => {
+  const clock = new FakeClock();
+  const { dispatcher, started } = mutingDispatcher({ 1: 500 }, [1]);
+  await using server = serve(dispatcher, {}, { clock });
+  const peer = await RawPeer.connect(server.port);
+  peer.send(requestFrame(0, 1), requestFrame(0, 2));
+  await until(() => started.length === 1);
+  await turns();
+  expect(started).toEqual([1]);
+  clock.advance(500);
+  await peer.until(() => peer.correlationIds.length === 1);
+  expect(peer.correlationIds).toEqual([2]);
+});
+
+test("requests that overlap are all answered; the latest end of their mutes counts", async () => {
+  const clock = new FakeClock();
+  const answers: ((reply: Reply) => void)[] = [];
+  const started: number[] = [];
+  const dispatcher = dispatcherOf((frame) => {
+    started.push(correlationIdOf(frame));
+    return new Promise((resolve) => answers.push(resolve));
+  });
+  await using server = serve(dispatcher, {}, { clock });
+  const peer = await RawPeer.connect(server.port);
+  peer.send(requestFrame(0, 1), requestFrame(0, 2), requestFrame(0, 3));
+  await until(() => answers.length === 3);
+  answers[0]?.({ ...reply(1), muteMs: 1_000 });
+  answers[1]?.({ ...reply(2), muteMs: 200 });
+  answers[2]?.({ ...reply(3), muteMs: 0 });
+  await peer.until(() => peer.correlationIds.length === 3);
+  peer.send(requestFrame(0, 4));
+  await turns();
+  clock.advance(999);
+  await turns();
+  expect(started).toEqual([1, 2, 3]);
+  clock.advance(1);
+  await until(() => started.length === 4);
+  answers[3]?.(reply(4));
+  await peer.until(() => peer.correlationIds.length === 4);
+});
+
+test("a stop does not wait for a mute", async () => {
+  const clock = new FakeClock();
+  const { dispatcher } = mutingDispatcher({ 1: 1e9 });
+  const server = serve(dispatcher, {}, { clock });
+  const peer = await RawPeer.connect(server.port);
+  peer.send(requestFrame(3, 1));
+  await peer.until(() => peer.correlationIds.length === 1);
+  await server.listener.drain(1_000);
+  await peer.untilClosed();
+});
+
+test("a connection that came too soon is closed, but not at once", async () => {
+  const clock = new FakeClock();
+  const { dispatcher, started } = mutingDispatcher({});
+  const asked: string[] = [];
+  const connectionThrottleMs = (address: string) => {
+    asked.push(address);
+    return asked.length === 1 ? 0 : 700;
+  };
+  await using server = serve(dispatcher, {}, { clock, connectionThrottleMs });
+  const welcome = await RawPeer.connect(server.port);
+  const early = await RawPeer.connect(server.port);
+  early.send(requestFrame(3, 2));
+  await until(() => asked.length === 2);
+  welcome.send(requestFrame(3, 1));
+  await welcome.until(() => welcome.correlationIds.length === 1);
+  clock.advance(699);
+  await turns();
+  expect(early.closed).toBe(false);
+  clock.advance(1);
+  await early.untilClosed();
+  expect([asked, started]).toEqual([["127.0.0.1", "127.0.0.1"], [1]]);
+  expect(server.listener.connectionCount).toBe(1);
+});
