@@ -1,8 +1,23 @@
+import { connect } from "./connect/suite.ts";
+import { exactlyOnce } from "./exactly-once/suite.ts";
 import { franzGo } from "./franz-go/suite.ts";
+import { kafkaIntegration } from "./kafka-integration/suite.ts";
 import { kafkaPython } from "./kafka-python/suite.ts";
+import { ksqldb } from "./ksqldb/suite.ts";
 import { librdkafka } from "./librdkafka/suite.ts";
 import { sarama } from "./sarama/suite.ts";
+import { streams } from "./streams/suite.ts";
 import type { Suite } from "./suite.ts";
 
 /** Every conformance suite, in the order of `docs/compatibility.md`. */
-export const suites: readonly Suite[] = [franzGo, librdkafka, kafkaPython, sarama];
+export const suites: readonly Suite[] = [
+  kafkaIntegration,
+  exactlyOnce,
+  streams,
+  connect,
+  ksqldb,
+  franzGo,
+  librdkafka,
+  kafkaPython,
+  sarama,
+];

@@ -31,6 +31,8 @@ const names: Readonly<Record<string, readonly string[]>> = {
     "PlaintextConsumerTest.testClassicConsumerCoordinatorFailover",
     "PlaintextConsumerTest.testAsyncConsumerCoordinatorFailover",
     "ProducerFailureHandlingTest.testNotEnoughReplicasAfterBrokerShutdown",
+    "ProducerSendWhileDeletionTest.testSendWithTopicDeletionMidWay",
+    "ProducerSendWhileDeletionTest.testSendWithTopicReassignmentIsMidWay",
   ],
   [inProcess]: [
     "ConsumerWithLegacyMessageFormatIntegrationTest",

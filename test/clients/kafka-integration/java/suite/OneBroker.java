@@ -25,6 +25,7 @@ import org.apache.kafka.common.network.ListenerName;
 import org.apache.kafka.common.test.ClusterInstance;
 import org.apache.kafka.common.test.api.ClusterConfig;
 import org.apache.kafka.common.test.api.Type;
+import org.apache.kafka.metadata.MetadataCache;
 import org.apache.kafka.server.config.AbstractKafkaConfig;
 import org.apache.kafka.server.fault.FaultHandlerException;
 import org.apache.kafka.test.TestUtils;
@@ -201,6 +202,9 @@ public final class OneBroker implements ClusterInstance {
       case "startup" -> startBroker(ID);
       case "shutdown" -> shutdownBroker(ID);
       case "awaitShutdown" -> { }
+      case "metadataCache" -> {
+        return metadataCache();
+      }
       case "isShutdown" -> {
         return !node.isRunning();
       }
@@ -222,6 +226,17 @@ public final class OneBroker implements ClusterInstance {
       default -> throw abort("KafkaBroker." + method.getName() + " in this JVM");
     }
     return null;
+  }
+
+  /** Tests wait until it knows the broker, and ask nothing else of it. */
+  private MetadataCache metadataCache() {
+    return (MetadataCache) Proxy.newProxyInstance(MetadataCache.class.getClassLoader(),
+        new Class<?>[] {MetadataCache.class}, (proxy, method, args) -> {
+          if (!method.getName().equals("getAliveBrokerNodes")) {
+            throw abort("MetadataCache." + method.getName() + " in this JVM");
+          }
+          return List.of(new org.apache.kafka.common.Node(ID, "127.0.0.1", brokerBoundPorts().get(0)));
+        });
   }
 
   @Override
