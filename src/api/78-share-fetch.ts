@@ -101,7 +101,11 @@ async function serve(
         memberId,
         maxWaitMs: request.maxWaitMs,
         minBytes: request.minBytes,
-        maxBytes: Math.min(request.maxBytes, services.config.limits.fetchBytesMax),
+        maxBytes: Math.min(
+          request.maxBytes,
+          services.config.limits.fetchBytesMax,
+          services.quotas.fetchBytesMax(context.client),
+        ),
         maxRecords: request.maxRecords,
         batchSize: request.batchSize,
         mode: request.shareAcquireMode === recordLimitMode ? "record_limit" : "batch_optimized",
@@ -109,6 +113,9 @@ async function serve(
         signal,
       });
   const [acknowledged, fetched] = await Promise.all([acknowledging, fetching]);
+  // What was acquired is sent, or it would stay locked for nothing; the client waits afterwards.
+  const bytes = fetched.reduce((sum, { records }) => sum + records.length, 0);
+  context.throttle(services.quotas.deliver(context.client, bytes));
   if (epoch === finalEpoch) await endSession(context, groupId, memberId);
   return {
     throttleTimeMs: 0,
