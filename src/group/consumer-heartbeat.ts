@@ -92,7 +92,8 @@ export function memberHeartbeat(
     const errorMessage = `${why}: ${regexes.reason}.`;
     return refuse({ errorCode: ErrorCode.INVALID_REGULAR_EXPRESSION, errorMessage });
   }
-  const mustBump = namesChanged || regexes.bumps;
+  // A group's first epoch is 1, also where its first member subscribes to nothing yet.
+  const mustBump = namesChanged || regexes.bumps || state.group.epoch === 0;
   if (mustBump || topicsChanged) updateEpoch(draft, mustBump);
   updateTarget(draft);
   const hasSubscriptionChanged = namesChanged || regexes.changed;

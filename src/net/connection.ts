@@ -6,6 +6,7 @@ import type { Writer } from "../protocol/writer.ts";
 import type { BacklogMeter } from "./backlog-meter.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { Framer } from "./framer.ts";
+import { writeReply } from "./write-reply.ts";
 
 /** What a connection needs from Bun's socket. */
 export interface ConnectionSocket {
@@ -161,20 +162,18 @@ export class Connection {
     this.pump();
   }
 
-  /** The socket is gone. Requests still running settle by themselves; nothing is answered. */
+  /** The socket is gone. As in Kafka, requests that arrived whole are still carried out: a client
+   * may say something last and hang up. Nothing is answered. */
   onClose(): void {
     if (this.closed) return;
     this.closed = true;
-    this.ending = true;
-    this.waiting = null;
     this.endMute();
     this.keepBacklog(null);
-    if (this.inLine) this.services.budget.cancel(this.wake);
-    this.giveBack(this.reserved + this.backlogBudget);
-    this.reserved = 0;
+    this.giveBack(this.backlogBudget);
     this.backlogBudget = 0;
     this.forgetSettled();
     this.abortSignal();
+    this.pump();
   }
 
   /** Starts no further request, answers what runs, then closes. */
@@ -223,7 +222,7 @@ export class Connection {
 
   private readonly wake = (): void => {
     this.inLine = false;
-    if (!this.closed) this.pump();
+    this.pump();
   };
 
   private pump(): void {
@@ -237,8 +236,18 @@ export class Connection {
       this.refuse(error);
     }
     this.pumping = false;
+    if (this.closed) this.finish();
     this.flush();
     this.updatePause();
+  }
+
+  /** Once nothing that arrived is left to do. */
+  private finish(): void {
+    if (this.pendingCount > 0 || this.inLine) return;
+    this.ending = true;
+    this.waiting = null;
+    this.giveBack(this.reserved);
+    this.reserved = 0;
   }
 
   /** False when there is nothing to start, or something must happen first. */
@@ -321,6 +330,7 @@ export class Connection {
     this.pendingCount -= 1;
     if (this.closed || this.cut) {
       this.forgetSettled();
+      if (this.closed) this.pump();
       return;
     }
     this.muteFor(reply?.muteMs ?? 0);
@@ -485,16 +495,5 @@ export class Connection {
   /** True while the next request cannot start whatever arrives. */
   private blocked(): boolean {
     return this.backlog !== null || this.inLine || this.waiting !== null;
-  }
-}
-
-/** Null, or what went wrong: encoding its own answer can only fail by a bug. */
-function writeReply(reply: Reply | null, writer: Writer): unknown {
-  if (reply === null) return null;
-  try {
-    reply.writeTo(writer);
-    return null;
-  } catch (error) {
-    return error ?? new Error("thrown without a reason");
   }
 }

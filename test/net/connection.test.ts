@@ -66,6 +66,29 @@ describe("connection", () => {
     expect(peer.correlationIds).toEqual([1, 2, 3]);
   });
 
+  test("what arrived whole is carried out though its sender hung up", async () => {
+    const held = heldDispatcher();
+    const seen: AbortSignal[] = [];
+    const { dispatch } = held.dispatcher;
+    held.dispatcher.dispatch = (frame, peer) => {
+      seen.push(peer.signal);
+      return dispatch.call(held.dispatcher, frame, peer);
+    };
+    await using server = serve(held.dispatcher);
+    const peer = await RawPeer.connect(server.port);
+    peer.send(requestFrame(1, 1), requestFrame(3, 2), requestFrame(3, 3));
+    await until(() => held.started.length === 1);
+    peer.socket.end();
+    await until(() => seen[0]?.aborted === true);
+    held.answer(1);
+    await until(() => held.started.length === 2);
+    held.answer(2);
+    await until(() => held.started.length === 3);
+    held.answer(3);
+    expect(held.started).toEqual([1, 2, 3]);
+    expect(peer.correlationIds).toEqual([]);
+  });
+
   test("a request without response (acks=0) leaves no trace between its neighbours", async () => {
     const held = heldDispatcher();
     await using server = serve(held.dispatcher);

@@ -67,7 +67,10 @@ export const withoutRebalanceDelay: readonly string[] = [
 function brokerEnvironment(): Record<string, string | undefined> {
   const entries = Object.entries(process.env);
   return Object.fromEntries(
-    entries.filter(([name]) => !/^CHRONIK_(BIN$|TEST_BIN$|CRASH_)/.test(name)),
+    entries.filter(
+      ([name]) =>
+        !/^CHRONIK_(BIN$|TEST_BIN$|CRASH_|EXACTLY_ONCE_|STREAMS_|KAFKA_TESTS$)/.test(name),
+    ),
   );
 }
 

@@ -25,6 +25,8 @@ import org.apache.kafka.common.network.ListenerName;
 import org.apache.kafka.common.test.ClusterInstance;
 import org.apache.kafka.common.test.api.ClusterConfig;
 import org.apache.kafka.common.test.api.Type;
+import org.apache.kafka.metadata.MetadataCache;
+import org.apache.kafka.server.config.AbstractKafkaConfig;
 import org.apache.kafka.server.fault.FaultHandlerException;
 import org.apache.kafka.test.TestUtils;
 import org.opentest4j.TestAbortedException;
@@ -70,6 +72,8 @@ public final class OneBroker implements ClusterInstance {
     properties.putAll(config.perServerOverrideProperties().getOrDefault(ID, Map.of()));
     properties.replaceAll((name, value) ->
         name.endsWith("replication.factor") || name.endsWith("min.isr") ? "1" : value);
+    // Some tests set names that Kafka does not know either; it reads over them.
+    properties.keySet().retainAll(AbstractKafkaConfig.CONFIG_DEF.names());
     properties.putIfAbsent("offsets.topic.replication.factor", "1");
     properties.putIfAbsent("transaction.state.log.replication.factor", "1");
     properties.putIfAbsent("transaction.state.log.min.isr", "1");
@@ -78,7 +82,6 @@ public final class OneBroker implements ClusterInstance {
     properties.putIfAbsent("offsets.topic.num.partitions", "5"); // 50 cost every fresh broker time
     properties.putIfAbsent("transaction.state.log.num.partitions", "5");
     properties.putIfAbsent("share.coordinator.state.topic.num.partitions", "5");
-    properties.putIfAbsent("group.initial.rebalance.delay.ms", "0");
     return properties;
   }
 
@@ -199,6 +202,9 @@ public final class OneBroker implements ClusterInstance {
       case "startup" -> startBroker(ID);
       case "shutdown" -> shutdownBroker(ID);
       case "awaitShutdown" -> { }
+      case "metadataCache" -> {
+        return metadataCache();
+      }
       case "isShutdown" -> {
         return !node.isRunning();
       }
@@ -220,6 +226,17 @@ public final class OneBroker implements ClusterInstance {
       default -> throw abort("KafkaBroker." + method.getName() + " in this JVM");
     }
     return null;
+  }
+
+  /** Tests wait until it knows the broker, and ask nothing else of it. */
+  private MetadataCache metadataCache() {
+    return (MetadataCache) Proxy.newProxyInstance(MetadataCache.class.getClassLoader(),
+        new Class<?>[] {MetadataCache.class}, (proxy, method, args) -> {
+          if (!method.getName().equals("getAliveBrokerNodes")) {
+            throw abort("MetadataCache." + method.getName() + " in this JVM");
+          }
+          return List.of(new org.apache.kafka.common.Node(ID, "127.0.0.1", brokerBoundPorts().get(0)));
+        });
   }
 
   @Override
@@ -313,10 +330,14 @@ public final class OneBroker implements ClusterInstance {
   @Override
   public void createTopicWithAssignment(String topic, Map<Integer, List<Integer>> assignment)
       throws InterruptedException {
-    Map<Integer, List<Integer>> here = new HashMap<>();
-    assignment.keySet().forEach(partition -> here.put(partition, List.of(ID)));
-    create(new NewTopic(topic, here));
+    create(new NewTopic(topic, here(assignment.keySet())));
     waitTopicCreation(topic, assignment.size());
+  }
+
+  private static Map<Integer, List<Integer>> here(Set<Integer> partitions) {
+    Map<Integer, List<Integer>> placed = new HashMap<>();
+    partitions.forEach(partition -> placed.put(partition, List.of(ID)));
+    return placed;
   }
 
   private void create(NewTopic topic) throws InterruptedException {
@@ -395,13 +416,11 @@ public final class OneBroker implements ClusterInstance {
     List<NewTopic> fit = new ArrayList<>();
     for (Object each : (Collection<?>) args[0]) {
       NewTopic topic = (NewTopic) each;
-      if (topic.replicasAssignments() != null) {
-        throw abort("replicas placed on several brokers");
-      }
-      boolean isMany = topic.replicationFactor() > 1 && topic.replicationFactor()
-          <= config.numBrokers();
-      NewTopic one = new NewTopic(topic.name(), Optional.of(topic.numPartitions()),
-          Optional.of((short) 1));
+      Map<Integer, List<Integer>> placed = topic.replicasAssignments();
+      boolean isMany = placed != null
+          || topic.replicationFactor() > 1 && topic.replicationFactor() <= config.numBrokers();
+      NewTopic one = placed != null ? new NewTopic(topic.name(), here(placed.keySet()))
+          : new NewTopic(topic.name(), Optional.of(topic.numPartitions()), Optional.of((short) 1));
       if (topic.configs() != null) {
         one.configs(topic.configs());
       }
