@@ -8,6 +8,7 @@ import { librdkafka } from "./librdkafka/suite.ts";
 import { sarama } from "./sarama/suite.ts";
 import { streams } from "./streams/suite.ts";
 import type { Suite } from "./suite.ts";
+import { tools39 } from "./tools-3.9/suite.ts";
 
 /** Every conformance suite, in the order of `docs/compatibility.md`. */
 export const suites: readonly Suite[] = [
@@ -16,6 +17,7 @@ export const suites: readonly Suite[] = [
   streams,
   connect,
   ksqldb,
+  tools39,
   franzGo,
   librdkafka,
   kafkaPython,
