@@ -128,6 +128,8 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
   const logEnd = gauge("chronik_partition_end_offset", "Log end offset", byPartition);
   const logStart = gauge("chronik_partition_start_offset", "Log start offset", byPartition);
   const walBytes = gauge("chronik_wal_bytes", "Bytes in the WAL, all partitions");
+  const transactions = gauge("chronik_open_transactions", "Undecided, all partitions");
+  const aborts = gauge("chronik_aborted_transactions", "Remembered aborts, all partitions");
   const tailBytes = gauge("chronik_tail_cache_bytes", "Newest batches held in memory");
   const appendBytes = gauge("chronik_appends_in_flight_bytes", "Bytes not yet durable");
   const parked = gauge("chronik_fetches_parked", "Fetches waiting for data");
@@ -143,9 +145,13 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
   const failures = gauge("chronik_indexer_errors", "Indexer errors since start");
   metrics.onCollect(() => {
     let wal = 0;
+    let open = 0;
+    let aborted = 0;
     let series = 0;
     for (const partition of partitions.all()) {
       wal += partition.bytes;
+      open += partition.openTransactions;
+      aborted += partition.rememberedAborts;
       if (series++ >= sources.partitionSeriesMax) continue;
       const labels = [partition.topic, String(partition.index)];
       logEnd.set(partition.logEndOffset, labels);
@@ -153,6 +159,8 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
     }
     const stats = indexer.stats();
     walBytes.set(wal);
+    transactions.set(open);
+    aborts.set(aborted);
     tailBytes.set(partitions.tailCacheBytes);
     appendBytes.set(partitions.appendBytesInFlight);
     parked.set(partitions.waiters.parked);

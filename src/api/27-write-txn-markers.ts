@@ -15,6 +15,7 @@ import {
   writeTxnMarkersApi,
 } from "../protocol/messages/27-write-txn-markers.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
+import { findByName } from "./find-partition.ts";
 
 type Marker = Decoded<WriteTxnMarkersRequestWritableTxnMarker>;
 type Result = WriteTxnMarkersResponseWritableTxnMarkerResult;
@@ -39,14 +40,15 @@ async function write(context: RequestContext, marker: Marker): Promise<Result> {
   if (version !== 0 && version !== 1 && version !== 2) {
     return resultOf(marker, () => ErrorCode.UNSUPPORTED_VERSION);
   }
-  // No producer has such an id or epoch; Kafka fails in the same way.
-  if (producerId < 0 || producerEpoch < 0) {
-    return resultOf(marker, () => ErrorCode.UNKNOWN_SERVER_ERROR);
-  }
   const partitions = marker.topics.flatMap(({ name, partitionIndexes }) =>
     partitionIndexes.map((partition) => ({ topic: name, partition })),
   );
   const errorCodes = await inBatches(partitions, batchSizeMax, async ({ topic, partition }) => {
+    // No producer has such an id or epoch; Kafka fails in the same way.
+    if (producerId < 0 || producerEpoch < 0) {
+      const found = findByName(context.services, topic, partition);
+      return typeof found === "number" ? found : ErrorCode.UNKNOWN_SERVER_ERROR;
+    }
     const outcome = await context.services.transactions.writeMarker(topic, partition, {
       producerId,
       producerEpoch,

@@ -1,4 +1,4 @@
-/** RenewDelegationToken, versions 1–2: every listener is plain, so it is not allowed, as in Kafka. */
+/** RenewDelegationToken, versions 1–2: every listener is plain, so it is not allowed. */
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type RenewDelegationTokenRequest,

@@ -1,4 +1,4 @@
-/** ExpireDelegationToken, versions 1–2: every listener is plain, so it is not allowed, as in Kafka. */
+/** ExpireDelegationToken, versions 1–2: every listener is plain, so it is not allowed. */
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type ExpireDelegationTokenRequest,

@@ -12,6 +12,7 @@ import {
 } from "../protocol/messages/76-share-group-heartbeat.ts";
 import type { ApiHandler } from "./context.ts";
 import { isMemberIdValid } from "./share-acknowledgements.ts";
+import { servesShareGroups } from "./share-session.ts";
 
 const leaveEpoch = -1;
 
@@ -23,6 +24,7 @@ export const shareGroupHeartbeatHandler: ApiHandler<
   minVersion: 1,
   maxVersion: 1,
   async handle({ services, session }, request) {
+    if (!servesShareGroups(services)) return failed(ErrorCode.UNSUPPORTED_VERSION);
     const problem = check(request);
     if (problem !== null) return failed(ErrorCode.INVALID_REQUEST, problem);
     const { share } = services.groups;

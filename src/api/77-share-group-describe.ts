@@ -5,6 +5,7 @@
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import type { DescribedShareGroup } from "../group/share-membership.ts";
 import type { ShareMember } from "../group/share-state.ts";
+import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
 import {
   type ShareGroupDescribeRequest,
@@ -15,6 +16,7 @@ import {
 } from "../protocol/messages/77-share-group-describe.ts";
 import { groupOperations, operationsNotAsked } from "./authorized-operations.ts";
 import type { ApiHandler, Services } from "./context.ts";
+import { servesShareGroups } from "./share-session.ts";
 
 /** Groups that are not there have no assignor either. */
 const nothing = {
@@ -33,6 +35,7 @@ export const shareGroupDescribeHandler: ApiHandler<
   minVersion: 1,
   maxVersion: 1,
   async handle({ services }, request) {
+    if (!servesShareGroups(services)) return failed(request, ErrorCode.UNSUPPORTED_VERSION);
     const operations = request.includeAuthorizedOperations ? groupOperations : operationsNotAsked;
     const groups = await inBatches(request.groupIds, batchSizeMax, async (groupId) => {
       const described = await services.groups.share.describe(groupId);
@@ -40,11 +43,16 @@ export const shareGroupDescribeHandler: ApiHandler<
     });
     return { throttleTimeMs: 0, groups };
   },
-  failure(request, _version, errorCode) {
-    const groups = request.groupIds.map((groupId) => ({ errorCode, groupId, ...nothing }));
-    return { throttleTimeMs: 0, groups };
-  },
+  failure: (request, _version, errorCode) => failed(request, errorCode),
 };
+
+function failed(
+  request: Decoded<ShareGroupDescribeRequest>,
+  errorCode: number,
+): ShareGroupDescribeResponse {
+  const groups = request.groupIds.map((groupId) => ({ errorCode, groupId, ...nothing }));
+  return { throttleTimeMs: 0, groups };
+}
 
 function wireGroup(
   services: Services,

@@ -2,7 +2,8 @@
  * ShareFetch, v1 and v2 (KIP-932): records acquired for a member of a share group, under locks
  * that end by themselves, and acknowledgements of records acquired before.
  *
- * v2 acquire mode (KIP-1206), renewing of locks (KIP-1222). Omitted: throttling.
+ * v2 acquire mode (KIP-1206), renewing of locks (KIP-1222). A client over its quota gets what was
+ * acquired for it all the same, and waits then.
  */
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode, errorInfos } from "../protocol/error-code.ts";
@@ -21,7 +22,7 @@ import {
   acknowledgeAll,
   isMemberIdValid,
 } from "./share-acknowledgements.ts";
-import { endSession, watchConnection } from "./share-session.ts";
+import { endSession, servesShareGroups, watchConnection } from "./share-session.ts";
 
 type Request = Decoded<ShareFetchRequest>;
 
@@ -34,6 +35,7 @@ export const shareFetchHandler: ApiHandler<ShareFetchRequest, ShareFetchResponse
   maxVersion: 2,
   handle(context, request, version) {
     const { groupId, memberId } = request;
+    if (!servesShareGroups(context.services)) return failed(ErrorCode.UNSUPPORTED_VERSION);
     if (groupId === null) return failed(ErrorCode.INVALID_REQUEST, "Invalid group id.");
     if (!isMemberIdValid(memberId)) {
       return failed(ErrorCode.INVALID_REQUEST, "Invalid member id in the request.");
@@ -101,7 +103,7 @@ async function serve(
         memberId,
         maxWaitMs: request.maxWaitMs,
         minBytes: request.minBytes,
-        maxBytes: Math.min(request.maxBytes, services.config.limits.fetchBytesMax),
+        maxBytes: bytesMax(context, request),
         maxRecords: request.maxRecords,
         batchSize: request.batchSize,
         mode: request.shareAcquireMode === recordLimitMode ? "record_limit" : "batch_optimized",
@@ -110,14 +112,22 @@ async function serve(
       });
   const [acknowledged, fetched] = await Promise.all([acknowledging, fetching]);
   if (epoch === finalEpoch) await endSession(context, groupId, memberId);
+  const bytes = fetched.reduce((sum, { records }) => sum + records.length, 0);
+  const throttleTimeMs = services.quotas.deliver(context.client, bytes);
+  context.throttle(throttleTimeMs);
   return {
-    throttleTimeMs: 0,
+    throttleTimeMs,
     errorCode: ErrorCode.NONE,
     errorMessage: null,
     acquisitionLockTimeoutMs: shares.settingsOf(groupId).recordLockDurationMs,
     responses: topicsOf(fetched, acknowledged),
     nodeEndpoints: [],
   };
+}
+
+function bytesMax({ services, client }: RequestContext, request: Request): number {
+  const { fetchBytesMax } = services.config.limits;
+  return Math.min(request.maxBytes, fetchBytesMax, services.quotas.fetchBytesMax(client));
 }
 
 /** Every partition gets to be the first one in turn. */

@@ -17,7 +17,7 @@ import {
   acknowledgeAll,
   isMemberIdValid,
 } from "./share-acknowledgements.ts";
-import { endSession } from "./share-session.ts";
+import { endSession, servesShareGroups } from "./share-session.ts";
 
 const finalEpoch = -1;
 
@@ -30,6 +30,7 @@ export const shareAcknowledgeHandler: ApiHandler<
   maxVersion: 2,
   handle(context, request, version) {
     const { groupId, memberId, shareSessionEpoch: epoch } = request;
+    if (!servesShareGroups(context.services)) return failed(ErrorCode.UNSUPPORTED_VERSION);
     if (groupId === null) return failed(ErrorCode.INVALID_REQUEST, "Invalid group id.");
     if (!isMemberIdValid(memberId)) {
       return failed(ErrorCode.INVALID_REQUEST, "Invalid member id in the request.");

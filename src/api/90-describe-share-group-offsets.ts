@@ -15,6 +15,7 @@ import {
 } from "../protocol/messages/90-describe-share-group-offsets.ts";
 import { zeroUuid } from "../protocol/uuid.ts";
 import type { ApiHandler, Services } from "./context.ts";
+import { servesShareGroups } from "./share-session.ts";
 
 interface Wanted {
   readonly topicName: string;
@@ -29,16 +30,22 @@ export const describeShareGroupOffsetsHandler: ApiHandler<
   minVersion: 0,
   maxVersion: 1,
   async handle({ services }, request) {
+    if (!servesShareGroups(services)) return failed(request, ErrorCode.UNSUPPORTED_VERSION);
     const groups = await inBatches(request.groups, batchSizeMax, (group) =>
       describe(services, group),
     );
     return { throttleTimeMs: 0, groups };
   },
-  failure(request, _version, errorCode) {
-    const groups = request.groups.map(({ groupId }) => ({ groupId, topics: [], errorCode }));
-    return { throttleTimeMs: 0, groups };
-  },
+  failure: (request, _version, errorCode) => failed(request, errorCode),
 };
+
+function failed(
+  request: Decoded<DescribeShareGroupOffsetsRequest>,
+  errorCode: number,
+): DescribeShareGroupOffsetsResponse {
+  const groups = request.groups.map(({ groupId }) => ({ groupId, topics: [], errorCode }));
+  return { throttleTimeMs: 0, groups };
+}
 
 async function describe(
   services: Services,

@@ -13,6 +13,7 @@ import {
 } from "../protocol/messages/91-alter-share-group-offsets.ts";
 import { zeroUuid } from "../protocol/uuid.ts";
 import type { ApiHandler, Services } from "./context.ts";
+import { servesShareGroups } from "./share-session.ts";
 
 type Request = Decoded<AlterShareGroupOffsetsRequest>;
 
@@ -24,6 +25,7 @@ export const alterShareGroupOffsetsHandler: ApiHandler<
   minVersion: 0,
   maxVersion: 0,
   async handle({ services }, request) {
+    if (!servesShareGroups(services)) return failed(ErrorCode.UNSUPPORTED_VERSION);
     const offsets = request.topics.flatMap((topic) => offsetsOf(services, topic));
     const errorCode = await services.groups.share.alterOffsets(request.groupId, offsets);
     if (errorCode !== ErrorCode.NONE) return failed(errorCode);

@@ -10,6 +10,7 @@ import {
 } from "../protocol/messages/92-delete-share-group-offsets.ts";
 import { zeroUuid } from "../protocol/uuid.ts";
 import type { ApiHandler } from "./context.ts";
+import { servesShareGroups } from "./share-session.ts";
 
 export const deleteShareGroupOffsetsHandler: ApiHandler<
   DeleteShareGroupOffsetsRequest,
@@ -19,6 +20,7 @@ export const deleteShareGroupOffsetsHandler: ApiHandler<
   minVersion: 0,
   maxVersion: 0,
   async handle({ services }, { groupId, topics }) {
+    if (!servesShareGroups(services)) return failed(ErrorCode.UNSUPPORTED_VERSION);
     const { share } = services.groups;
     const { topicsByName } = services.metadata.image;
     if (groupId === "") return failed(ErrorCode.INVALID_GROUP_ID);

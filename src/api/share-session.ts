@@ -1,4 +1,12 @@
-import type { RequestContext, Session } from "./context.ts";
+import { featureLevel } from "../metadata/features.ts";
+import type { RequestContext, Services, Session } from "./context.ts";
+
+const shareFeature = "share.version";
+
+/** Whether the cluster's features have share groups; without them their APIs are not served. */
+export function servesShareGroups({ metadata }: Services): boolean {
+  return featureLevel(metadata.image, shareFeature) > 0;
+}
 
 const watched = new WeakSet<Session>();
 

@@ -54,7 +54,7 @@ export async function joinGroup(
       return (await answer).response;
     }
     const asked = await ask(shard, entry, (group, context) =>
-      group.isUnused ? replaceEmpty(group, memberId, context) : group.join(event(0), context),
+      group.isUnused ? replaceEmpty(group, context) : group.join(event(0), context),
     );
     if (asked.kind === "answer") return asked.answer;
     if (asked.kind === "error") return joinFailure(memberId, asked.errorCode);
@@ -168,17 +168,9 @@ async function ask<Answer>(
 }
 
 /** A consumer group without members makes room for a classic one. */
-function replaceEmpty(
-  group: ConsumerGroup,
-  memberId: string,
-  context: StepContext,
-): RecordStep<JoinResponse | null> {
+function replaceEmpty(group: ConsumerGroup, context: StepContext): RecordStep<JoinResponse | null> {
   const { config, nowMs } = context;
   const undo = (): void => undefined;
-  if (memberId !== "") {
-    const answer = joinFailure(memberId, ErrorCode.UNKNOWN_MEMBER_ID);
-    return { answer, records: [], timers: [], undo };
-  }
   const becomes = { group: new ClassicGroup(group.groupId, config, nowMs), rebalances: false };
   return { answer: null, records: group.tombstones(nowMs), timers: [], undo, becomes };
 }

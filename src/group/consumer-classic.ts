@@ -61,7 +61,7 @@ export function classicJoin(
   const mustHaveId = event.requiresMemberId && event.groupInstanceId === null;
   if (mustHaveId && event.memberId === "") return refuse(ErrorCode.MEMBER_ID_REQUIRED, memberId);
   const subscription = decodeSubscription(preferred.metadata);
-  if (subscription === null) return refuse(ErrorCode.INCONSISTENT_GROUP_PROTOCOL);
+  if (subscription === null) return refuse(ErrorCode.UNKNOWN_SERVER_ERROR);
 
   const replaced =
     event.groupInstanceId === null ? null : state.staticMember(event.groupInstanceId);

@@ -34,6 +34,9 @@ import type {
 import type { ExpiryRule } from "./offsets.ts";
 import type { OffsetsRecord } from "./ports.ts";
 
+/** First version of OffsetCommit that names topics by id. */
+const topicIdsFrom = 10;
+
 /** Who commits or reads offsets, as the request says. */
 export interface OffsetsClient {
   readonly memberId: string | null;
@@ -78,9 +81,7 @@ export class ConsumerGroup implements RecordGroup {
   }
 
   get isVacant(): boolean {
-    const { members, targets, group, targetEpoch } = this.state;
-    const hasEpochs = group.epoch !== 0 || targetEpoch.epoch !== -1;
-    return members.size === 0 && targets.size === 0 && !hasEpochs;
+    return this.state.isFresh;
   }
 
   get isUnused(): boolean {
@@ -162,7 +163,8 @@ export class ConsumerGroup implements RecordGroup {
     if (!isClassic && apiVersion < 9) return ErrorCode.UNSUPPORTED_VERSION;
     if (memberEpoch === member.epoch) return ErrorCode.NONE;
     const stale = isClassic ? ErrorCode.ILLEGAL_GENERATION : ErrorCode.STALE_MEMBER_EPOCH;
-    if (memberEpoch > member.epoch) return stale;
+    // Earlier versions name no topic ids, by which Kafka finds what the member has.
+    if (memberEpoch > member.epoch || apiVersion < topicIdsFrom) return stale;
     return (topicId, partition) => {
       const since =
         member.assigned.get(topicId)?.get(partition) ??

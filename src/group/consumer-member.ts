@@ -65,7 +65,7 @@ export const noMetadata: MemberMetadata = {
   clientId: "",
   clientHost: "",
   topicNames: [],
-  topicRegex: null,
+  topicRegex: "",
   rebalanceTimeoutMs: -1,
   serverAssignor: null,
   classic: null,

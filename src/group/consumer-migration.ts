@@ -160,7 +160,7 @@ function classicMetadata(
     clientId,
     clientHost,
     topicNames: distinctNames(topicNames),
-    topicRegex: null,
+    topicRegex: "",
     rebalanceTimeoutMs,
     serverAssignor: null,
     classic: { sessionTimeoutMs: member.sessionTimeoutMs, protocols: member.protocols },

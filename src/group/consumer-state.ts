@@ -54,6 +54,8 @@ export interface SubscriptionCount {
 }
 
 const noTarget: TargetPartitions = new Map();
+/** A group's first target is for epoch 2, as in Kafka: nothing happened in this one. */
+const firstEpoch: GroupEpoch = { epoch: 1, metadataHash: 0n };
 const noTargetEpoch: TargetEpoch = { epoch: -1, timestampMs: 0 };
 
 /**
@@ -74,7 +76,7 @@ export class ConsumerState {
   /** Name of a classic protocol → classic members that offer it. */
   readonly classicProtocolCounts = new Map<string, number>();
   classicCount = 0;
-  group: GroupEpoch = { epoch: 0, metadataHash: 0n };
+  group: GroupEpoch = firstEpoch;
   targetEpoch: TargetEpoch = noTargetEpoch;
   hasPartitionMetadata = false;
   /** Bytes held, roughly. */
@@ -83,6 +85,12 @@ export class ConsumerState {
 
   constructor(groupId: string) {
     this.groupId = groupId;
+  }
+
+  /** Nothing is known of the group but its name. */
+  get isFresh(): boolean {
+    const hasEpochs = this.group.epoch !== firstEpoch.epoch || this.targetEpoch.epoch !== -1;
+    return this.members.size === 0 && this.targets.size === 0 && !hasEpochs;
   }
 
   /** Epoch at which a partition is owned, or −1. */
@@ -104,7 +112,7 @@ export class ConsumerState {
     switch (change.type) {
       case "group": {
         const { group } = this;
-        this.group = change.value ?? { epoch: 0, metadataHash: 0n };
+        this.group = change.value ?? firstEpoch;
         return { type: "group", value: group };
       }
       case "member":

@@ -1,5 +1,6 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import type { Entry } from "./entry.ts";
+import type { RecordStep, StepContext } from "./group-kinds.ts";
 import type { GroupShards } from "./group-shards.ts";
 import type { ShareStates } from "./ports.ts";
 import type { GroupShard } from "./shard.ts";
@@ -48,10 +49,8 @@ export class ShareMembership {
   async heartbeat(request: ShareHeartbeatRequest): Promise<ShareHeartbeatAnswer> {
     const { groupId, memberEpoch, topicNames } = request;
     const lookup = await this.find(groupId);
-    if (lookup.shard === null) {
-      const isMissing = lookup.errorCode === ErrorCode.GROUP_ID_NOT_FOUND;
-      if (!isMissing || memberEpoch !== 0) return refused(lookup.errorCode, groupId);
-    }
+    const mayJoin = memberEpoch === 0 && this.isMissing(groupId, lookup);
+    if (lookup.shard === null && !mayJoin) return refused(lookup.errorCode, groupId);
     const bytes = (topicNames ?? []).reduce((sum, name) => sum + name.length, 0);
     if (!this.shards.hasRoomFor(bytes)) {
       return refused(ErrorCode.COORDINATOR_NOT_AVAILABLE, groupId);
@@ -60,22 +59,18 @@ export class ShareMembership {
     const initialized = await this.initialize(groupId, group, request);
     if (typeof initialized === "number") return refused(initialized, groupId);
     // The group may have come or gone meanwhile.
-    const target = await this.findOrCreate(groupId, memberEpoch === 0);
-    if (target.shard === null) return refused(target.errorCode, groupId);
-    const outcome = await target.shard.records.run(target.entry, (context) =>
-      shareOf(target.entry).heartbeat({ ...request, initialized }, context),
+    const { outcome, errorCode } = await this.step(groupId, memberEpoch === 0, (one, context) =>
+      one.heartbeat({ ...request, initialized }, context),
     );
-    return outcome.answer ?? refused(outcome.errorCode, groupId);
+    return outcome ?? refused(errorCode, groupId);
   }
 
   /** Resolves with an ErrorCode, when the departure is durable. */
   async leave(groupId: string, memberId: string): Promise<number> {
-    const lookup = await this.find(groupId);
-    if (lookup.shard === null) return lookup.errorCode;
-    const outcome = await lookup.shard.records.run(lookup.entry, (context) =>
-      shareOf(lookup.entry).leave(memberId, context),
+    const { outcome, errorCode } = await this.step(groupId, false, (group, context) =>
+      group.leave(memberId, context),
     );
-    return outcome.answer ?? outcome.errorCode;
+    return outcome ?? errorCode;
   }
 
   async describe(groupId: string): Promise<DescribedShareGroup> {
@@ -104,38 +99,34 @@ export class ShareMembership {
 
   /** Sets where an empty group, new or old, reads on. Partitions exist; an ErrorCode for all. */
   async alterOffsets(groupId: string, offsets: readonly ShareOffset[]): Promise<number> {
-    const lookup = await this.findOrCreate(groupId, true);
-    if (lookup.shard === null) return lookup.errorCode;
-    const { shard, entry } = lookup;
-    const group = shareOf(entry);
-    if (!group.isUnused) return ErrorCode.NON_EMPTY_GROUP;
-    const epoch = group.state.epoch + 1;
-    const errorCode = firstError(await this.states.initialize(groupId, epoch, offsets, true));
-    if (errorCode !== ErrorCode.NONE) {
-      shard.dropIfVacant(entry);
-      return errorCode;
+    const lookup = await this.find(groupId);
+    if (lookup.errorCode !== ErrorCode.NONE && !this.isMissing(groupId, lookup)) {
+      return lookup.errorCode;
     }
-    const again = await this.findOrCreate(groupId, true);
-    if (again.shard === null) return again.errorCode;
-    const outcome = await again.shard.records.run(again.entry, (context) =>
-      shareOf(again.entry).initialize(this.topicsOf(offsets), context),
+    const group = lookup.shard === null ? null : shareOf(lookup.entry);
+    if (group?.isUnused === false) return ErrorCode.NON_EMPTY_GROUP;
+    const epoch = (group?.state.epoch ?? 0) + 1;
+    const refusal = firstError(await this.states.initialize(groupId, epoch, offsets, true));
+    if (refusal !== ErrorCode.NONE) return refusal;
+    const { outcome, errorCode } = await this.step(groupId, true, (one, context) =>
+      one.initialize(this.topicsOf(offsets), context),
     );
-    return outcome.answer ?? outcome.errorCode;
+    return outcome ?? errorCode;
   }
 
   /** Forgets where an empty group was in the topics; an ErrorCode for the whole request. */
   async deleteOffsets(groupId: string, topicIds: ReadonlySet<string>): Promise<number> {
     const lookup = await this.find(groupId);
     if (lookup.shard === null) return lookup.errorCode;
-    const { shard, entry } = lookup;
-    if (!shareOf(entry).isUnused) return ErrorCode.NON_EMPTY_GROUP;
-    const gone = new Map([...shareOf(entry).state.initialized].filter(([id]) => topicIds.has(id)));
-    const errorCode = await this.removeStates(groupId, gone);
-    if (errorCode !== ErrorCode.NONE) return errorCode;
-    const outcome = await shard.records.run(entry, (context) =>
-      shareOf(entry).uninitialize(topicIds, context),
+    const { isUnused, state } = shareOf(lookup.entry);
+    if (!isUnused) return ErrorCode.NON_EMPTY_GROUP;
+    const gone = new Map([...state.initialized].filter(([id]) => topicIds.has(id)));
+    const refusal = await this.removeStates(groupId, gone);
+    if (refusal !== ErrorCode.NONE) return refusal;
+    const { outcome, errorCode } = await this.step(groupId, false, (group, context) =>
+      group.uninitialize(topicIds, context),
     );
-    return outcome.answer ?? outcome.errorCode;
+    return outcome ?? errorCode;
   }
 
   /** Before a share group is deleted: its states go first. Resolves with an ErrorCode. */
@@ -200,27 +191,47 @@ export class ShareMembership {
   }
 
   private async find(groupId: string): Promise<ShareLookup> {
-    const ready = this.shards.ready(groupId);
-    const { shard, errorCode } = ready instanceof Promise ? await ready : ready;
-    if (errorCode !== ErrorCode.NONE) return { errorCode, shard: null };
-    const entry = shard.find(groupId);
-    if (entry === null || !(entry.group instanceof ShareGroup)) {
-      return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, shard: null };
-    }
-    if (entry.isDeleting) return { errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE, shard: null };
-    return { errorCode: ErrorCode.NONE, shard, entry };
+    const { shard, errorCode } = await this.shards.ready(groupId);
+    return errorCode === ErrorCode.NONE ? lookUp(shard, groupId) : { errorCode, shard: null };
   }
 
-  private async findOrCreate(groupId: string, mayCreate: boolean): Promise<ShareLookup> {
-    const lookup = await this.find(groupId);
-    if (lookup.errorCode !== ErrorCode.GROUP_ID_NOT_FOUND || !mayCreate) return lookup;
-    const shard = this.shards.shardOf(groupId);
-    // A group of another kind has the id.
-    if (shard.find(groupId) !== null) return lookup;
-    const entry = shard.create(groupId, new ShareGroup(groupId));
-    if (entry === null) return { errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE, shard: null };
-    return { errorCode: ErrorCode.NONE, shard, entry };
+  /** Whether the id is free: no group of any kind has it. */
+  private isMissing(groupId: string, { errorCode }: ShareLookup): boolean {
+    if (errorCode !== ErrorCode.GROUP_ID_NOT_FOUND) return false;
+    return this.shards.shardOf(groupId).find(groupId) === null;
   }
+
+  /**
+   * One step of the group, made if need be and allowed; the outcome is null with an error. What is
+   * found is used at once: a group that nobody has joined yet is forgotten as soon as it is idle.
+   */
+  private async step<Outcome>(
+    groupId: string,
+    mayCreate: boolean,
+    decide: (group: ShareGroup, context: StepContext) => RecordStep<Outcome>,
+  ): Promise<{ readonly outcome: Outcome | null; readonly errorCode: number }> {
+    const { shard, errorCode } = await this.shards.ready(groupId);
+    if (errorCode !== ErrorCode.NONE) return { outcome: null, errorCode };
+    const isNew = mayCreate && shard.find(groupId) === null;
+    if (isNew && shard.create(groupId, new ShareGroup(groupId)) === null) {
+      return { outcome: null, errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE };
+    }
+    const lookup = lookUp(shard, groupId);
+    if (lookup.shard === null) return { outcome: null, errorCode: lookup.errorCode };
+    const { entry } = lookup;
+    const step = await shard.records.run(entry, (context) => decide(shareOf(entry), context));
+    return { outcome: step.answer, errorCode: step.errorCode };
+  }
+}
+
+/** A group of another kind is no share group. */
+function lookUp(shard: GroupShard, groupId: string): ShareLookup {
+  const entry = shard.find(groupId);
+  if (entry === null || !(entry.group instanceof ShareGroup)) {
+    return { errorCode: ErrorCode.GROUP_ID_NOT_FOUND, shard: null };
+  }
+  if (entry.isDeleting) return { errorCode: ErrorCode.COORDINATOR_NOT_AVAILABLE, shard: null };
+  return { errorCode: ErrorCode.NONE, shard, entry };
 }
 
 function shareOf({ group }: Entry): ShareGroup {

@@ -47,6 +47,9 @@ export interface LogLimits {
   readonly producersMax: number;
   /** Transactions open at a time per partition. */
   readonly transactionsMax: number;
+  /** Aborted transactions remembered per partition: those that are neither archived, deleted nor
+   * cleaned away. An archive's manifest, at most 16 MiB, must hold them. */
+  readonly abortedMax: number;
   /** Bytes that fetches read at a time, in all. */
   readonly readBytesMax: number;
   /** Fetches parked in all. */
@@ -61,6 +64,7 @@ export const defaultLogLimits: LogLimits = {
   producerIdExpirationMs: 86_400_000,
   producersMax: 100_000,
   transactionsMax: 10_000,
+  abortedMax: 100_000,
   readBytesMax: 256 << 20,
   fetchWaitersMax: 10_000,
 };

@@ -138,12 +138,16 @@ function recoverProducers(
   parts: PartitionParts,
   logEnd: number,
 ): { producers: ProducerState; aborted: AbortedIndex } {
-  const { producerIdExpirationMs, producersMax, transactionsMax } = parts.limits;
-  const limits = { expirationMs: producerIdExpirationMs, producersMax, transactionsMax };
+  const { producerIdExpirationMs, producersMax, transactionsMax, abortedMax } = parts.limits;
   const nowMs = parts.clock.monotonicMs();
-  const producers = new ProducerState(limits);
-  producers.restore(checkpoint?.producers ?? [], nowMs);
   const aborted = new AbortedIndex([...(checkpoint?.aborted ?? [])]);
+  const producers = new ProducerState({
+    expirationMs: producerIdExpirationMs,
+    producersMax,
+    transactionsMax,
+    hasRoom: () => aborted.size < abortedMax,
+  });
+  producers.restore(checkpoint?.producers ?? [], nowMs);
   for (const batch of opened.producers) replay(producers, batch, logEnd, nowMs);
   aborted.add(producers.settle(logEnd));
   return { producers, aborted };

@@ -195,15 +195,19 @@ export class PartitionStore {
     if (!due) return null;
     // A large active segment is taken the next time, behind a newer one.
     if (!newest.sealed && newest.bytes * 2 >= dirty) await this.sealNow();
-    if (list.every(({ id, cleaned }) => cleaned || id === newest.id)) return null;
+    const end = Math.min(newest.base, stableEnd);
+    if (!list.some(({ sealed, cleaned, last }) => sealed && !cleaned && last < end)) return null;
+    // A marker goes only when no list names its transaction, the durable one neither.
+    await this.checkpointNow({});
     // What a recovery would replay, and what is not decided, stays as it is.
-    const keepFrom = Math.min(newest.base, this.written.logEnd, stableEnd);
+    const keepFrom = Math.min(end, this.written.logEnd);
     const rules = { keepFrom, stableEnd, tombstoneAgeMs, aborted: aborted.from(this.start) };
     const report = await wal.clean(log, rules);
     segments.sealed(await wal.segments(log));
     // Their records are gone. Only the next cleaning may take a marker that nobody is told of.
     const cleaned = list.filter(({ sealed, last }) => sealed && last < keepFrom);
     aborted.forgetBelow((cleaned.at(-1)?.last ?? -1) + 1);
+    await this.checkpointNow({});
     return report;
   }
 

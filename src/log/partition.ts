@@ -330,6 +330,16 @@ export class Partition {
     return this.state.aborted.overlapping(from, to);
   }
 
+  /** Transactions that are not decided. */
+  get openTransactions(): number {
+    return this.state.producers.transactions;
+  }
+
+  /** Aborted transactions that are neither archived, deleted nor cleaned away. */
+  get rememberedAborts(): number {
+    return this.state.aborted.size;
+  }
+
   /** Forgets producer ids unseen for `producer.id.expiration.ms`. */
   expireProducers(): number {
     return this.state.producers.expire(this.appender.durableEnd, this.parts.clock.monotonicMs());

@@ -5,7 +5,7 @@ import type { ProducerVerdict } from "./producer-entry.ts";
 
 export type ProducerProblem =
   | Exclude<ProducerVerdict, { readonly kind: "accept" | "duplicate" }>
-  /** As many transactions as this partition may have are open. */
+  /** As many transactions as this partition may have are open, or as many aborts remembered. */
   | { readonly kind: "too-many" };
 
 export function producerRejection(
@@ -36,7 +36,9 @@ export function producerRejection(
       return rejection(ErrorCode.TRANSACTION_COORDINATOR_FENCED, text);
     }
     case "too-many": {
-      const text = "too many transactions are open in this partition; one must end first";
+      const text =
+        "this partition has too many open transactions, or too many aborted ones that are not " +
+        "archived yet";
       return rejection(ErrorCode.REQUEST_TIMED_OUT, text);
     }
   }

@@ -24,6 +24,8 @@ export interface ProducerStateOptions {
   readonly producersMax: number;
   /** Beyond this many no transaction begins. */
   readonly transactionsMax: number;
+  /** Whether one more abort could be remembered: without room no transaction begins. */
+  readonly hasRoom: () => boolean;
 }
 
 /** One producer as DescribeProducers shows it. */
@@ -103,8 +105,9 @@ export class ProducerState {
     const entry = this.live(data.producerId, nowMs);
     const verdict = checkData(entry, data);
     const begins = data.isTransactional && (entry?.transactionStart ?? -1) < 0;
-    const isFull = begins && this.open.size >= this.options.transactionsMax;
-    return verdict.kind === "accept" && isFull ? { kind: "too-many" } : verdict;
+    if (verdict.kind !== "accept" || !begins) return verdict;
+    const { transactionsMax, hasRoom } = this.options;
+    return this.open.size < transactionsMax && hasRoom() ? verdict : { kind: "too-many" };
   }
 
   checkMarker(marker: ProducerMarker, nowMs: number): ProducerVerdict {

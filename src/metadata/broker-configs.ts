@@ -103,6 +103,11 @@ const definitions: readonly BrokerConfigDefinition[] = [
   ),
   define("delete.topic.enable", BOOLEAN, "true", boolean, "Whether topics can be deleted."),
   define("fetch.max.bytes", INT, "57671680", int(1024), "Largest fetch response."),
+  define("max.incremental.fetch.session.cache.slots", INT, "1000", int(0), "Fetch sessions kept."),
+  define("quota.window.num", INT, "11", int(1), "Windows of a client's rate."),
+  define("quota.window.size.seconds", INT, "1", int(1), "Length of such a window."),
+  define("controller.quota.window.num", INT, "11", int(1), "Windows of mutations saved up."),
+  define("controller.quota.window.size.seconds", INT, "1", int(1), "Length of such a window."),
   ...[...consumerGroupConfigs, ...shareBrokerConfigs].map(
     ([name, type, value, check, documentation]) => define(name, type, value, check, documentation),
   ),

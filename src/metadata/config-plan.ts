@@ -18,6 +18,11 @@ import { failure } from "./topic-plan.ts";
 /** Groups that may have configs of their own: they stay in memory, whether the groups exist. */
 const groupConfigsMax = 10_000;
 const subscriptionsMax = 1000;
+/** As in Kafka: APPEND must not grow a value without end. */
+const valueBytesMax = 32_767;
+const tooLong =
+  "The configuration value cannot be added because it exceeds the maximum value size of " +
+  `${valueBytesMax} bytes.`;
 
 /** Plans the change of one resource's configs (pure): the command, or Kafka's error. A command
  * that changes nothing is returned too; the caller may drop it (`isEmptyChange`). */
@@ -175,7 +180,8 @@ function operate(
     const before = next.get(operation.name) ?? listConfigDefault(resource, operation.name, layers);
     next.set(operation.name, editList(before, operation, value));
   }
-  return next;
+  const long = [...next.values()].some((value) => Buffer.byteLength(value) > valueBytesMax);
+  return long ? failure(ErrorCode.INVALID_CONFIG, tooLong) : next;
 }
 
 function editList(before: string, operation: ConfigOperation, value: string): string {

@@ -153,9 +153,11 @@ export const shareBrokerConfigs: readonly BrokerDefinition[] = [
 
 /** "latest", "earliest" or "by_duration:" and a duration of ISO 8601 that is not negative. */
 const offsetReset: ConfigCheck = (text) => {
-  const form =
-    /^(?:latest|earliest|by_duration:P(?!$)(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:[.,]\d{0,9})?S)?)?)$/i;
-  return form.test(text) ? null : "it must be latest, earliest or by_duration:<duration>";
+  const clock = /T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:[.,]\d{0,9})?S)?/;
+  const duration = new RegExp(`^by_duration:P(?!$)(?:\\d+D)?(?:${clock.source})?$`, "i");
+  const isNamed = /^(?:latest|earliest)$/i.test(text);
+  if (isNamed || duration.test(text)) return null;
+  return "it must be latest, earliest or by_duration:<duration>";
 };
 
 /** Configs of a group that follow no broker config. */

@@ -464,13 +464,15 @@ export class Connection {
 
   /** Leaves the client unread: it is over a quota, and its answer said so. */
   private muteFor(muteMs: number): void {
-    if (muteMs <= 0 || this.ending) return;
     const untilMs = this.services.clock.monotonicMs() + muteMs;
-    if (untilMs <= this.mutedUntilMs) return;
+    if (muteMs <= 0 || this.ending || untilMs <= this.mutedUntilMs) return;
     this.mutedUntilMs = untilMs;
     this.mute?.cancel();
     this.mute = this.services.clock.schedule(muteMs, () => {
       this.mute = null;
+      // The time of a frame that the mute cut in two begins anew.
+      this.activeMs = untilMs;
+      if (this.frameStartMs >= 0) this.frameStartMs = untilMs;
       this.pump();
     });
     this.updatePause();
@@ -487,8 +489,7 @@ export class Connection {
     const wanted = !this.ending && (full || this.mute !== null);
     if (wanted === this.paused) return;
     this.paused = wanted;
-    if (wanted) this.socket.pause();
-    else this.socket.resume();
+    this.socket[wanted ? "pause" : "resume"]();
   }
 
   /** True while the next request cannot start whatever arrives. */

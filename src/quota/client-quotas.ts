@@ -140,6 +140,11 @@ export class ClientQuotas {
     return throttleMs;
   }
 
+  /** As `fetch`, of what is sent whatever the answer. */
+  deliver(client: QuotaClient, bytes: number): number {
+    return this.fetched.isEmpty ? 0 : this.fetched.charge(client, bytes, this.nowMs());
+  }
+
   /** Takes back what `fetch` counted and the client is not sent after all. */
   notFetched(client: QuotaClient, bytes: number): void {
     if (!this.fetched.isEmpty) this.fetched.charge(client, -bytes, this.nowMs());

@@ -1,4 +1,4 @@
-import type { Windows } from "./windowed-rate.ts";
+import { throttleMsMax, type Windows } from "./windowed-rate.ts";
 
 /** Tokens that come back at a rate and pile up to what all windows bring (KIP-599). May go below
  * zero: who finds it there waits. (pure) */
@@ -19,7 +19,8 @@ export class TokenBucket {
   /** How long until there are no longer less than none; 0: there are not. */
   throttleMs(perSecond: number, nowMs: number): number {
     this.refill(perSecond, nowMs);
-    return this.tokens < 0 ? Math.round((-this.tokens / perSecond) * 1000) : 0;
+    if (this.tokens >= 0) return 0;
+    return Math.min(throttleMsMax, Math.round((-this.tokens / perSecond) * 1000));
   }
 
   private refill(perSecond: number, nowMs: number): void {

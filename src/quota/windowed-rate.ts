@@ -6,6 +6,9 @@ export interface Windows {
   readonly lengthMs: number;
 }
 
+/** What an answer can tell: an int32, almost 25 days. */
+export const throttleMsMax = 2 ** 31 - 1;
+
 interface Sample {
   value: number;
   startMs: number;
@@ -40,7 +43,7 @@ export class WindowedRate {
   throttleMs(limit: number, nowMs: number): number {
     const rate = this.rate(nowMs);
     if (rate <= limit) return 0;
-    return Math.round(((rate - limit) / limit) * this.spanMs(nowMs));
+    return Math.min(throttleMsMax, Math.round(((rate - limit) / limit) * this.spanMs(nowMs)));
   }
 
   /** The time that the samples stand for: all windows but the running one are taken for whole. */

@@ -50,7 +50,7 @@ interface InFlight {
   readonly inFlight: number;
 }
 
-/** From half of the allowed deliveries on, but not before the second, fewer are delivered at once. */
+/** From half of the allowed deliveries on, but not before the second, fewer go out at once. */
 function throttledFrom(deliveryCountMax: number): number {
   return Math.max(2, Math.ceil(deliveryCountMax / 2));
 }

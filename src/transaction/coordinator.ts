@@ -5,6 +5,7 @@ import { assert } from "../lib/assert.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
 import { BrokerError } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
+import { Adder } from "./adding.ts";
 import type {
   AddPartitionsAsk,
   DescribedTransaction,
@@ -20,7 +21,6 @@ import { Completer } from "./completion.ts";
 import type { TransactionConfig } from "./config.ts";
 import {
   type Decision,
-  decideAdd,
   decideEnd,
   decideFence,
   decideInit,
@@ -76,6 +76,7 @@ export class TransactionCoordinator {
   private readonly context: ShardContext;
   private readonly shards: readonly TransactionShard[];
   private readonly completer: Completer;
+  private readonly adder: Adder;
   private readonly timers = new Map<"abort" | "expiry", Timer>();
   private isClosed = false;
 
@@ -91,6 +92,7 @@ export class TransactionCoordinator {
       transactionVersion,
       usage: { ids: 0, bytes: 0 },
     };
+    this.adder = new Adder(this.context);
     this.completer = new Completer(this.context, options.markers);
     this.shards = Array.from(
       { length: topic.partitionCount },
@@ -185,7 +187,7 @@ export class TransactionCoordinator {
     if (loadError !== ErrorCode.NONE) return loadError;
     const entry = shard.find(request.transactionalId);
     if (entry === null) return ErrorCode.INVALID_PRODUCER_ID_MAPPING;
-    return await this.add(shard, entry, request, partitions, clientVersion);
+    return await this.adder.add(shard, entry, request, partitions, clientVersion);
   }
 
   /** AddPartitionsToTxn's verify-only form: one ErrorCode a partition, in their order. */
@@ -218,7 +220,7 @@ export class TransactionCoordinator {
     const { topic, partition } = request;
     const verified = verify(entry.transaction.data, request, topic, partition);
     if (verified === ErrorCode.NONE || !request.addIfMissing) return verified;
-    return this.addInTime(shard, entry, request);
+    return this.adder.addInTime(shard, entry, request);
   }
 
   /** The last look before an append gets its offset: an ErrorCode if the producer's transaction is
@@ -397,55 +399,6 @@ export class TransactionCoordinator {
       producerId: rotates ? next.nextProducerId : next.producerId,
       producerEpoch: rotates ? 0 : next.producerEpoch,
     };
-  }
-
-  private async add(
-    shard: TransactionShard,
-    entry: IdEntry,
-    producer: TransactionalProducer,
-    partitions: readonly TopicPartition[],
-    clientVersion: TransactionVersion,
-  ): Promise<number> {
-    const { transaction } = entry;
-    const nowMs = this.clock.nowMs();
-    const decision = decideAdd(transaction, producer, partitions, clientVersion, nowMs);
-    assert(decision.kind !== "needsProducerId", "adding partitions needs no producer id");
-    if (decision.kind === "error") return decision.errorCode;
-    if (decision.kind === "done") return ErrorCode.NONE;
-    if (!shard.hasRoomFor(entry, decision.next)) {
-      transaction.cancel();
-      return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-    }
-    return coordinatorErrorOf(await shard.write(entry, decision.next));
-  }
-
-  /** Adds one partition; while another change of the id is under way, waits for it a moment. */
-  private async addInTime(
-    shard: TransactionShard,
-    entry: IdEntry,
-    request: PartitionAsk,
-  ): Promise<number> {
-    const deadlineMs = this.clock.monotonicMs() + this.config.concurrentWaitMs;
-    for (;;) {
-      const errorCode = await this.add(shard, entry, request, [request], 2);
-      const leftMs = deadlineMs - this.clock.monotonicMs();
-      if (errorCode !== ErrorCode.CONCURRENT_TRANSACTIONS || leftMs <= 0) return errorCode;
-      await this.changeOf(entry, leftMs);
-      if (shard.isClosed) return ErrorCode.COORDINATOR_NOT_AVAILABLE;
-      if (shard.find(entry.id) !== entry) return ErrorCode.INVALID_PRODUCER_ID_MAPPING;
-    }
-  }
-
-  private async changeOf(entry: IdEntry, waitMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const resume = () => {
-        timer.cancel();
-        entry.waiting.delete(resume);
-        resolve();
-      };
-      const timer = this.clock.schedule(waitMs, resume);
-      entry.waiting.add(resume);
-    });
   }
 
   private schedule(name: "abort" | "expiry", delayMs: number, task: () => Promise<void>): void {

@@ -64,6 +64,10 @@ describe("DescribeConfigs", () => {
       resource(brokerType, "9"),
       resource(32, "group"),
       resource(32, ""),
+      resource(8, "7"),
+      resource(8, "1"),
+      resource(16, ""),
+      resource(99, "1"),
       resource(topicType, "a/b"),
     ];
     const { results } = await api.client.request(describeConfigsApi, 4, { resources });
@@ -71,6 +75,10 @@ describe("DescribeConfigs", () => {
       [0, 0],
       [ErrorCode.INVALID_REQUEST, 0],
       [ErrorCode.NONE, groupConfigs.size],
+      [ErrorCode.INVALID_REQUEST, 0],
+      [ErrorCode.INVALID_REQUEST, 0],
+      [0, 0],
+      [ErrorCode.INVALID_REQUEST, 0],
       [ErrorCode.INVALID_REQUEST, 0],
       [ErrorCode.INVALID_TOPIC_EXCEPTION, 0],
     ]);
@@ -97,7 +105,11 @@ describe("IncrementalAlterConfigs and AlterConfigs", () => {
         [brokerType, "", [op("log.retention.ms", 0, "5")], 0],
         [brokerType, "1", [op("node.id", 0, "5")], ErrorCode.INVALID_REQUEST],
         [brokerType, "7", [], ErrorCode.INVALID_REQUEST],
-        [16, "metrics", [], ErrorCode.INVALID_REQUEST],
+        [16, "metrics", [op("interval.ms", 0, "500")], 0],
+        [16, "metrics 2", [op("interval.ms", 0, "5")], ErrorCode.INVALID_REQUEST],
+        [8, "1", [op("root", 0, "INFO")], ErrorCode.INVALID_CONFIG],
+        [8, "7", [op("root", 0, "INFO")], ErrorCode.INVALID_REQUEST],
+        [99, "1", [], ErrorCode.INVALID_REQUEST],
       ];
       const request = {
         validateOnly: false,

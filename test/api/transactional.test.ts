@@ -110,7 +110,7 @@ class World {
   }
 }
 
-test("version 2: the partition joins with its first batch, and the end brings the next epoch", async () => {
+test("version 2: partitions join with their first batch, the end brings an epoch", async () => {
   const world = await World.open();
   const producer = await world.init();
   expect(await world.produce(producer, 0)).toBe(0);
@@ -125,7 +125,7 @@ test("version 2: the partition joins with its first batch, and the end brings th
   expect(await world.produce(next, 0)).toBe(0);
 });
 
-test("several batches in flight to a partition keep their order while the first one waits", async () => {
+test("batches in flight to a partition keep their order while the first waits", async () => {
   const world = await World.open();
   const producer = await world.init();
   const log = world.coordinator.logOf("t");
@@ -137,7 +137,7 @@ test("several batches in flight to a partition keep their order while the first 
   expect(await Promise.all(answers)).toEqual([0, 0, 0, 0]);
 });
 
-test("version 1: a batch without AddPartitionsToTxn is refused, as each version knows it", async () => {
+test("version 1: a batch without AddPartitionsToTxn is refused", async () => {
   const world = await World.open();
   for (const version of [3, 8, 10, 11]) {
     const producer = await world.init();
@@ -162,7 +162,7 @@ test("a batch of another producer, epoch or id is refused", async () => {
   );
 });
 
-test("every version of every transactional API, with a fenced producer's error in its words", async () => {
+test("every version of every API, with a fenced producer's error in its words", async () => {
   for (let version = 0; version <= 5; version++) {
     const world = await World.open();
     const producer = await world.init(version);

@@ -1,3 +1,4 @@
+import { listOffsetsApi } from "../../src/protocol/messages/02-list-offsets.ts";
 import { metadataApi } from "../../src/protocol/messages/03-metadata.ts";
 import {
   type CreateTopicsRequestCreatableTopic,
@@ -40,10 +41,25 @@ export async function create(peer: Peer, name: string, parts: Partial<Topic> = {
     });
     const found = seen.topics[0];
     const ready = found?.partitions.every(({ leaderId }) => leaderId >= 0);
-    if (found?.errorCode === 0 && ready && found.partitions.length > 0) return found.topicId;
+    if (found?.errorCode === 0 && ready && (await leads(peer, name, found.partitions.length))) {
+      return found.topicId;
+    }
     if (tries > 100) throw new Error(`${name} has no leader`);
     await Bun.sleep(50);
   }
+}
+
+/** Kafka tells of a leader before it leads. */
+async function leads(peer: Peer, name: string, count: number): Promise<boolean> {
+  const partitions = Array.from({ length: count }, (_, partitionIndex) => ({
+    partitionIndex,
+    timestamp: -1,
+  }));
+  const request = { replicaId: -1, topics: [{ name, partitions }] };
+  const { topics } = await peer.ask(listOffsetsApi, 7, request);
+  return (
+    count > 0 && topics.every((one) => one.partitions.every(({ errorCode }) => errorCode === 0))
+  );
 }
 
 const assign = (...lists: number[][]) => ({

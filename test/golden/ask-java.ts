@@ -10,6 +10,7 @@ import {
   coordinatorJar,
   findJar,
   loggingJar,
+  shareCoordinatorJar,
   transactionJar,
 } from "../../scripts/generate/jars.ts";
 import { makeSample, sampleKinds } from "../protocol/support/sample.ts";
@@ -54,7 +55,8 @@ function converterOf(name: string, kind: string): string {
 }
 
 function coordinatorOf(name: string): string {
-  return name.startsWith("TransactionLog") ? "transaction" : "group";
+  if (name.startsWith("TransactionLog")) return "transaction";
+  return /^Share(Snapshot|Update)/.test(name) ? "share" : "group";
 }
 
 const asked = messageSchemas.flatMap((schema) =>
@@ -72,8 +74,8 @@ const asked = messageSchemas.flatMap((schema) =>
 
 /** Behind the newer jar: what the coordinator's classes still want of their own version. */
 const olderClientsJar = { ...clientsJar, version: coordinatorJar.version };
-const coordinatorJars = [coordinatorJar, transactionJar];
-const jars = [clientsJar, ...coordinatorJars, olderClientsJar, loggingJar, ...jackson].map((jar) => {
+const coordinatorJars = [coordinatorJar, transactionJar, shareCoordinatorJar, olderClientsJar];
+const jars = [clientsJar, ...coordinatorJars, loggingJar, ...jackson].map((jar) => {
   const path = findJar(jar);
   if (path === null) throw new Error(`no ${jar.artifact} ${jar.version}`);
   return path;

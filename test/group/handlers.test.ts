@@ -6,6 +6,7 @@ import { leaveGroupHandler } from "../../src/api/13-leave-group.ts";
 import { syncGroupHandler } from "../../src/api/14-sync-group.ts";
 import { describeGroupsHandler } from "../../src/api/15-describe-groups.ts";
 import { listGroupsHandler } from "../../src/api/16-list-groups.ts";
+import { parseShareKey } from "../../src/api/find-share-coordinator.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { encodeSubscription } from "../transcripts/group/runner.ts";
 import { commit, join, joinTwice, plain, stableGroup, sync } from "./client.ts";
@@ -33,16 +34,27 @@ describe("FindCoordinator", () => {
     },
   );
 
-  test("share groups are refused for good", async () => {
+  test("keys of an unknown type, and malformed keys of share partitions, are refused", async () => {
     const world = new Harness();
-    const single = await world.call(findCoordinatorHandler, 3, { key: "t", keyType: 2 });
+    const single = await world.call(findCoordinatorHandler, 3, { key: "t", keyType: 3 });
     expect([single.errorCode, single.nodeId]).toEqual([ErrorCode.INVALID_REQUEST, -1]);
-    expect(single.errorMessage).toContain("not served");
     const many = await world.call(findCoordinatorHandler, 6, {
-      coordinatorKeys: ["s"],
+      coordinatorKeys: ["s", "g:notAUuid:0", ":AAAAAAAAAAAAAAAAAAAAAQ:0"],
       keyType: 2,
     });
-    expect(many.coordinators[0]!.errorCode).toBe(ErrorCode.INVALID_REQUEST);
+    const codes = many.coordinators.map(({ errorCode }) => errorCode);
+    expect(codes).toEqual(Array(3).fill(ErrorCode.INVALID_REQUEST));
+    // Before v6 there were none.
+    const key = "g:AAAAAAAAAAAAAAAAAAAAAQ:0";
+    const old = { coordinatorKeys: [key], keyType: 2 };
+    const [answer] = (await world.call(findCoordinatorHandler, 5, old)).coordinators;
+    expect(answer?.errorCode).toBe(ErrorCode.INVALID_REQUEST);
+    expect(parseShareKey(key)).toEqual({
+      groupId: "g",
+      topicId: "AAAAAAAAAAAAAAAAAAAAAQ",
+      partition: 0,
+    });
+    expect(parseShareKey(`a:b:${key}`)?.groupId).toBe("a:b:g");
   });
 });
 

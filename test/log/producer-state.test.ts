@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { ProducerState } from "../../src/log/producer-state.ts";
 
-const options = { expirationMs: 1000, producersMax: 3, transactionsMax: 2 };
+const options = { expirationMs: 1000, producersMax: 3, transactionsMax: 2, hasRoom: () => true };
 const all = Number.MAX_SAFE_INTEGER;
 const plain = { isTransactional: false, transactionVersion: 0 };
 
@@ -109,7 +109,12 @@ test("against a model: whatever commits, the answers are those of Kafka's rules"
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      const state = new Batches({ expirationMs: all, producersMax: 10, transactionsMax: 2 });
+      const state = new Batches({
+        expirationMs: all,
+        producersMax: 10,
+        transactionsMax: 2,
+        hasRoom: () => true,
+      });
       let log: ReturnType<typeof one>[] = [];
       let durable = 0;
       for (const { epochUp, count, durableLag, rollBack } of steps) {

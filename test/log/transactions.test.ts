@@ -255,6 +255,21 @@ test("as many transactions as the limit says may be open", async () => {
   expect(await code(partition.append(transactional(3, 0, 0), client))).toBe(ErrorCode.NONE);
 });
 
+test("no transaction begins whose abort could not be remembered", async () => {
+  const lab = new LogLab({ limits: { abortedMax: 2 } });
+  const partition = await lab.open();
+  for (const id of [1, 2]) {
+    await partition.append(transactional(id, 0, 0), client);
+    await partition.appendMarker(marker(id, 0, false));
+  }
+  const third = () => code(partition.append(transactional(3, 0, 0), client));
+  expect(await third()).toBe(ErrorCode.REQUEST_TIMED_OUT);
+  // Without a transaction nothing is in the way.
+  expect(await code(partition.append(batch(), client))).toBe(ErrorCode.NONE);
+  await partition.deleteRecordsBefore(2);
+  expect(await third()).toBe(ErrorCode.NONE);
+});
+
 test("readers hear of the bytes that a marker decided", async () => {
   const partition = await new LogLab().open();
   const heard: [number, number][] = [];

@@ -198,6 +198,6 @@ describe("altering configs", () => {
     expect((await set("2", "log.retention.ms", "6"))[0]?.errorCode).toBe(ErrorCode.INVALID_REQUEST);
     expect((await set("", "num.partitions", "6"))[0]?.errorCode).toBe(ErrorCode.INVALID_REQUEST);
     expect((await set("", "nonsense", "6"))[0]?.errorCode).toBe(ErrorCode.INVALID_CONFIG);
-    expect((await set("", "log.retention.ms", "-5"))[0]?.errorCode).toBe(ErrorCode.INVALID_CONFIG);
+    expect((await set("", "log.retention.ms", "-5"))[0]?.errorCode).toBe(ErrorCode.INVALID_REQUEST);
   });
 });

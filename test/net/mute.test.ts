@@ -100,6 +100,24 @@ test("requests that overlap are all answered; the latest end of their mutes coun
   await peer.until(() => peer.correlationIds.length === 4);
 });
 
+test("a frame that began before a long mute may end after it", async () => {
+  const clock = new FakeClock();
+  const { dispatcher } = mutingDispatcher({ 1: 300_000 });
+  await using server = serve(dispatcher, { frameMsMax: 60_000 }, { clock });
+  const peer = await RawPeer.connect(server.port);
+  const second = requestFrame(3, 2, 100);
+  peer.send(requestFrame(3, 1), second.subarray(0, 50));
+  await peer.until(() => peer.correlationIds.length === 1);
+  await turns();
+  clock.advance(300_000);
+  // The sweep looks while the rest is still on its way.
+  clock.advance(6_000);
+  await turns();
+  expect([peer.closed, server.lines.filter((line) => line.includes("frame"))]).toEqual([false, []]);
+  peer.send(second.subarray(50));
+  await peer.until(() => peer.correlationIds.length === 2);
+});
+
 test("a stop does not wait for a mute", async () => {
   const clock = new FakeClock();
   const { dispatcher } = mutingDispatcher({ 1: 1e9 });

@@ -164,10 +164,21 @@ test("producers wait by what they sent, consumers are not counted what was held 
   expect(quotas.fetch(someone, 5_000)).toBe(0);
   clock.advance(12_000);
   expect(quotas.produce(someone, 10_000)).toBe(0);
+  // What is sent anyway counts.
+  expect(quotas.deliver(someone, 6_000)).toBe(2_000);
+  expect(quotas.deliver(someone, 500)).toBeGreaterThan(2_000);
   set([quota([["client-id", "c"]], { producer_byte_rate: 500 })]);
   // The new limit meets what was counted before.
   expect(quotas.produce(someone, 1)).toBeGreaterThan(9_000);
   expect(quotas.fetch(someone, 1e9)).toBe(0);
+});
+
+test("a wait is at most what an answer can tell", () => {
+  const tiny = { producer_byte_rate: 1, controller_mutation_rate: 1e-9 };
+  const { quotas } = lab([quota([["user", null]], tiny)]);
+  expect(quotas.produce(someone, 1e12)).toBe(2 ** 31 - 1);
+  const lenient = quotas.mutations(someone, false);
+  expect([lenient.admit(1e6), lenient.throttleMs()]).toEqual([true, 2 ** 31 - 1]);
 });
 
 test("request time: a percentage of the event loop, a wait of one window at most", () => {

@@ -116,7 +116,7 @@ export class ApiLab {
     const context = {
       header: { apiKey: codec.key, apiVersion: version, correlationId: 1, clientId: this.clientId },
       services: this.services,
-      session: { listener: "PLAINTEXT" },
+      session: { id: 1, listener: "PLAINTEXT" },
       client: { user: "ANONYMOUS", clientId: this.clientId ?? "" },
       requestBytes: sentBytes,
       workMs: () => this.workMs,

@@ -53,7 +53,11 @@ export async function apiServer(options: ApiServerOptions = {}): Promise<ApiServ
     clock: systemClock,
     metadata,
     quotas,
-    partitions: { all: () => options.partitions ?? [] },
+    partitions: {
+      all: () => options.partitions ?? [],
+      get: (topic: string, index: number) =>
+        options.partitions?.find((one) => one.topic === topic && one.index === index),
+    },
   } as unknown as Services;
   const routerOptions: RouterOptions = {
     clock: systemClock,

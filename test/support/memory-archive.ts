@@ -62,6 +62,9 @@ export class MemoryArchive implements ColdReader {
     }
     this.aborted.push(...aborted);
     await partition.checkpoint(last + 1);
-    if (released) await partition.releaseSegments(ready.map((one) => one.id));
+    if (!released) return;
+    // The oldest first, as the engine wants it: also what was kept before.
+    const gone = partition.segments().filter((one) => one.sealed && one.last <= last);
+    await partition.releaseSegments(gone.map((one) => one.id));
   }
 }

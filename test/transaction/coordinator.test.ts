@@ -256,7 +256,17 @@ test("produce waits a moment for the end of the transaction before it", async ()
   expect(world.transactions.appendError(ask)).toBe(ErrorCode.INVALID_PRODUCER_EPOCH);
 });
 
-test("and gives up waiting", async () => {
+test("all partitions of one request join with one write", async () => {
+  const world = new Harness();
+  const producer = await world.init();
+  const answers = Array.from({ length: 20 }, (_, partition) =>
+    world.transactions.verifyOrAdd({ ...producer, topic: "t", partition, addIfMissing: true }),
+  );
+  expect(await Promise.all(answers)).toEqual(answers.map(() => 0));
+  expect(world.logOf("id").states()).toEqual(["Empty", "Ongoing"]);
+});
+
+test("a produce gives up waiting", async () => {
   const world = new Harness();
   const producer = await world.init();
   await world.add(producer, "t-0");

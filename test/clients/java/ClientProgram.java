@@ -27,6 +27,10 @@ public final class ClientProgram {
 
   public static void main(String[] args) throws Exception {
     Map<String, String> flags = Contract.flags(args);
+    if (args[0].equals("share")) {
+      ShareMember.run(Contract.flags(args));
+      return;
+    }
     if (args[0].equals("member")) {
       GroupMember.run(flags);
       return;

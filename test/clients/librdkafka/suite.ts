@@ -1,9 +1,17 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { startBroker } from "../../support/broker-process.ts";
 import { npmPins, unpackNpm } from "../node/packages.ts";
 import { cacheDir, ensureToolchain, installOnce, missingPrograms, run } from "../setup.ts";
 import type { RunTest, Suite, SuiteContext } from "../suite.ts";
-import { exclusions, featureOf, shortTests } from "./tests.ts";
+import {
+  consumerSuffix,
+  consumerTests,
+  exclusions,
+  featureOf,
+  noAutoCreateTests,
+  shortTests,
+} from "./tests.ts";
 
 /**
  * librdkafka's own tests. Its sources, tests included, come inside the npm package
@@ -11,8 +19,9 @@ import { exclusions, featureOf, shortTests } from "./tests.ts";
  */
 
 const source = "@confluentinc/kafka-javascript";
-const folder = join(cacheDir, "librdkafka/package/deps/librdkafka");
-const testsFolder = join(folder, "tests");
+/** Its sources, configured and built. */
+export const librdkafkaDir: string = join(cacheDir, "librdkafka/package/deps/librdkafka");
+const testsFolder = join(librdkafkaDir, "tests");
 const needs = ["npm", "tar", "gcc", "g++", "make", "bash"];
 
 async function prepare(): Promise<string | null> {
@@ -23,9 +32,9 @@ async function prepare(): Promise<string | null> {
   await installOnce("librdkafka", npmPins[source], async () => {
     await unpackNpm(source, "librdkafka");
     const off = ["--disable-curl", "--disable-gssapi", "--disable-optimization"];
-    await run(["bash", "configure", ...off], folder);
-    await run(["make", "-j2", "libs"], folder);
-    await run(["make", "-j2", "-C", "tests", "build"], folder);
+    await run(["bash", "configure", ...off], librdkafkaDir);
+    await run(["make", "-j2", "libs"], librdkafkaDir);
+    await run(["make", "-j2", "-C", "tests", "build"], librdkafkaDir);
   });
   return null;
 }
@@ -50,29 +59,41 @@ interface Report {
   readonly tests: Readonly<Record<string, { readonly state: string; readonly extra: string }>>;
 }
 
-async function runAll({ bootstrap, scope, scratchDir }: SuiteContext): Promise<RunTest[]> {
+/** One start of its test runner. */
+interface Pass {
+  /** Appended to the tests' names. */
+  readonly suffix: string;
+  readonly bootstrap: string;
+  /** The first four digits of each; null for all. */
+  readonly tests: readonly string[] | null;
+  readonly flags: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+async function runPass(pass: Pass, { scope, scratchDir }: SuiteContext): Promise<RunTest[]> {
   const kafkaPath = join(scratchDir, "kafka");
   writeKafkaScripts(kafkaPath);
   const config = join(scratchDir, "test.conf");
-  writeFileSync(config, `bootstrap.servers=${bootstrap}\ntest.timeout.multiplier=2\n`);
+  writeFileSync(config, `bootstrap.servers=${pass.bootstrap}\ntest.timeout.multiplier=2\n`);
   const report = join(scratchDir, "report.json");
-  const quick = scope === "short" ? ["-Q"] : [];
-  const child = Bun.spawn(["./test-runner", "-p4", "-L", "-V", "4.3.0.0", ...quick], {
+  rmSync(report, { force: true });
+  const child = Bun.spawn(["./test-runner", "-p4", "-L", "-V", "4.3.0.0", ...pass.flags], {
     cwd: testsFolder,
     env: {
       ...process.env,
       RDKAFKA_TEST_CONF: config,
       TEST_REPORT: report,
       KAFKA_PATH: kafkaPath,
-      BROKERS: bootstrap,
-      LD_LIBRARY_PATH: `${join(folder, "src")}:${join(folder, "src-cpp")}`,
+      BROKERS: pass.bootstrap,
+      LD_LIBRARY_PATH: `${join(librdkafkaDir, "src")}:${join(librdkafkaDir, "src-cpp")}`,
       TESTS_SKIP: exclusions.map(({ test }) => test.slice(0, 4)).join(","),
-      ...(scope === "short" ? { TESTS: shortTests.join(",") } : {}),
+      ...(pass.tests === null ? {} : { TESTS: pass.tests.join(",") }),
+      ...pass.env,
     },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
-    timeout: scope === "short" ? 240_000 : 2_400_000,
+    timeout: scope === "short" ? 240_000 : 1_500_000,
   });
   const [output, errors] = await Promise.all([
     new Response(child.stdout).text(),
@@ -80,32 +101,60 @@ async function runAll({ bootstrap, scope, scratchDir }: SuiteContext): Promise<R
   ]);
   await child.exited;
   const text = Bun.stripANSI(`${output}\n${errors}`);
-  const file = Bun.file(report);
-  if (!(await file.exists())) throw new Error(`no report: ${text.slice(-3000)}`);
-  return testsOf(JSON.parse(readFileSync(report, "utf8")) as Report, text, scope);
+  if (!existsSync(report)) throw new Error(`no report: ${text.slice(-3000)}`);
+  return testsOf(JSON.parse(readFileSync(report, "utf8")) as Report, text, pass);
 }
 
 /** Tests of a client by itself, or by hand: no broker takes part. */
 const notOurs = /_mock|_local|_ut$|<MAIN>|^8\d{3}_/;
 
-function testsOf(report: Report, output: string, scope: SuiteContext["scope"]): RunTest[] {
+function testsOf(report: Report, output: string, pass: Pass): RunTest[] {
   const found: RunTest[] = [];
   for (const [name, { state, extra }] of Object.entries(report.tests)) {
     if (notOurs.test(name)) continue;
+    if (pass.tests !== null && !pass.tests.includes(name.slice(0, 4))) continue;
     const reason = new RegExp(`\\| ${name} +\\| +\\w+ \\|[^|]*\\|(.*)`).exec(output)?.[1] ?? extra;
-    if (state === "SKIPPED") {
-      if (/negative test flags|Filtered/.test(reason)) continue; // flagged as local
-      if (scope === "short" && !shortTests.includes(name.slice(0, 4))) continue;
-    }
+    if (state === "SKIPPED" && /negative test flags|Filtered/.test(reason)) continue; // local
     const outcome = state === "PASSED" ? "passed" : state === "SKIPPED" ? "skipped" : "failed";
     const said = output
       .split("\n")
       .filter((line) => line.includes(`Test "${name}`) || line.includes(`[${name} `))
       .filter((line) => /fail|expected|###/i.test(line));
-    found.push({ name, outcome, detail: [...said.slice(-5), reason.trim()].join("\n") });
+    const detail = [...said.slice(-5), reason.trim()].join("\n");
+    found.push({ name: `${name}${pass.suffix}`, outcome, detail });
   }
   return found;
 }
+
+/** All tests as they are; those that want no topics to come by themselves, on a broker set so; and
+ * those of consumers once more with the consumer protocol. */
+async function runAll(context: SuiteContext): Promise<RunTest[]> {
+  const { bootstrap, scope } = context;
+  const base = { suffix: "", bootstrap, env: {} };
+  if (scope === "short") {
+    return runPass({ ...base, tests: shortTests, flags: ["-Q"] }, context);
+  }
+  const all = await runPass({ ...base, tests: null, flags: [] }, context);
+  const consumer = await runPass(
+    {
+      ...base,
+      suffix: consumerSuffix,
+      tests: consumerTests,
+      flags: ["-Q"],
+      env: { TEST_CONSUMER_GROUP_PROTOCOL: "consumer" },
+    },
+    context,
+  );
+  await using other = await startBroker({
+    args: [...brokerArgs, "-X", "auto.create.topics.enable=false"],
+  });
+  const scenario = { tests: noAutoCreateTests, flags: ["-s", "noautocreate"] };
+  const extra = await runPass({ ...base, bootstrap: other.bootstrap, ...scenario }, context);
+  const ran = new Map(extra.filter((test) => test.outcome !== "skipped").map((t) => [t.name, t]));
+  return [...all.map((test) => ran.get(test.name) ?? test), ...consumer];
+}
+
+const brokerArgs = ["-X", "num.partitions=4"];
 
 export const librdkafka: Suite = {
   name: "librdkafka",
@@ -113,7 +162,7 @@ export const librdkafka: Suite = {
   version: npmPins[source],
   kind: "own tests",
   about: "its test runner, all tests that need a broker",
-  brokerArgs: ["-X", "num.partitions=4", "-X", "group.initial.rebalance.delay.ms=0"],
+  brokerArgs,
   exclusions,
   featureOf,
   prepare,

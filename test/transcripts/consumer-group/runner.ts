@@ -140,7 +140,7 @@ class Player {
         break;
       }
       case "commit": {
-        const check = this.group.checkCommit({ memberId: first, memberEpoch: Number(second) }, 9);
+        const check = this.group.checkCommit({ memberId: first, memberEpoch: Number(second) }, 10);
         const [[topicId = "", [partition = 0] = []] = []] = [...this.owned(words[2] ?? "")];
         const errorCode = typeof check === "number" ? check : check(topicId, partition);
         this.lines.push(errorName(errorCode));

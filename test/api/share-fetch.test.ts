@@ -1,0 +1,160 @@
+import { beforeEach, describe, expect, test } from "bun:test";
+import { shareFetchHandler } from "../../src/api/78-share-fetch.ts";
+import { shareAcknowledgeHandler } from "../../src/api/79-share-acknowledge.ts";
+import type { Partition } from "../../src/log/partition.ts";
+import { ErrorCode } from "../../src/protocol/error-code.ts";
+import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
+import { shareConfigDefaults, shareGroupSettings } from "../../src/share/config.ts";
+import { ShareGroups } from "../../src/share/share-groups.ts";
+import { StateWorld } from "../share/state-world.ts";
+import { ApiLab } from "../support/api-lab.ts";
+import { batch, topicA } from "../support/log-lab.ts";
+
+let lab: ApiLab;
+let states: StateWorld;
+let shares: ShareGroups;
+let partition: Partition;
+const earliest = new Map([["share.auto.offset.reset", "earliest"]]);
+
+beforeEach(async () => {
+  lab = new ApiLab();
+  [partition] = await lab.open();
+  states = new StateWorld();
+  shares = new ShareGroups({
+    config: shareConfigDefaults,
+    persister: states.open(),
+    clock: lab.log.clock,
+    find: ({ topicId, partition: index }) =>
+      lab.log.partitions.byId(topicId, index) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    settingsOf: () => shareGroupSettings(earliest, shareConfigDefaults),
+  });
+  Object.assign(lab.services, { shares });
+  const key = { groupId: "g", topicId: topicA.id, partition: 0 };
+  await shares.persister.initialize([{ key, epoch: 1, start: -1 }], false);
+});
+
+function ask(epoch: number, overrides: Partial<ShareFetchRequest> = {}): ShareFetchRequest {
+  const partitions = [{ partitionIndex: 0, acknowledgementBatches: [] }];
+  return {
+    groupId: "g",
+    memberId: "member",
+    shareSessionEpoch: epoch,
+    maxWaitMs: 0,
+    minBytes: 1,
+    maxBytes: 1 << 20,
+    maxRecords: 100,
+    batchSize: 100,
+    topics: epoch === 0 ? [{ topicId: topicA.id, partitions }] : [],
+    forgottenTopicsData: [],
+    ...overrides,
+  };
+}
+
+async function append(count: number): Promise<void> {
+  const { errorCode } = await partition.append(batch({ values: Array(count).fill("v") }), {
+    origin: "client",
+  });
+  expect(errorCode).toBe(ErrorCode.NONE);
+}
+
+async function acquired(request: ShareFetchRequest): Promise<string> {
+  const answer = await lab.call(shareFetchHandler, request, 2);
+  if (answer?.errorCode !== ErrorCode.NONE) return `error ${answer?.errorCode}`;
+  return answer.responses
+    .flatMap(({ partitions }) => partitions)
+    .flatMap(({ errorCode, acknowledgeErrorCode, acquiredRecords }) => [
+      ...(errorCode + acknowledgeErrorCode > 0 ? [`${errorCode}/${acknowledgeErrorCode}`] : []),
+      ...acquiredRecords.map((one) => `${one.firstOffset}-${one.lastOffset}:${one.deliveryCount}`),
+    ])
+    .join(" ");
+}
+
+describe("ShareFetch", () => {
+  test("acquires what is there, and tells how long it is held", async () => {
+    await append(5);
+    const answer = await lab.call(shareFetchHandler, ask(0), 2);
+    expect(answer?.acquisitionLockTimeoutMs).toBe(30_000);
+    const [one] = answer?.responses[0]?.partitions ?? [];
+    expect(one?.acquiredRecords).toEqual([{ firstOffset: 0, lastOffset: 4, deliveryCount: 1 }]);
+    expect(one?.records?.length).toBeGreaterThan(0);
+    expect(await acquired(ask(0, { memberId: "other" }))).toBe("");
+  });
+
+  test("waits for records, and for those another one gives back", async () => {
+    const waiting = acquired(ask(0, { maxWaitMs: 60_000 }));
+    await append(3);
+    expect(await waiting).toBe("0-2:1");
+    const other = acquired(ask(0, { memberId: "other", maxWaitMs: 60_000 }));
+    const topics = [
+      {
+        topicId: topicA.id,
+        partitions: [
+          {
+            partitionIndex: 0,
+            acknowledgementBatches: [
+              { firstOffset: 0, lastOffset: 2, acknowledgeTypes: [1, 2, 1] },
+            ],
+          },
+        ],
+      },
+    ];
+    const request = { groupId: "g", memberId: "member", shareSessionEpoch: 1, topics };
+    const answer = await lab.call(shareAcknowledgeHandler, request, 2);
+    expect(answer?.responses[0]?.partitions[0]?.errorCode).toBe(ErrorCode.NONE);
+    expect(await other).toBe("1-1:2");
+    const { state } = await states.open().read({ groupId: "g", topicId: topicA.id, partition: 0 });
+    expect(state?.stateBatches.map((one) => one.deliveryState)).toEqual([2, 0, 2]);
+  });
+
+  test("a connection that ends gives back what its member held", async () => {
+    await append(2);
+    expect(await acquired(ask(0))).toBe("0-1:1");
+    lab.abort.abort();
+    // The next requests come over another connection.
+    Object.assign(lab, { abort: new AbortController() });
+    expect(shares.sessions.count).toBe(0);
+    const other = ask(0, { memberId: "other", maxWaitMs: 60_000 });
+    expect(await acquired(other)).toBe("0-1:2");
+  });
+
+  test("what the log refuses to write is not acknowledged", async () => {
+    await append(2);
+    expect(await acquired(ask(0))).toBe("0-1:1");
+    states.log.errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
+    const acknowledgementBatches = [{ firstOffset: 0, lastOffset: 1, acknowledgeTypes: [1] }];
+    const partitions = [{ partitionIndex: 0, acknowledgementBatches }];
+    const topics = [{ topicId: topicA.id, partitions }];
+    expect(await acquired(ask(1, { topics }))).toBe(`0/${ErrorCode.COORDINATOR_NOT_AVAILABLE}`);
+    states.log.errorCode = ErrorCode.NONE;
+    expect(await acquired(ask(2, { topics }))).toBe("");
+    const { state } = await shares.persister.read({
+      groupId: "g",
+      topicId: topicA.id,
+      partition: 0,
+    });
+    expect(state?.stateBatches).toHaveLength(1);
+  });
+
+  test.each([
+    ["no group", { groupId: null }, ErrorCode.INVALID_REQUEST],
+    ["no member", { memberId: "" }, ErrorCode.INVALID_REQUEST],
+    ["a member id that is too long", { memberId: "m".repeat(37) }, ErrorCode.INVALID_REQUEST],
+    ["renewing while reading", { isRenewAck: true }, ErrorCode.INVALID_REQUEST],
+    ["an epoch out of turn", { shareSessionEpoch: 5 }, ErrorCode.SHARE_SESSION_NOT_FOUND],
+  ])("refuses %s", async (_name, overrides, errorCode) => {
+    expect(await acquired(ask(0, overrides as Partial<ShareFetchRequest>))).toBe(
+      `error ${errorCode}`,
+    );
+  });
+
+  test("a partition without a state is an error, an unknown one too", async () => {
+    const partitions = [1, 9].map((partitionIndex) => ({
+      partitionIndex,
+      acknowledgementBatches: [],
+    }));
+    const request = ask(0, { topics: [{ topicId: topicA.id, partitions }] });
+    const answer = await lab.call(shareFetchHandler, request, 1);
+    const codes = answer?.responses[0]?.partitions.map(({ errorCode }) => errorCode).sort();
+    expect(codes).toEqual([ErrorCode.UNKNOWN_SERVER_ERROR, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]);
+  });
+});
