@@ -138,7 +138,7 @@ test("batches in flight to a partition keep their order while the first waits", 
   expect(await Promise.all(answers)).toEqual([0, 0, 0, 0]);
 });
 
-test("a batch does not overtake one of its producer that the coordinator has not let in", async () => {
+test("a batch does not overtake one that the coordinator has not let in", async () => {
   const world = await World.open();
   const producer = await world.init();
   const { transactions } = world.coordinator;
