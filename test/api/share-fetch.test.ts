@@ -117,6 +117,28 @@ describe("ShareFetch", () => {
     expect(await acquired(other)).toBe("0-1:2");
   });
 
+  test("nothing is acquired for a connection that ended while it waited", async () => {
+    const waiting = acquired(ask(0, { maxWaitMs: 60_000 }));
+    await append(1);
+    expect(await waiting).toBe("0-0:1");
+    const parked = acquired(ask(1, { maxWaitMs: 60_000 }));
+    lab.abort.abort();
+    await append(2);
+    expect(await parked).toBe("");
+    Object.assign(lab, { abort: new AbortController() });
+    expect(await acquired(ask(0, { memberId: "other" }))).toBe("0-0:2 1-2:1");
+  });
+
+  test("a request carried out after its connection ended leaves no session behind", async () => {
+    await append(2);
+    expect(await acquired(ask(0))).toBe("0-1:1");
+    lab.abort.abort();
+    expect(await acquired(ask(0))).toBe("");
+    expect(shares.sessions.count).toBe(0);
+    Object.assign(lab, { abort: new AbortController() });
+    expect(await acquired(ask(0, { memberId: "other" }))).toBe("0-1:2");
+  });
+
   test("what the log refuses to write is not acknowledged", async () => {
     await append(2);
     expect(await acquired(ask(0))).toBe("0-1:1");
