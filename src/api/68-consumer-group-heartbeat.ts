@@ -2,7 +2,8 @@
  * ConsumerGroupHeartbeat, v0 and v1 (KIP-848): a member joins (epoch 0), stays, or leaves (−1; −2
  * for a static member that will be back), says what it reads and holds, and is told what to hold.
  * v1 brought regular expressions, and member ids made by the client. A field that is null has not
- * changed since the last heartbeat. Answered when what the heartbeat changed is durable.
+ * changed since the last heartbeat. Answered when what the heartbeat changed is durable. While
+ * group.version is 0: UNSUPPORTED_VERSION.
  */
 import { type ConsumerHeartbeatAnswer, heartbeatFailure } from "../group/consumer-heartbeat.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
@@ -13,6 +14,7 @@ import {
   consumerGroupHeartbeatApi,
 } from "../protocol/messages/68-consumer-group-heartbeat.ts";
 import { newUuid } from "../protocol/uuid.ts";
+import { servesConsumerProtocol } from "./consumer-protocol.ts";
 import type { ApiHandler } from "./context.ts";
 
 type Request = Decoded<ConsumerGroupHeartbeatRequest>;
@@ -27,6 +29,9 @@ export const consumerGroupHeartbeatHandler: ApiHandler<
   minVersion: 0,
   maxVersion: 1,
   async handle(context, request, version) {
+    if (!servesConsumerProtocol(context.services)) {
+      return wireAnswer(heartbeatFailure(ErrorCode.UNSUPPORTED_VERSION, null));
+    }
     const { groups } = context.services;
     const { groupId, topicPartitions } = request;
     const refused = refusal(request, version, groups.config.consumer.assignors);

@@ -1,10 +1,12 @@
 /**
  * ConsumerGroupDescribe, v0 and v1 (KIP-848): epochs, assignor, and for each member what it holds
  * and what it is to hold. A group that is not there, or of another kind, is GROUP_ID_NOT_FOUND. v1
- * tells members of the classic protocol (0) from those of the consumer protocol (1).
+ * tells members of the classic protocol (0) from those of the consumer protocol (1). While
+ * group.version is 0: UNSUPPORTED_VERSION.
  */
 import type { ConsumerGroupDescription, NamedPartitions } from "../group/api-types.ts";
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
+import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type ConsumerGroupDescribeRequest,
@@ -14,6 +16,7 @@ import {
   consumerGroupDescribeApi,
 } from "../protocol/messages/69-consumer-group-describe.ts";
 import { groupOperations } from "./authorized-operations.ts";
+import { servesConsumerProtocol } from "./consumer-protocol.ts";
 import type { ApiHandler } from "./context.ts";
 
 export const consumerGroupDescribeHandler: ApiHandler<
@@ -24,6 +27,9 @@ export const consumerGroupDescribeHandler: ApiHandler<
   minVersion: 0,
   maxVersion: 1,
   async handle(context, request) {
+    if (!servesConsumerProtocol(context.services)) {
+      return failed(request, ErrorCode.UNSUPPORTED_VERSION, null);
+    }
     const { groups } = context.services;
     const described = await inBatches(request.groupIds, batchSizeMax, (groupId) =>
       groups.describeConsumerGroup(groupId),
@@ -34,12 +40,7 @@ export const consumerGroupDescribeHandler: ApiHandler<
       groups: described.map((group) => wireGroup(group, withOperations)),
     };
   },
-  failure: (request, _version, errorCode, errorMessage) => ({
-    throttleTimeMs: 0,
-    groups: request.groupIds.map((groupId) => {
-      return { ...nothing, errorCode, errorMessage, groupId };
-    }),
-  }),
+  failure: (request, _version, errorCode, errorMessage) => failed(request, errorCode, errorMessage),
 };
 
 const nothing = {
@@ -49,6 +50,17 @@ const nothing = {
   assignorName: "",
   members: [],
 };
+
+function failed(
+  request: Decoded<ConsumerGroupDescribeRequest>,
+  errorCode: number,
+  errorMessage: string | null,
+): ConsumerGroupDescribeResponse {
+  const groups = request.groupIds.map((groupId) => {
+    return { ...nothing, errorCode, errorMessage, groupId };
+  });
+  return { throttleTimeMs: 0, groups };
+}
 
 function wireGroup(
   group: ConsumerGroupDescription,

@@ -66,6 +66,15 @@ async function listed(world: Harness, typesFilter: string[] = []) {
 const owned = (answer: { assignment: { topicPartitions: { partitions: number[] }[] } | null }) =>
   answer.assignment?.topicPartitions.flatMap(({ partitions }) => partitions) ?? null;
 
+test("while group.version is 0 the consumer protocol is not served", async () => {
+  const world = newWorld();
+  expect((await beat(world, "a", 0)).errorCode).toBe(ErrorCode.NONE);
+  world.image = { ...world.image, featureLevels: new Map([["group.version", 0]]) };
+  const refused = { errorCode: ErrorCode.UNSUPPORTED_VERSION, errorMessage: null };
+  expect(await beat(world, "b", 0)).toMatchObject(refused);
+  expect(await described(world)).toMatchObject({ ...refused, groupId: "g", members: [] });
+});
+
 describe("durability", () => {
   test("an answer waits for its records; what came meanwhile is written in one batch", async () => {
     const world = newWorld();
