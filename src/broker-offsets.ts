@@ -40,7 +40,7 @@ export function coordinatorTopics(
       }
       return topicsVersion;
     },
-    groupConfig: (groupId) => image().groupConfigs.get(groupId) ?? null,
+    groupConfig: (groupId) => metadata.groupConfig(groupId),
     partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
     async offsetsLog(index) {
       const partition = await openCoordinatorPartition(topic, metadata, partitions, index);

@@ -26,7 +26,7 @@ function define(
   check: ConfigCheck,
   documentation: string,
 ): BrokerConfigDefinition {
-  const dynamic = topicDefaults.has(name);
+  const dynamic = topicDefaults.has(name) || otherDynamic.has(name);
   return { name, type, defaultValue, check, documentation, dynamic, sensitive: false };
 }
 
@@ -38,9 +38,15 @@ const topicDefaults: ReadonlySet<string> = new Set(
   }),
 );
 
+/** What else takes effect at once when changed, as in Kafka 4.3; a group may have its own. */
+const otherDynamic: ReadonlySet<string> = new Set([
+  "group.consumer.assignment.interval.ms",
+  "group.share.assignment.interval.ms",
+]);
+
 /**
  * The broker configs that mean something here, under Kafka's names. What gives topics their
- * default may be changed while the broker runs; everything else is set at start.
+ * default may be changed while the broker runs, and little else; the rest is set at start.
  */
 const definitions: readonly BrokerConfigDefinition[] = [
   define(

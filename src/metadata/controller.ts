@@ -5,6 +5,7 @@ import { apply, imageOf, snapshotOf } from "./apply.ts";
 import type { Command } from "./command.ts";
 import {
   type ConfigLayers,
+  resolveGroupConfig,
   resolveTopicConfig,
   type StaticConfig,
   type TopicConfig,
@@ -115,6 +116,11 @@ export class Metadata {
       this.resolved.set(name, { configs, brokerConfigs, config });
     }
     return config;
+  }
+
+  /** What a group has of its own or by the broker's dynamic configs; null: nothing. */
+  groupConfig(groupId: string): ReadonlyMap<string, string> | null {
+    return resolveGroupConfig(this.current.groupConfigs.get(groupId), this.layers);
   }
 
   /** `listener` hears of every change from now on. */

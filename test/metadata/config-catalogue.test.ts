@@ -1,9 +1,12 @@
 import { describe, expect, test } from "bun:test";
+import { coordinatorTopics } from "../../src/broker-offsets.ts";
+import type { Partitions } from "../../src/log/partitions.ts";
 import { brokerConfigs } from "../../src/metadata/broker-configs.ts";
 import {
   type ConfigLayers,
   checkTopicConfigs,
   describeBrokerConfigs,
+  describeGroupConfigs,
   describeTopicConfigs,
   resolveTopicConfig,
 } from "../../src/metadata/config-catalogue.ts";
@@ -101,6 +104,57 @@ describe("config catalogue", () => {
       readOnly: false,
     });
     expect(broker.find(({ name }) => name === "num.partitions")?.readOnly).toBe(true);
+  });
+
+  test("groups follow the broker's assignment interval while it runs, within its bounds", async () => {
+    const metadata = await openMetadata();
+    const name = "group.consumer.assignment.interval.ms";
+    const alter = async (resource: "broker" | "group", who: string, key: string, value: string) => {
+      const operations = [{ name: key, kind: "set" as const, value }];
+      const alteration = { resource, name: who, operations, replacesAll: false };
+      const [outcome] = await metadata.alterConfigs([alteration], false);
+      return outcome?.errorCode;
+    };
+    const topics = coordinatorTopics(metadata, {} as Partitions, 1);
+    const interval = () => topics.groupConfig("g")?.get("consumer.assignment.interval.ms");
+    const sources = () => {
+      const layers = { ...metadata.layers };
+      const own = metadata.image.groupConfigs.get("g") ?? none;
+      const entries = describeGroupConfigs(own, layers);
+      const entry = entries.find((one) => one.name === "consumer.assignment.interval.ms");
+      return entry?.synonyms.map(({ value, source }) => [value, source]);
+    };
+    expect(topics.groupConfig("g")).toBeNull();
+    expect(await alter("broker", "", name, "2000")).toBe(0);
+    expect(interval()).toBe("2000");
+    expect(await alter("broker", "1", name, "1500")).toBe(0);
+    expect(interval()).toBe("1500");
+    expect(await alter("group", "g", "consumer.assignment.interval.ms", "3000")).toBe(0);
+    expect(interval()).toBe("3000");
+    expect(sources()).toEqual([
+      ["3000", ConfigSource.GROUP],
+      ["1500", ConfigSource.DYNAMIC_BROKER],
+      ["2000", ConfigSource.DYNAMIC_DEFAULT_BROKER],
+      ["1000", ConfigSource.DEFAULT],
+    ]);
+    expect(topics.groupConfig("other")?.get("consumer.assignment.interval.ms")).toBe("1500");
+    expect(await alter("broker", "1", name, "15001")).toBe(ErrorCode.INVALID_REQUEST);
+    // As in Kafka 4.3 the other defaults of groups are read at start.
+    const session = "group.consumer.session.timeout.ms";
+    expect(await alter("broker", "1", session, "50000")).toBe(ErrorCode.INVALID_REQUEST);
+  });
+
+  test("a group config that follows no broker config tells its default as a synonym", () => {
+    const reset = "share.auto.offset.reset";
+    const own = new Map([[reset, "earliest"]]);
+    const byDefault = { name: reset, value: "latest", source: ConfigSource.DEFAULT };
+    const synonymsOf = (configs: ReadonlyMap<string, string>) =>
+      describeGroupConfigs(configs, bare).find(({ name }) => name === reset)?.synonyms;
+    expect(synonymsOf(none)).toEqual([byDefault]);
+    expect(synonymsOf(own)).toEqual([
+      { name: reset, value: "earliest", source: ConfigSource.GROUP },
+      byDefault,
+    ]);
   });
 
   const values: [string, string, boolean][] = [
