@@ -38,10 +38,11 @@ const topicDefaults: ReadonlySet<string> = new Set(
   }),
 );
 
-/** What else takes effect at once when changed, as in Kafka 4.3; a group may have its own. */
+/** What else takes effect at once when changed, as in Kafka 4.3. */
 const otherDynamic: ReadonlySet<string> = new Set([
   "group.consumer.assignment.interval.ms",
   "group.share.assignment.interval.ms",
+  "producer.id.expiration.ms",
 ]);
 
 /**

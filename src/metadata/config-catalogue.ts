@@ -177,6 +177,13 @@ export function describeGroupConfigs(configs: Configs, layers: ConfigLayers): Co
   });
 }
 
+/** The value in force of a broker config that is a number and has a default. */
+export function resolveBrokerNumber(name: string, layers: ConfigLayers): number {
+  const value = parseLong(brokerValues(name, layers)[0]?.value ?? "");
+  assert(value !== null, `config ${name} was checked when it was set`);
+  return value;
+}
+
 /**
  * What a group goes by beside the broker's settings at start: its own configs and, where it has
  * none, the broker configs that were changed while the broker runs. Null: nothing.

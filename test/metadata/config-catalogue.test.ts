@@ -13,6 +13,7 @@ import {
 import { ConfigSource } from "../../src/metadata/config-types.ts";
 import { topicConfigs } from "../../src/metadata/topic-configs.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
+import { MemoryJournal } from "../support/memory-journal.ts";
 import { openMetadata, spec } from "../support/metadata.ts";
 
 const none = new Map<string, string>();
@@ -106,7 +107,7 @@ describe("config catalogue", () => {
     expect(broker.find(({ name }) => name === "num.partitions")?.readOnly).toBe(true);
   });
 
-  test("groups follow the broker's assignment interval while it runs, within its bounds", async () => {
+  test("groups follow the assignment interval their broker has at run time", async () => {
     const metadata = await openMetadata();
     const name = "group.consumer.assignment.interval.ms";
     const alter = async (resource: "broker" | "group", who: string, key: string, value: string) => {
@@ -142,6 +143,25 @@ describe("config catalogue", () => {
     // As in Kafka 4.3 the other defaults of groups are read at start.
     const session = "group.consumer.session.timeout.ms";
     expect(await alter("broker", "1", session, "50000")).toBe(ErrorCode.INVALID_REQUEST);
+  });
+
+  test("producer.id.expiration.ms is what was set last, a broker's own first", async () => {
+    const name = "producer.id.expiration.ms";
+    const staticConfigs = new Map([[name, { value: "10000", explicit: true }]]);
+    const journal = new MemoryJournal();
+    const metadata = await openMetadata({ journal, staticConfigs });
+    const set = async (who: string, value: string) => {
+      const operations = [{ name, kind: "set" as const, value }];
+      const alteration = { resource: "broker" as const, name: who, operations, replacesAll: false };
+      const [outcome] = await metadata.alterConfigs([alteration], false);
+      return [outcome?.errorCode, metadata.brokerNumber(name)];
+    };
+    expect(metadata.brokerNumber(name)).toBe(10_000);
+    expect(await set("", "100000")).toEqual([0, 100_000]);
+    expect(await set("1", "500")).toEqual([0, 500]);
+    expect(await set("", "0")).toEqual([ErrorCode.INVALID_REQUEST, 500]);
+    const again = await openMetadata({ journal, staticConfigs });
+    expect(again.brokerNumber(name)).toBe(500);
   });
 
   test("a group config that follows no broker config tells its default as a synonym", () => {
