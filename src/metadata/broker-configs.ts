@@ -12,7 +12,11 @@ import {
   longMax,
   oneOf,
 } from "./config-types.ts";
-import { foreignConfigs, foreignDocumentation } from "./foreign-broker-configs.ts";
+import {
+  foreignConfigs,
+  foreignDocumentation,
+  foreignDynamicConfigs,
+} from "./foreign-broker-configs.ts";
 import { consumerGroupConfigs } from "./group-configs.ts";
 import { shareBrokerConfigs } from "./share-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
@@ -422,14 +426,14 @@ const throttles: readonly BrokerConfigDefinition[] = [
   dynamic: true,
 }));
 
-/** Without effect here, so nothing can set them; told by DescribeConfigs. */
+/** Without effect here, so that almost none can be set; told by DescribeConfigs. */
 const foreign: readonly BrokerConfigDefinition[] = foreignConfigs.map(([name, type, value]) => ({
   name,
   type,
   defaultValue: value,
-  check: anyText,
+  check: foreignDynamicConfigs.get(name) ?? anyText,
   documentation: foreignDocumentation(name),
-  dynamic: false,
+  dynamic: foreignDynamicConfigs.has(name),
   sensitive: type === ConfigType.PASSWORD,
 }));
 
