@@ -41,8 +41,10 @@ export interface LogLimits {
   readonly appendsWaitingMax: number;
   /** Records of one batch, decompressed, where they must be looked at. */
   readonly decompressedBytesMax: number;
-  /** `producer.id.expiration.ms`. */
-  readonly producerIdExpirationMs: number;
+  /** `producer.id.expiration.ms` at this moment: administrators may change it. */
+  readonly producerIdExpirationMs: () => number;
+  /** `producer.id.expiration.check.interval.ms`. */
+  readonly producerIdCheckIntervalMs: number;
   /** Producer ids remembered per partition. */
   readonly producersMax: number;
   /** Transactions open at a time per partition. */
@@ -61,7 +63,8 @@ export const defaultLogLimits: LogLimits = {
   appendBytesInFlightMax: 64 << 20,
   appendsWaitingMax: 1_000,
   decompressedBytesMax: 256 << 20,
-  producerIdExpirationMs: 86_400_000,
+  producerIdExpirationMs: () => 86_400_000,
+  producerIdCheckIntervalMs: 600_000,
   producersMax: 100_000,
   transactionsMax: 10_000,
   abortedMax: 100_000,

@@ -184,6 +184,8 @@ export class Harness {
   readonly problems: BrokerError[] = [];
   readonly config: GroupConfig;
   readonly shareStates = new MemoryShareStates();
+  /** Of the metadata handlers see the features alone. */
+  image: MetadataImage = emptyImage;
   groups: GroupCoordinator;
   image: MetadataImage = emptyImage;
   private uuidCount = 0;
