@@ -114,11 +114,7 @@ pub fn compress(codec: Codec, input: &[u8]) -> Result<Vec<u8>, CodecError> {
 
 /// The same at a level of Kafka's `compression.{gzip,lz4,zstd}.level`; None and, for gzip, what is
 /// below 0 are the codec's default. Levels beyond the codec's are its nearest; snappy has none.
-pub fn compress_at(
-    codec: Codec,
-    level: Option<i32>,
-    input: &[u8],
-) -> Result<Vec<u8>, CodecError> {
+pub fn compress_at(codec: Codec, level: Option<i32>, input: &[u8]) -> Result<Vec<u8>, CodecError> {
     match codec {
         Codec::None => Ok(input.to_vec()),
         Codec::Gzip => {
