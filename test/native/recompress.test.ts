@@ -133,7 +133,7 @@ describe.skipIf(!hasLibrary)("compression.type", () => {
     using dir = tempDir();
     const compression = { codec: "zstd", level: 3 } as const;
     const first = await opened(dir.path, compression);
-    const sent = [];
+    const sent: Uint8Array[] = [];
     for (let n = 0; n < 4; n++) sent.push(await sentIn(first, "gzip", plain(n * 3)));
     const bases = async (log: NativeLog) =>
       (await Promise.all(sent.map((bytes) => log.partition.append(bytes, client)))).map(

@@ -40,7 +40,7 @@ async function output(name: Tool, ...words: string[]): Promise<string> {
 }
 
 async function codecsIn(topic: string): Promise<Set<string | null>> {
-  const batches = await kafka.batches(topic, 0);
+  const batches = await kafka.readAll(topic, 0);
   return new Set(batches.map(({ header }) => compressionOf(header.attributes)));
 }
 
