@@ -187,7 +187,6 @@ export class Harness {
   /** Of the metadata handlers see the features alone. */
   image: MetadataImage = emptyImage;
   groups: GroupCoordinator;
-  image: MetadataImage = emptyImage;
   private uuidCount = 0;
 
   constructor(config: Partial<GroupConfig> = {}, topics = new MemoryTopics()) {
