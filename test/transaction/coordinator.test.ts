@@ -4,7 +4,7 @@ import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { TransactionFilter } from "../../src/transaction/api-types.ts";
 import { Harness, settle } from "./harness.ts";
 
-const everything = { producerIds: [], states: [], durationMs: -1, matchesId: () => true };
+const everything = { producerIds: [], states: [], durationMs: -1 };
 
 test("a transaction: partitions, the decision, markers, completion", async () => {
   const world = new Harness();
@@ -385,7 +385,6 @@ test("lists by state, producer id, duration and name", async () => {
   expect(list({ producerIds: [101] })).toEqual(["idle"]);
   expect(list({ states: ["Ongoing"], durationMs: 999 })).toEqual(["open"]);
   expect(list({ states: ["Ongoing"], durationMs: 1_000 })).toEqual([]);
-  expect(list({ matchesId: (id) => id.startsWith("i") })).toEqual(["idle"]);
   expect(world.transactions.list({ ...everything, states: ["Odd"] }).unknownStates).toEqual([
     "Odd",
   ]);
