@@ -106,8 +106,8 @@ export class PartitionStore {
 
   /**
    * Compacts the log when what was never compacted passes 64 MiB, or half of it and 1 MiB (design
-   * D8), or aborts are many; null when nothing was due. Only what lies below `stableEnd` is touched. The newest segment
-   * is left whole, so that the log always ends with a batch.
+   * D8), or aborts are many; null when nothing was due. Only what lies below `stableEnd` is
+   * touched. The newest segment is left whole, so that the log always ends with a batch.
    */
   clean(tombstoneAgeMs: number, stableEnd: number): Promise<CleanReport | null> {
     if (this.closed) return Promise.reject(closedError());
