@@ -207,6 +207,9 @@ int32_t chronik_close(uint64_t engine);
  * find_time   {target, from_offset?} + raw batches → {offset, timestamp, epoch} | {offset: -1} (as read_time)
  * validate    {} + raw batch → {max_timestamp, keyless: bool, record_count, records_bytes} | status
  *             CHRONIK_BATCH_*
+ * recompress  {codec: 0..4 or name, level?, batch_bytes_max} + raw batch → {max_timestamp, keyless,
+ *             record_count, records_bytes, batch_bytes} raw batch of the same records in that codec,
+ *             none when batch_bytes is more than batch_bytes_max | status CHRONIK_BATCH_*
  * decompress  {codec: 0..4 or name, bytes_max} + raw → {bytes} raw
  * stats       {} → {fsyncs, groups, queued_appends, queued_bytes, queued_jobs, completions, results,
  *             files_open, logs}

@@ -1,10 +1,12 @@
 import type { Clock } from "./lib/clock.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
-import type { PartitionLogConfig } from "./log/config.ts";
+import type { PartitionLogConfig, TopicCompression } from "./log/config.ts";
 import type { Partitions } from "./log/partitions.ts";
+import type { TopicConfig } from "./metadata/config-catalogue.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import type { TopicImage } from "./metadata/image.ts";
 import type { MetadataChange } from "./metadata/requests.ts";
+import { isInternalTopic } from "./metadata/topic-name.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { SegmentEntry, SegmentRegistry } from "./tier/segment-registry.ts";
@@ -162,7 +164,8 @@ export class TopicKeeper {
   }
 }
 
-/** What the log needs of a topic's resolved configuration. */
+/** What the log needs of a topic's resolved configuration. Coordinators read their topics as they
+ * wrote them: those are never compressed. */
 export function partitionConfig(metadata: Metadata, topic: string): PartitionLogConfig {
   const config = metadata.topicConfig(topic);
   return {
@@ -170,10 +173,29 @@ export function partitionConfig(metadata: Metadata, topic: string): PartitionLog
     timestampType: config.logAppendTime ? "LogAppendTime" : "CreateTime",
     timestampBeforeMaxMs: config.timestampBeforeMsMax,
     timestampAfterMaxMs: config.timestampAfterMsMax,
+    compression: isInternalTopic(topic) ? null : compressionOf(config),
     compact: config.compact,
     delete: config.deletes,
     minInsyncReplicas: config.insyncReplicasMin,
     searchIndex: config.searchIndex,
     segmentBytesMax: config.segmentBytes,
   };
+}
+
+/** Null where batches stay as their producers sent them. */
+function compressionOf(config: TopicConfig): TopicCompression | null {
+  switch (config.compressionType) {
+    case "uncompressed":
+      return { codec: "none", level: null };
+    case "gzip":
+      return { codec: "gzip", level: config.compressionGzipLevel };
+    case "snappy":
+      return { codec: "snappy", level: null };
+    case "lz4":
+      return { codec: "lz4", level: config.compressionLz4Level };
+    case "zstd":
+      return { codec: "zstd", level: config.compressionZstdLevel };
+    default:
+      return null;
+  }
 }

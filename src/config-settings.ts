@@ -337,9 +337,9 @@ export const settings = {
   }),
   "topic.compressionType": choice({
     kafka: ["compression.type"],
-    values: ["producer"],
+    values: ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"],
     default: "producer",
-    doc: "Codec of stored batches; producer keeps what was sent, and is all this release does",
+    doc: "Codec of stored batches; producer keeps what was sent, others compress it anew",
   }),
   "topic.messageBytesMax": integer({
     kafka: ["message.max.bytes"],

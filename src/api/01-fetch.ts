@@ -3,9 +3,9 @@
  * read_committed: last stable offsets) moved by `min_bytes`, an error shows, or `max_wait_ms` is
  * over.
  *
- * v5 log start · v7 sessions (KIP-227) · v9 leader epoch of the client · v11 rack, read and not
- * used: the leader has the only copy · v12 flexible, last fetched epoch and diverging epoch
- * (KIP-595) · v13 topic ids · v16 leader hints (KIP-951).
+ * v5 log start · v7 sessions (KIP-227) · v9 leader epoch of the client · v10 topics of
+ * compression.type=zstd (KIP-110) · v11 rack, read and not used: the leader has the only copy ·
+ * v12 flexible, last fetched epoch and diverging epoch (KIP-595) · v13 topic ids · v16 leader hints (KIP-951).
  * Omitted: followers; a replica id is answered as by a Kafka leader that does not know it.
  */
 import type { FetchAnswer, FetchAsk } from "../fetch/fetch-session.ts";
@@ -27,10 +27,12 @@ import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
 type Request = Decoded<FetchRequest>;
 
 const storageErrorsFrom = 6;
+const zstdFrom = 10;
 const topicIdsFrom = 13;
 const replicaStateFrom = 15;
 const leaderHintsFrom = 16;
 const readCommitted = 1;
+const unsupportedCodec = ErrorCode.UNSUPPORTED_COMPRESSION_TYPE;
 /** Beside its records, about. */
 const partitionAnswerBytes = 48;
 const noRecords = new Uint8Array(0);
@@ -162,7 +164,7 @@ async function readRound(
   let urgent = false;
   try {
     for (const { ask, found } of targets) {
-      const outcome = check(found, ask, isFollower);
+      const outcome = check(found, ask, isFollower, version);
       if (typeof outcome === "number") {
         answers.push({ ask, answer: failed(ask.partition, outcome) });
         urgent ||= !isUnknown(outcome);
@@ -187,16 +189,21 @@ async function readRound(
 }
 
 /** The partition to read, or an ErrorCode. */
-function check(found: Found, ask: FetchAsk, isFollower: boolean): Found {
+function check(found: Found, ask: FetchAsk, isFollower: boolean, version: number): Found {
   if (typeof found === "number") return found;
   if (!found.isOpen) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
   const stale = epochError(found, ask.currentLeaderEpoch);
   if (stale !== ErrorCode.NONE) return stale;
-  if (!isFollower) return found;
+  if (!isFollower) return isReadable(found, version) ? found : unsupportedCodec;
   // No partition has followers: this one may come from a later epoch than ours, or is lost.
   return ask.currentLeaderEpoch >= 0
     ? ErrorCode.UNKNOWN_LEADER_EPOCH
     : ErrorCode.NOT_LEADER_OR_FOLLOWER;
+}
+
+/** Of a topic that is all zstd older clients are told so, instead of bytes they cannot read. */
+function isReadable({ config }: Partition, version: number): boolean {
+  return version >= zstdFrom || config.compression?.codec !== "zstd";
 }
 
 /** The client read an epoch further than this log has it: it must truncate first. */

@@ -92,8 +92,7 @@ export function memberHeartbeat(
     const errorMessage = `${why}: ${regexes.reason}.`;
     return refuse({ errorCode: ErrorCode.INVALID_REGULAR_EXPRESSION, errorMessage });
   }
-  // A group's first epoch is 1, also where its first member subscribes to nothing yet.
-  const mustBump = namesChanged || regexes.bumps || state.group.epoch === 0;
+  const mustBump = namesChanged || regexes.bumps;
   if (mustBump || topicsChanged) updateEpoch(draft, mustBump);
   updateTarget(draft);
   const hasSubscriptionChanged = namesChanged || regexes.changed;

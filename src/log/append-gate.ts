@@ -1,7 +1,8 @@
+import { assert } from "../lib/assert.ts";
 import type { Clock } from "../lib/clock.ts";
 import { errorText } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import { type BatchHeader, recordsPayload } from "../protocol/record-batch.ts";
+import { type BatchHeader, parseBatchHeader, recordsPayload } from "../protocol/record-batch.ts";
 import { parseRecords } from "../protocol/records.ts";
 import type { AppendBudget } from "./append-budget.ts";
 import type { Appender, AppendResult } from "./appender.ts";
@@ -11,17 +12,21 @@ import {
   checkHeader,
   checkMany,
   checkRecords,
+  checkSize,
   needsRecords,
   type Rejection,
+  recompressionOf,
   rejection,
 } from "./batch-rules.ts";
-import type { LogLimits, PartitionLogConfig } from "./config.ts";
-import type { BatchFacts, Wal } from "./ports.ts";
+import type { LogLimits, PartitionLogConfig, TopicCompression } from "./config.ts";
+import type { BatchFacts, RecompressedBatch, Wal } from "./ports.ts";
 import type { ProducerMarker } from "./producer-entry.ts";
+import type { Turns } from "./turns.ts";
 
 /** Above this a batch is checked on a worker, not on the event loop. */
 const inlineBytesMax = 256 << 10;
 const compressionMask = 0x07;
+const noBytes = new Uint8Array(0);
 
 export interface AppendOptions {
   readonly origin: AppendOrigin;
@@ -33,8 +38,10 @@ export interface AppendOptions {
 }
 
 interface Waiting {
-  readonly batch: Uint8Array;
-  readonly header: BatchHeader;
+  batch: Uint8Array;
+  header: BatchHeader;
+  /** What it is compressed to first; null: it is stored as it came. */
+  readonly target: TopicCompression | null;
   readonly options: AppendOptions;
   readonly marker: ProducerMarker | null;
   readonly resolve: (result: AppendResult) => void;
@@ -49,6 +56,7 @@ export interface GateParts {
   readonly clock: Clock;
   readonly limits: LogLimits;
   readonly budget: AppendBudget;
+  readonly recompressions: Turns;
   readonly appender: Appender;
   /** Read at the moment of the append. */
   readonly config: () => PartitionLogConfig;
@@ -57,8 +65,8 @@ export interface GateParts {
 
 /**
  * Validation in front of the append path. What can be checked at once goes straight through; a
- * batch that needs a worker (compressed, large) or memory waits, and all behind it wait in order,
- * up to a limit. Bytes of the caller are not used after `append` returned.
+ * batch that needs a worker (compressed, large, to be compressed anew) or memory waits, and all
+ * behind it wait in order, up to a limit. Bytes of the caller are not used after `append` returned.
  */
 export class AppendGate {
   private readonly parts: GateParts;
@@ -82,7 +90,9 @@ export class AppendGate {
     const compressed = (header.attributes & compressionMask) !== 0;
     // The engine's checks are of what clients may send; the broker built its own batches itself.
     const trusted = options.origin === "coordinator";
-    const inWorker = !trusted && (compressed || batch.length > inlineBytesMax);
+    const target = trusted ? null : recompressionOf(header.attributes, config);
+    const heavy = compressed || target !== null || batch.length > inlineBytesMax;
+    const inWorker = !trusted && heavy;
     let { maxTimestamp } = header;
     if (!inWorker && !trusted) {
       const facts = wal.checkBatch(batch);
@@ -92,7 +102,7 @@ export class AppendGate {
     }
     return new Promise((resolve) => {
       const checked = !inWorker;
-      const fields = { batch, header, options, marker, resolve, maxTimestamp };
+      const fields = { batch, header, target, options, marker, resolve, maxTimestamp };
       const item: Waiting = { ...fields, checked, rejection: null };
       const direct = checked && this.waiting.length === 0;
       if (!direct || !this.submit(item)) this.park(item);
@@ -134,8 +144,7 @@ export class AppendGate {
     const { limits, budget, appender } = this.parts;
     const { length } = item.batch;
     if (this.waiting.length >= limits.appendsWaitingMax || !budget.tryQueue(length)) {
-      const text = "too many batches wait to be appended: the broker is overloaded";
-      item.resolve(appender.rejected(rejection(ErrorCode.REQUEST_TIMED_OUT, text)));
+      item.resolve(appender.rejected(overloaded()));
       return;
     }
     const owned: Waiting = { ...item, batch: new Uint8Array(item.batch) };
@@ -156,9 +165,21 @@ export class AppendGate {
   }
 
   private async look(item: Waiting): Promise<Rejection | null> {
+    const { wal, recompressions, config } = this.parts;
+    const { batch, target } = item;
+    if (target === null) return this.judge(item, await wal.validateBatch(batch));
+    await recompressions.take();
+    try {
+      const made = await wal.recompressBatch(batch, target, config().maxMessageBytes);
+      return (await this.judge(item, made.facts)) ?? this.replace(item, made);
+    } finally {
+      recompressions.give();
+    }
+  }
+
+  private async judge(item: Waiting, facts: BatchFacts): Promise<Rejection | null> {
     const { wal, clock, limits } = this.parts;
     const { batch, header } = item;
-    const facts = await wal.validateBatch(batch);
     const why = checkFacts(facts);
     if (why !== null) return why;
     item.maxTimestamp = facts.maxTimestamp;
@@ -172,6 +193,25 @@ export class AppendGate {
     const payload = recordsPayload(batch, 0, header);
     const records = await wal.decompress(codec, payload, limits.decompressedBytesMax);
     return checkRecords(parseRecords(records, header), config, nowMs);
+  }
+
+  /** The batch is from here on what the topic's codec made of it. */
+  private replace(item: Waiting, { bytes, batch }: RecompressedBatch): Rejection | null {
+    const { budget, config } = this.parts;
+    const tooLarge = checkSize(bytes, config());
+    if (tooLarge !== null) return tooLarge;
+    // The limit was raised while the batch was made: a retry meets the new one.
+    if (batch === null) return overloaded();
+    const header = parseBatchHeader(batch);
+    assert(typeof header !== "string", "the engine makes whole batches");
+    // Closed meanwhile: it was answered, and nothing is booked for it.
+    if (!this.waiting.includes(item)) return null;
+    budget.unqueue(item.batch.length);
+    item.batch = noBytes;
+    if (!budget.tryQueue(batch.length)) return overloaded();
+    item.batch = batch;
+    item.header = header;
+    return null;
   }
 
   private drain(): void {
@@ -195,4 +235,9 @@ export class AppendGate {
       this.drain();
     });
   }
+}
+
+function overloaded(): Rejection {
+  const text = "too many batches wait to be appended: the broker is overloaded";
+  return rejection(ErrorCode.REQUEST_TIMED_OUT, text);
 }

@@ -3,6 +3,7 @@ import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type BatchHeader,
   batchHeaderBytes,
+  compressionOf,
   isControl,
   noTimestamp,
   parseBatchHeader,
@@ -10,7 +11,7 @@ import {
   timestampTypeOf,
 } from "../protocol/record-batch.ts";
 import type { RecordData } from "../protocol/records.ts";
-import type { PartitionLogConfig } from "./config.ts";
+import type { PartitionLogConfig, TopicCompression } from "./config.ts";
 import type { BatchFacts, BatchFault } from "./ports.ts";
 
 export interface RecordError {
@@ -51,11 +52,8 @@ export function checkHeader(
     const text = `the base offset of the batch is ${header.baseOffset} instead of 0`;
     return rejection(ErrorCode.INVALID_RECORD, text);
   }
-  if (bytes > config.maxMessageBytes) {
-    const { maxMessageBytes } = config;
-    const text = `the batch takes ${bytes} bytes and max.message.bytes is ${maxMessageBytes}`;
-    return rejection(ErrorCode.MESSAGE_TOO_LARGE, text);
-  }
+  const tooLarge = checkSize(bytes, config);
+  if (tooLarge !== null) return tooLarge;
   if (header.recordsCount <= 0 || header.lastOffsetDelta + 1 !== header.recordsCount) {
     const { lastOffsetDelta, recordsCount } = header;
     const text = `the batch counts ${recordsCount} records up to offset delta ${lastOffsetDelta}`;
@@ -69,6 +67,23 @@ export function checkHeader(
     return rejection(ErrorCode.INVALID_TIMESTAMP, text);
   }
   return header;
+}
+
+/** Of a batch as sent, and again as it is stored. */
+export function checkSize(bytes: number, config: PartitionLogConfig): Rejection | null {
+  const { maxMessageBytes } = config;
+  if (bytes <= maxMessageBytes) return null;
+  const text = `the batch takes ${bytes} bytes and max.message.bytes is ${maxMessageBytes}`;
+  return rejection(ErrorCode.MESSAGE_TOO_LARGE, text);
+}
+
+/** What the topic makes of a batch of this codec; null: it stays as it is. */
+export function recompressionOf(
+  attributes: number,
+  { compression }: PartitionLogConfig,
+): TopicCompression | null {
+  if (compression === null || compression.codec === compressionOf(attributes)) return null;
+  return compression;
 }
 
 /** What the checksum and the records themselves break. */

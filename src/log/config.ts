@@ -1,12 +1,23 @@
+import type { CompressionType } from "../protocol/record-batch.ts";
+
+/** What a topic's `compression.type` asks of every batch it stores. */
+export interface TopicCompression {
+  readonly codec: CompressionType;
+  /** `compression.{gzip,lz4,zstd}.level`; null: the codec has none. */
+  readonly level: number | null;
+}
+
 /** What the log needs to know of a topic's configuration, resolved; replaced when it changes. */
 export interface PartitionLogConfig {
-  /** `max.message.bytes`: of a batch as sent, compressed. */
+  /** `max.message.bytes`: of a batch as sent, and as stored. */
   readonly maxMessageBytes: number;
   /** `message.timestamp.type`. */
   readonly timestampType: "CreateTime" | "LogAppendTime";
   /** `message.timestamp.before.max.ms` and `message.timestamp.after.max.ms`. */
   readonly timestampBeforeMaxMs: number;
   readonly timestampAfterMaxMs: number;
+  /** null: batches keep their producer's codec (`compression.type=producer`). */
+  readonly compression: TopicCompression | null;
   /** What `cleanup.policy` names. */
   readonly compact: boolean;
   readonly delete: boolean;
@@ -24,6 +35,7 @@ export const defaultPartitionLogConfig: PartitionLogConfig = {
   timestampType: "CreateTime",
   timestampBeforeMaxMs: Number.MAX_SAFE_INTEGER,
   timestampAfterMaxMs: 3_600_000,
+  compression: null,
   compact: false,
   delete: true,
   minInsyncReplicas: 1,
@@ -41,8 +53,12 @@ export interface LogLimits {
   readonly appendsWaitingMax: number;
   /** Records of one batch, decompressed, where they must be looked at. */
   readonly decompressedBytesMax: number;
-  /** `producer.id.expiration.ms`. */
-  readonly producerIdExpirationMs: number;
+  /** Batches compressed anew at a time, in all: what each became is held until it is appended. */
+  readonly recompressionsMax: number;
+  /** `producer.id.expiration.ms` at this moment: administrators may change it. */
+  readonly producerIdExpirationMs: () => number;
+  /** `producer.id.expiration.check.interval.ms`. */
+  readonly producerIdCheckIntervalMs: number;
   /** Producer ids remembered per partition. */
   readonly producersMax: number;
   /** Transactions open at a time per partition. */
@@ -61,7 +77,9 @@ export const defaultLogLimits: LogLimits = {
   appendBytesInFlightMax: 64 << 20,
   appendsWaitingMax: 1_000,
   decompressedBytesMax: 256 << 20,
-  producerIdExpirationMs: 86_400_000,
+  recompressionsMax: 32,
+  producerIdExpirationMs: () => 86_400_000,
+  producerIdCheckIntervalMs: 600_000,
   producersMax: 100_000,
   transactionsMax: 10_000,
   abortedMax: 100_000,

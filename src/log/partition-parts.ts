@@ -4,6 +4,7 @@ import type { AppendBudget } from "./append-budget.ts";
 import type { LogLimits } from "./config.ts";
 import type { Partition } from "./partition.ts";
 import type { ColdReader, Damage, Files, Wal } from "./ports.ts";
+import type { Turns } from "./turns.ts";
 
 /** What an operator should hear of; broker.ts turns these into log lines and metrics. */
 export interface LogEvents {
@@ -24,5 +25,7 @@ export interface PartitionParts {
   readonly clock: Clock;
   readonly limits: LogLimits;
   readonly budget: AppendBudget;
+  /** Of batches that are compressed anew. */
+  readonly recompressions: Turns;
   readonly events: LogEvents;
 }

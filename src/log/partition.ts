@@ -77,6 +77,7 @@ export class Partition {
       clock: parts.clock,
       limits: parts.limits,
       budget: parts.budget,
+      recompressions: parts.recompressions,
       appender: this.appender,
       config: () => this.config,
       leaderEpoch: () => this.epoch,

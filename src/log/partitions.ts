@@ -10,6 +10,7 @@ import type { ColdReader, Files, Wal } from "./ports.ts";
 import { ReadBudget } from "./read-budget.ts";
 import { TailCache } from "./tail-cache.ts";
 import { TopicFolders } from "./topic-folders.ts";
+import { Turns } from "./turns.ts";
 import { Waiters } from "./waiters.ts";
 
 export interface PartitionsOptions {
@@ -27,9 +28,6 @@ export interface TopicRef {
   readonly id: string;
   readonly internal: boolean;
 }
-
-/** `producer.id.expiration.check.interval.ms` of Kafka. */
-const expirationCheckMs = 600_000;
 
 /** The partitions open on this broker, by topic and by topic id. */
 export class Partitions {
@@ -50,7 +48,8 @@ export class Partitions {
   constructor(options: PartitionsOptions) {
     const { wal, files, cold, clock, limits, events } = options;
     const budget = new AppendBudget(limits.appendBytesInFlightMax);
-    this.parts = { wal, files, cold, clock, limits, budget, events };
+    const recompressions = new Turns(limits.recompressionsMax);
+    this.parts = { wal, files, cold, clock, limits, budget, recompressions, events };
     this.folders = new TopicFolders(files, options.dataDir, events);
     this.tails = new TailCache(limits.tailCacheBytesMax);
     this.waiters = new Waiters(clock, limits.fetchWaitersMax);
@@ -158,7 +157,8 @@ export class Partitions {
   }
 
   private scheduleExpiration(): void {
-    this.expiration = this.parts.clock.schedule(expirationCheckMs, () => {
+    const { clock, limits } = this.parts;
+    this.expiration = clock.schedule(limits.producerIdCheckIntervalMs, () => {
       for (const partition of this.all()) partition.expireProducers();
       this.scheduleExpiration();
     });

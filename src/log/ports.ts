@@ -3,6 +3,7 @@
  * Offsets are numbers below 2^53; `bytes` are sizes; timestamps are milliseconds. */
 import type { BrokerError } from "../lib/errors.ts";
 import type { AbortedTransaction } from "./aborted-index.ts";
+import type { TopicCompression } from "./config.ts";
 
 /** Told about appends of one log in the order they were submitted. */
 export interface AppendSink {
@@ -127,6 +128,15 @@ export interface BatchFacts {
   readonly recordCount: number;
 }
 
+export interface RecompressedBatch {
+  /** Of the batch that was given. */
+  readonly facts: BatchFacts;
+  /** Size of the new batch; 0 with a fault. */
+  readonly bytes: number;
+  /** null with a fault, or when there are more bytes than were allowed. */
+  readonly batch: Uint8Array | null;
+}
+
 /** The write-ahead log of many partitions. Failures are BrokerError with the engine's codes. */
 export interface Wal {
   openLog(options: OpenLogOptions): Promise<OpenedLog>;
@@ -161,6 +171,13 @@ export interface Wal {
   checkBatch(batch: Uint8Array): BatchFacts;
   /** The same with compressed records looked at, on a worker. */
   validateBatch(batch: Uint8Array): Promise<BatchFacts>;
+  /** `validateBatch`, and the batch of the same records in another codec: all of its header but
+   * the codec, the length and the checksum stays. */
+  recompressBatch(
+    batch: Uint8Array,
+    compression: TopicCompression,
+    bytesMax: number,
+  ): Promise<RecompressedBatch>;
   /** The records of one compressed batch, at most `bytesMax`. */
   decompress(codec: number, records: Uint8Array, bytesMax: number): Promise<Uint8Array>;
 }

@@ -39,6 +39,12 @@ interface AppendSink {
   appendFailed(error: BrokerError): void;
 }
 
+interface FactsJson {
+  readonly max_timestamp: number;
+  readonly keyless: boolean;
+  readonly record_count: number;
+}
+
 type BatchFault = "crc" | "magic" | "length" | "count" | "attributes" | "records" | "too-large";
 
 const producerEntryBytes = 48;
@@ -187,21 +193,26 @@ export class NativeWal {
 
   async validateBatch(batch: Uint8Array) {
     try {
-      const { json } = await this.engine.job<{
-        max_timestamp: number;
-        keyless: boolean;
-        record_count: number;
-      }>({ op: "validate" }, batch);
-      return {
-        fault: null,
-        compressed: false,
-        keyless: json.keyless,
-        maxTimestamp: json.max_timestamp,
-        recordCount: json.record_count,
-      };
+      const { json } = await this.engine.job<FactsJson>({ op: "validate" }, batch);
+      return recordFacts(json);
     } catch (error) {
-      if (!(error instanceof NativeError) || !isBatchStatus(error.status)) throw error;
-      return batchFacts({ code: error.status, flags: 0, maxTimestamp: -1, recordCount: 0 });
+      return faultyFacts(error);
+    }
+  }
+
+  async recompressBatch(
+    batch: Uint8Array,
+    compression: { codec: string; level: number | null },
+    bytesMax: number,
+  ) {
+    const { codec, level } = compression;
+    const job = { op: "recompress", codec, level, batch_bytes_max: bytesMax };
+    try {
+      const { json, raw } = await this.engine.job<FactsJson & { batch_bytes: number }>(job, batch);
+      const facts = recordFacts(json);
+      return { facts, bytes: json.batch_bytes, batch: raw.length === 0 ? null : raw };
+    } catch (error) {
+      return { facts: faultyFacts(error), bytes: 0, batch: null };
     }
   }
 
@@ -218,6 +229,22 @@ function toCompletionSink(sink: AppendSink): CompletionSink {
       else sink.appendFailed(new NativeError(code, ""));
     },
   };
+}
+
+function recordFacts(json: FactsJson) {
+  return {
+    fault: null,
+    compressed: false,
+    keyless: json.keyless,
+    maxTimestamp: json.max_timestamp,
+    recordCount: json.record_count,
+  };
+}
+
+/** Of a batch that a job refused; throws what is no fault of the batch. */
+function faultyFacts(error: unknown) {
+  if (!(error instanceof NativeError) || !isBatchStatus(error.status)) throw error;
+  return batchFacts({ code: error.status, flags: 0, maxTimestamp: -1, recordCount: 0 });
 }
 
 function batchFacts(check: BatchCheck) {

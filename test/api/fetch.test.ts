@@ -47,6 +47,22 @@ function bases(records: Uint8Array | null): number[] {
   return [...batchesIn(records ?? new Uint8Array(0))].map(({ header }) => header.baseOffset);
 }
 
+test("of a topic of compression.type=zstd clients below v10 are told that they cannot read it", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open({ compression: { codec: "zstd", level: 3 } });
+  await partition.append(batch(), { origin: "coordinator" });
+  const codes = [];
+  for (let version = 4; version <= 18; version++) {
+    const [answer] = await fetch(lab, [{}], version);
+    codes.push(answer!.errorCode);
+    expect(bases(answer!.records)).toEqual(version < 10 ? [] : [0]);
+  }
+  const refused = new Array(6).fill(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE);
+  expect(codes).toEqual([...refused, ...new Array(9).fill(0)]);
+  partition.config = { ...partition.config, compression: null };
+  expect((await fetch(lab, [{}], 9))[0]!.errorCode).toBe(0);
+});
+
 test("every version reads, in its own layout", async () => {
   const lab = new ApiLab();
   const [partition] = await lab.open();

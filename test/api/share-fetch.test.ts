@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { shareFetchHandler } from "../../src/api/78-share-fetch.ts";
 import { shareAcknowledgeHandler } from "../../src/api/79-share-acknowledge.ts";
+import { describeShareGroupOffsetsHandler } from "../../src/api/90-describe-share-group-offsets.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
@@ -167,6 +168,29 @@ describe("ShareFetch", () => {
     expect(await acquired(ask(0, overrides as Partial<ShareFetchRequest>))).toBe(
       `error ${errorCode}`,
     );
+  });
+
+  test("a partition counts as not begun until a delivery changes its state", async () => {
+    const described = async () => {
+      const topics = [{ topicName: "a", partitions: [0] }];
+      const request = { groups: [{ groupId: "g", topics }] };
+      const answer = await lab.call(describeShareGroupOffsetsHandler, request, 1);
+      return answer?.groups[0]?.topics[0]?.partitions[0];
+    };
+    const notBegun = { startOffset: -1, leaderEpoch: 0, lag: -1, errorCode: ErrorCode.NONE };
+    expect(await described()).toMatchObject(notBegun);
+    expect(await acquired(ask(0))).toBe("");
+    expect(await described()).toMatchObject(notBegun);
+    // Where to begin is durable all the same.
+    const key = { groupId: "g", topicId: topicA.id, partition: 0 };
+    expect((await states.open().read(key)).state?.startOffset).toBe(0);
+    await append(3);
+    expect(await acquired(ask(1))).toBe("0-2:1");
+    expect(await described()).toMatchObject(notBegun);
+    const acknowledgementBatches = [{ firstOffset: 0, lastOffset: 1, acknowledgeTypes: [1] }];
+    const partitions = [{ partitionIndex: 0, acknowledgementBatches }];
+    await acquired(ask(2, { topics: [{ topicId: topicA.id, partitions }] }));
+    expect(await described()).toMatchObject({ startOffset: 0, leaderEpoch: 0, lag: 1 });
   });
 
   test("a partition without a state is an error, an unknown one too", async () => {

@@ -14,6 +14,7 @@ import { platformatic } from "./platformatic/suite.ts";
 import { sarama } from "./sarama/suite.ts";
 import { streams } from "./streams/suite.ts";
 import type { Suite } from "./suite.ts";
+import { tools39 } from "./tools-3.9/suite.ts";
 
 /** Every conformance suite, in the order in which `bun run conformance` runs them. */
 export const suites: readonly Suite[] = [
@@ -22,6 +23,7 @@ export const suites: readonly Suite[] = [
   streams,
   connect,
   ksqldb,
+  tools39,
   franzGo,
   librdkafka,
   confluentKafka,

@@ -212,7 +212,7 @@ describe("beside classic groups", () => {
     return memberId;
   }
 
-  test("the first new member upgrades the group, the last one's leaving takes it back", async () => {
+  test("the first new member upgrades the group, the last one leaving undoes it", async () => {
     const world = newWorld();
     const memberId = await classicGroup(world);
     const joined = await beat(world, "a", 0);
@@ -263,7 +263,7 @@ describe("beside classic groups", () => {
     expect(again.errorCode).toBe(ErrorCode.NONE);
   });
 
-  test("an empty group changes its kind with the first who joins, and keeps its offsets", async () => {
+  test("an empty group changes kind with the first who joins, and keeps its offsets", async () => {
     const world = newWorld();
     const commit = (memberId: string, epoch: number) =>
       world.call(offsetCommitHandler, 9, {

@@ -184,8 +184,9 @@ export class Harness {
   readonly problems: BrokerError[] = [];
   readonly config: GroupConfig;
   readonly shareStates = new MemoryShareStates();
-  groups: GroupCoordinator;
+  /** Of the metadata handlers see the features alone. */
   image: MetadataImage = emptyImage;
+  groups: GroupCoordinator;
   private uuidCount = 0;
 
   constructor(config: Partial<GroupConfig> = {}, topics = new MemoryTopics()) {

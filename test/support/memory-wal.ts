@@ -1,4 +1,5 @@
 import { BrokerError } from "../../src/lib/errors.ts";
+import type { TopicCompression } from "../../src/log/config.ts";
 import type {
   AppendSink,
   BatchFacts,
@@ -8,6 +9,7 @@ import type {
   Files,
   OpenedLog,
   OpenLogOptions,
+  RecompressedBatch,
   RecoveredBatch,
   SegmentInfo,
   TimeHit,
@@ -16,15 +18,20 @@ import type {
 } from "../../src/log/ports.ts";
 import { crc32c } from "../../src/protocol/crc32c.ts";
 import {
+  attributesOf,
   type BatchHeader,
   batchesIn,
+  batchHeaderBytes,
+  type CompressionType,
   compressionOf,
   crcHolds,
   isControl,
   lastSequence,
   parseBatchHeader,
   recordsPayload,
+  sealBatch,
   sizeInBytes,
+  writeBatchHeader,
 } from "../../src/protocol/record-batch.ts";
 import { parseRecords } from "../../src/protocol/records.ts";
 
@@ -239,6 +246,25 @@ export class MemoryWal implements Wal {
     return inspect(header, await this.decompress(1, recordsPayload(copy, 0, header)));
   }
 
+  /** To and from gzip only. */
+  async recompressBatch(
+    batch: Uint8Array,
+    { codec }: TopicCompression,
+    bytesMax: number,
+  ): Promise<RecompressedBatch> {
+    const copy = new Uint8Array(batch);
+    const facts = await this.validateBatch(copy);
+    const header = parseBatchHeader(copy);
+    if (facts.fault !== null || typeof header === "string") return { facts, bytes: 0, batch: null };
+    const payload = recordsPayload(copy, 0, header);
+    const zipped = compressionOf(header.attributes) === "gzip";
+    const records = zipped ? Bun.gunzipSync(new Uint8Array(payload)) : payload;
+    if (codec !== "gzip" && codec !== "none") throw new Error("MemoryWal knows gzip only");
+    const packed = codec === "gzip" ? Bun.gzipSync(new Uint8Array(records)) : records;
+    const made = withPayload(copy, header, packed, codec);
+    return { facts, bytes: made.length, batch: made.length > bytesMax ? null : made };
+  }
+
   /** gzip only. */
   decompress(codec: number, records: Uint8Array): Promise<Uint8Array> {
     if (codec !== 1) throw new Error("MemoryWal decompresses gzip only");
@@ -354,6 +380,21 @@ export function findTime(
     }
   }
   return best;
+}
+
+/** The batch with other records bytes, as a codec made them. */
+export function withPayload(
+  batch: Uint8Array,
+  header: BatchHeader,
+  payload: Uint8Array,
+  compression: CompressionType,
+): Uint8Array {
+  const made = Buffer.concat([batch.subarray(0, batchHeaderBytes), payload]);
+  const attributes = (header.attributes & ~7) | attributesOf({ compression });
+  const batchLength = made.length - 12;
+  writeBatchHeader(made, 0, { ...header, attributes, batchLength });
+  sealBatch(made, 0, crc32c);
+  return made;
 }
 
 function faulty(fault: BatchFault): BatchFacts {

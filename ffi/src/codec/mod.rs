@@ -109,19 +109,34 @@ pub fn decompress(codec: Codec, input: &[u8], out_bytes_max: usize) -> Result<Ve
 /// Compresses `input` as a Kafka client would: xerial framing for snappy, and for lz4 a frame with
 /// independent 64 KiB blocks, which Java's reader insists on.
 pub fn compress(codec: Codec, input: &[u8]) -> Result<Vec<u8>, CodecError> {
+    compress_at(codec, None, input)
+}
+
+/// The same at a level of Kafka's `compression.{gzip,lz4,zstd}.level`; None and, for gzip, what is
+/// below 0 are the codec's default. Levels beyond the codec's are its nearest; snappy has none.
+pub fn compress_at(codec: Codec, level: Option<i32>, input: &[u8]) -> Result<Vec<u8>, CodecError> {
     match codec {
         Codec::None => Ok(input.to_vec()),
         Codec::Gzip => {
-            let level = flate2::Compression::default();
+            let level = match level.map(u32::try_from) {
+                Some(Ok(level)) => flate2::Compression::new(level.min(GZIP_LEVEL_MAX)),
+                _ => flate2::Compression::default(),
+            };
             let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
             encoder.write_all(input).map_err(|e| codec.corrupt(e))?;
             encoder.finish().map_err(|e| codec.corrupt(e))
         }
         Codec::Snappy => snappy::compress(input),
-        Codec::Lz4 => lz4::compress(input),
-        Codec::Zstd => zstd::bulk::compress(input, 3).map_err(|e| codec.corrupt(e)),
+        Codec::Lz4 => lz4::compress(input, level),
+        Codec::Zstd => {
+            let level = level.unwrap_or(ZSTD_LEVEL_DEFAULT);
+            zstd::bulk::compress(input, level).map_err(|e| codec.corrupt(e))
+        }
     }
 }
+
+const GZIP_LEVEL_MAX: u32 = 9;
+const ZSTD_LEVEL_DEFAULT: i32 = 3;
 
 /// Kafka accepts every window a client's level may choose: 128 MiB at level 22.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{JobError, Output};
 use crate::codec::{Codec, CodecError, decompress as decompress_bytes};
 use crate::record::{
-    Batch, BatchError, Limits, Origin, batches, find_timestamp, max_timestamp, validate_header,
-    validate_records,
+    Batch, BatchError, Limits, Origin, batches, find_timestamp, max_timestamp,
+    recompress as recompress_batch, validate_header, validate_records,
 };
 use crate::status::Status;
 
@@ -93,19 +93,47 @@ pub fn validate(raw: &[u8]) -> Result<Output, JobError> {
     })))
 }
 
-/// Decompresses bytes to at most `bytes_max`.
-pub fn decompress(codec: &str, bytes_max: u64, raw: &[u8]) -> Result<Output, JobError> {
-    let codec = match codec {
-        "none" | "0" => Codec::None,
-        "gzip" | "1" => Codec::Gzip,
-        "snappy" | "2" => Codec::Snappy,
-        "lz4" | "3" => Codec::Lz4,
-        "zstd" | "4" => Codec::Zstd,
+/// The deep check, and the batch of the same records in another codec; no raw answer when that has
+/// more than `batch_bytes_max` bytes.
+pub fn recompress(
+    codec: &str,
+    level: Option<i32>,
+    batch_bytes_max: u64,
+    raw: &[u8],
+) -> Result<Output, JobError> {
+    let codec = codec_named(codec)?;
+    let bytes_max = usize::try_from(batch_bytes_max).unwrap_or(usize::MAX);
+    let made = recompress_batch(raw, &Limits::CLIENT, codec, level, bytes_max)
+        .map_err(|error| JobError::new(batch_status(raw, &error), error.to_string()))?;
+    Ok(Output {
+        json: json!({
+            "max_timestamp": made.info.max_timestamp,
+            "keyless": !made.info.all_keyed,
+            "record_count": made.info.header.record_count,
+            "records_bytes": made.info.records_bytes,
+            "batch_bytes": made.batch_bytes,
+        }),
+        raw: made.batch.unwrap_or_default(),
+    })
+}
+
+fn codec_named(name: &str) -> Result<Codec, JobError> {
+    match name {
+        "none" | "0" => Ok(Codec::None),
+        "gzip" | "1" => Ok(Codec::Gzip),
+        "snappy" | "2" => Ok(Codec::Snappy),
+        "lz4" | "3" => Ok(Codec::Lz4),
+        "zstd" | "4" => Ok(Codec::Zstd),
         other => {
             let text = format!("codec {other:?}");
-            return Err(JobError::new(Status::InvalidArgument, text));
+            Err(JobError::new(Status::InvalidArgument, text))
         }
-    };
+    }
+}
+
+/// Decompresses bytes to at most `bytes_max`.
+pub fn decompress(codec: &str, bytes_max: u64, raw: &[u8]) -> Result<Output, JobError> {
+    let codec = codec_named(codec)?;
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let out = decompress_bytes(codec, raw, bytes_max)
         .map_err(|error| JobError::new(codec_status(&error), error.to_string()))?;

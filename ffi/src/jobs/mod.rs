@@ -82,6 +82,12 @@ pub enum Job {
         from_offset: i64,
     },
     Validate,
+    Recompress {
+        codec: Value,
+        #[serde(default)]
+        level: Option<i32>,
+        batch_bytes_max: u64,
+    },
     Decompress {
         codec: Value,
         bytes_max: u64,
@@ -272,12 +278,12 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
             Ok(batch::time_answer(found))
         }
         Job::Validate => batch::validate(raw),
-        Job::Decompress { codec, bytes_max } => {
-            let codec = codec
-                .as_str()
-                .map_or_else(|| codec.to_string(), str::to_owned);
-            batch::decompress(&codec, bytes_max, raw)
-        }
+        Job::Recompress {
+            codec,
+            level,
+            batch_bytes_max,
+        } => batch::recompress(&text_of(&codec), level, batch_bytes_max, raw),
+        Job::Decompress { codec, bytes_max } => batch::decompress(&text_of(&codec), bytes_max, raw),
         Job::WriteFile { path } => file::write_file(core, &path, raw),
         Job::ReadFile {
             path,
@@ -306,6 +312,13 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
             "this job runs on the log's own queue".into(),
         )),
     }
+}
+
+/// A codec is given by its name or its number.
+fn text_of(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn stats(core: &Core) -> Output {

@@ -122,6 +122,6 @@ fn write_nullable(body: &mut Vec<u8>, bytes: Option<&[u8]>) -> Result<(), BatchE
     Ok(())
 }
 
-fn length_of(length: usize) -> Result<i32, BatchError> {
+pub(super) fn length_of(length: usize) -> Result<i32, BatchError> {
     i32::try_from(length).map_err(|_| BatchError::invalid("longer than 2 GiB"))
 }

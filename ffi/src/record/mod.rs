@@ -1,10 +1,12 @@
 //! Kafka's record batch, format 2: header, checks, records.
 //!
-//! Nothing here changes a batch. `validate_header` is the cheap check of bytes we were handed,
-//! `validate_records` the deep one; `records` walks a batch and `timestamps` searches by time.
+//! Nothing here changes a batch; `recompress` makes another one of the same records.
+//! `validate_header` is the cheap check of bytes we were handed, `validate_records` the deep one;
+//! `records` walks a batch and `timestamps` searches by time.
 
 mod batch;
 mod encode;
+mod recompress;
 mod records;
 mod timestamps;
 mod validate;
@@ -14,6 +16,7 @@ pub use self::batch::{
     Batch, BatchHeader, Batches, HEADER_BYTES, NO_PRODUCER_ID, NO_TIMESTAMP, TimestampType, batches,
 };
 pub use self::encode::{BatchSpec, RecordSpec, encode_batch};
+pub use self::recompress::{Recompressed, recompress};
 pub use self::records::{DecodedRecords, Header, Headers, Record, Records, decode_records};
 pub use self::timestamps::{find_timestamp, max_timestamp};
 pub use self::validate::{

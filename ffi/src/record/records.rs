@@ -50,6 +50,11 @@ impl DecodedRecords<'_> {
         }
     }
 
+    /// The records, uncompressed.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
     /// Bytes of the records, uncompressed.
     pub fn payload_bytes(&self) -> usize {
         self.payload.len()

@@ -1,7 +1,7 @@
 //! Checks of a batch: cheap (header and CRC) and deep (every record).
 
 use super::batch::{Batch, BatchHeader, TimestampType};
-use super::records::decode_records;
+use super::records::{DecodedRecords, decode_records};
 use super::{BatchError, NO_TIMESTAMP};
 
 /// Who wrote the batch, and so which rules hold.
@@ -70,6 +70,14 @@ pub fn validate_header(bytes: &[u8], origin: Origin) -> Result<BatchInfo, BatchE
 /// `validate_header`, then every record: lengths exact, varints well-formed, offset deltas dense
 /// (a client's) or rising (a log's), header counts bounded, no bytes left over.
 pub fn validate_records(bytes: &[u8], limits: &Limits) -> Result<BatchInfo, BatchError> {
+    decode_valid(bytes, limits).map(|(info, _)| info)
+}
+
+/// `validate_records`, and the records it decompressed.
+pub fn decode_valid<'a>(
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<(BatchInfo, DecodedRecords<'a>), BatchError> {
     let info = validate_header(bytes, limits.origin)?;
     let batch = Batch {
         header: info.header,
@@ -107,12 +115,13 @@ pub fn validate_records(bytes: &[u8], limits: &Limits) -> Result<BatchInfo, Batc
     if seen != info.header.record_count {
         return Err(BatchError::corrupt("fewer records than the header counts"));
     }
-    Ok(BatchInfo {
+    let info = BatchInfo {
         all_keyed,
         max_timestamp,
         records_bytes: decoded.payload_bytes(),
         ..info
-    })
+    };
+    Ok((info, decoded))
 }
 
 /// The exact check of a batch: the same as `validate_records`.

@@ -47,8 +47,8 @@ function readTalking(folder: string): void {
 
 const rules: readonly (readonly [RegExp, Feature])[] = [
   [/Share/, "share"],
-  [/848/, "cgroup"],
   [/Txn/, "txn"],
+  [/848/, "cgroup"],
   [/Group|HookPollStart/, "group"],
   [/Produce|Issue769|Issue831|Issue1034/, "produce"],
   [/Ping|SCRAM|TopicRetrieval/, "connection"],

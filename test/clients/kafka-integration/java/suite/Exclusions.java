@@ -8,7 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 
-/** Tests that are not run, each with its reason: {"Class#method" or "Class": reason}. */
+/** Tests that are not run, each with its reason: {"Class#method", "Class#beginning*" or "Class": reason}. */
 public final class Exclusions {
   private static final Map<String, String> REASONS = read();
 
@@ -18,7 +18,15 @@ public final class Exclusions {
   public static String reasonFor(Class<?> testClass, String method) {
     String className = testClass.getName().replaceFirst(".*\\.", "");
     String ofClass = REASONS.get(className);
-    return ofClass != null ? ofClass : REASONS.get(className + "#" + method);
+    if (ofClass != null) {
+      return ofClass;
+    }
+    String name = className + "#" + method;
+    return REASONS.entrySet().stream()
+        .filter(each -> each.getKey().endsWith("*")
+            ? name.startsWith(each.getKey().substring(0, each.getKey().length() - 1))
+            : name.equals(each.getKey()))
+        .map(Map.Entry::getValue).findFirst().orElse(null);
   }
 
   private static Map<String, String> read() {
