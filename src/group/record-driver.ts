@@ -166,7 +166,9 @@ export class RecordDriver {
   private undo(entry: Entry, undos: readonly (() => void)[]): void {
     for (const undo of [...undos].reverse()) undo();
     this.shard.account(entry);
-    this.restartTimers(entry);
+    // After the end nothing may run any more, whatever was taken back.
+    if (this.isClosed) entry.timers.cancelAll();
+    else this.restartTimers(entry);
   }
 
   private applyTimers(entry: Entry, timers: readonly TimerEffect[]): void {

@@ -130,6 +130,21 @@ describe("durability", () => {
     expect((await beat(world, "a", 2)).errorCode).toBe(ErrorCode.NONE);
   });
 
+  test("a write that fails after the end starts no timers", async () => {
+    const world = newWorld();
+    await beat(world, "a", 0);
+    const log = world.logOf("g");
+    log.errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
+    log.isHeld = true;
+    const answer = beat(world, "b", 0);
+    await settle();
+    world.groups.close();
+    expect(world.clock.pendingTimers).toBe(0);
+    log.release();
+    expect((await answer).errorCode).toBe(ErrorCode.NOT_COORDINATOR);
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
   test("a group that was never written is not there", async () => {
     const world = newWorld();
     await beat(world, "x", 0, { groupId: "other" });

@@ -12,6 +12,10 @@ export class FakeClock implements Clock {
     this.origin = startMs;
   }
 
+  get pendingTimers(): number {
+    return this.timers.size;
+  }
+
   nowMs(): number {
     return this.now;
   }
