@@ -26,8 +26,8 @@ test("a broker's codec holds for topics without one, and over a restart", async 
   }
   expect(own).toEqual(new Set(["none"]));
   kafka.close();
-  await broker.kill();
-  await broker.start();
+  await broker.kill9();
+  await broker.restart();
   kafka = await Kafka.connect(broker.kafkaPort);
   expect(await kafka.committed("group", "default")).toBe(2);
   await kafka.append("default", 0, ["three"]);
