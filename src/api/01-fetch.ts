@@ -5,7 +5,8 @@
  *
  * v5 log start · v7 sessions (KIP-227) · v9 leader epoch of the client · v10 topics of
  * compression.type=zstd (KIP-110) · v11 rack, read and not used: the leader has the only copy ·
- * v12 flexible, last fetched epoch and diverging epoch (KIP-595) · v13 topic ids · v16 leader hints (KIP-951).
+ * v12 flexible, last fetched epoch and diverging epoch (KIP-595) · v13 topic ids · v16 leader
+ * hints (KIP-951).
  * Omitted: followers; a replica id is answered as by a Kafka leader that does not know it.
  */
 import type { FetchAnswer, FetchAsk } from "../fetch/fetch-session.ts";
