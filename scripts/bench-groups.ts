@@ -1,7 +1,13 @@
 import { readFileSync } from "node:fs";
 import { WireClient } from "../src/client/wire-client.ts";
+import { crc32c } from "../src/protocol/crc32c.ts";
+import { produceApi } from "../src/protocol/messages/00-produce.ts";
 import { apiVersionsApi } from "../src/protocol/messages/18-api-versions.ts";
 import { createTopicsApi } from "../src/protocol/messages/19-create-topics.ts";
+import { initProducerIdApi } from "../src/protocol/messages/22-init-producer-id.ts";
+import { addPartitionsToTxnApi } from "../src/protocol/messages/24-add-partitions-to-txn.ts";
+import { endTxnApi } from "../src/protocol/messages/26-end-txn.ts";
+import { buildBatch } from "../src/protocol/records.ts";
 import { startBroker, until } from "../test/support/broker-process.ts";
 import {
   ClassicMember,
@@ -14,15 +20,20 @@ import { main } from "./support.ts";
 
 /**
  * What many groups cost, one JSON line a figure: memory and heartbeats of `--groups 500` with
- * `--members 2000` in all, and how late the broker's event loop is, at rest and while members come
- * and go. A probe asks for ApiVersions every 5 ms on a connection of its own: what its answers take
- * is the loop's lag and more. `--protocol classic` for the old protocol.
+ * `--members 2000` in all, beside `--transactions 1000` that are open, and how late the broker's
+ * event loop is, at rest and while members come and go. A probe asks for ApiVersions every 5 ms on
+ * a connection of its own: what its answers take is the loop's lag and more. `--protocol classic`
+ * for the old protocol.
  */
 
 const clockTicksPerSec = 100;
 const sessionTimeoutMs = 45_000;
 const heartbeatMs = 5_000;
 const partitionsPerGroup = 6;
+/** Longer than any run: nobody but their producers ends the transactions. */
+const transactionTimeoutMs = 900_000;
+/** Producers that open or end their transactions at the same time. */
+const producersAtOnce = 16;
 
 function print(figure: string, values: Readonly<Record<string, number | string>>): void {
   process.stdout.write(`${JSON.stringify({ figure, ...values })}\n`);
@@ -69,6 +80,75 @@ class Probe {
     };
     return { probes: sorted.length, p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1) };
   }
+}
+
+/** One producer with one record in one transaction, which it leaves open. */
+interface OpenTransaction {
+  readonly transactionalId: string;
+  readonly producerId: number;
+  readonly producerEpoch: number;
+}
+
+function succeeded(what: string, errorCode: number | undefined): void {
+  if (errorCode !== 0) throw new Error(`${what}: error ${errorCode}`);
+}
+
+async function openTransaction(client: WireClient, index: number): Promise<OpenTransaction> {
+  const transactionalId = `transaction-${index}`;
+  const { producerId, producerEpoch, errorCode } = await client.request(initProducerIdApi, 4, {
+    transactionalId,
+    transactionTimeoutMs,
+  });
+  succeeded("InitProducerId", errorCode);
+  const [name, partition] = [`topic-${index % 50}`, index % partitionsPerGroup];
+  const added = await client.request(addPartitionsToTxnApi, 3, {
+    v3AndBelowTransactionalId: transactionalId,
+    v3AndBelowProducerId: producerId,
+    v3AndBelowProducerEpoch: producerEpoch,
+    v3AndBelowTopics: [{ name, partitions: [partition] }],
+  });
+  const addedTo = added.resultsByTopicV3AndBelow[0]?.resultsByPartition[0];
+  succeeded("AddPartitionsToTxn", addedTo?.partitionErrorCode);
+  const value = new Uint8Array(100);
+  const records = buildBatch(
+    [{ offsetDelta: 0, timestamp: Date.now(), key: null, value, headers: [] }],
+    { isTransactional: true, producerId, producerEpoch, baseSequence: 0 },
+    crc32c,
+  );
+  const { responses } = await client.request(produceApi, 9, {
+    transactionalId,
+    acks: -1,
+    timeoutMs: 30_000,
+    topicData: [{ name, partitionData: [{ index: partition, records }] }],
+  });
+  succeeded("Produce", responses[0]?.partitionResponses[0]?.errorCode);
+  return { transactionalId, producerId, producerEpoch };
+}
+
+/** Runs the task for 0 to `count` − 1, on a few connections. */
+async function overConnections<Result>(
+  port: number,
+  count: number,
+  task: (client: WireClient, index: number) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  let next = 0;
+  const work = Array.from({ length: Math.min(producersAtOnce, count) }, async () => {
+    const client = await WireClient.connect({ host: "127.0.0.1", port, clientId: "producer" });
+    while (next < count) results.push(await task(client, next++));
+    client.close();
+  });
+  await Promise.all(work);
+  return results;
+}
+
+async function commitAll(port: number, open: readonly OpenTransaction[]): Promise<void> {
+  await overConnections(port, open.length, async (client, index) => {
+    const one = open[index];
+    if (one === undefined) return;
+    const { errorCode } = await client.request(endTxnApi, 3, { ...one, committed: true });
+    succeeded("EndTxn", errorCode);
+  });
 }
 
 interface Crowd {
@@ -157,6 +237,17 @@ await main(async () => {
   const joinSecs = Math.round((performance.now() - startMs) / 100) / 10;
   print("joined", { groups: groupCount, members: memberCount, secs: joinSecs, ...probe.figures() });
 
+  const memoryOfGroups = residentMib(broker.pid);
+  const openStartMs = performance.now();
+  const count = Number(argument("transactions", "1000"));
+  const transactions = await overConnections(broker.kafkaPort, count, openTransaction);
+  print("transactions_open", {
+    transactions: transactions.length,
+    secs: Math.round((performance.now() - openStartMs) / 100) / 10,
+    mib_more: residentMib(broker.pid) - memoryOfGroups,
+    ...probe.figures(),
+  });
+
   await Bun.sleep(5_000);
   probe.figures();
   const before = cpuSecs(broker.pid);
@@ -173,10 +264,12 @@ await main(async () => {
   print("memory", {
     before_mib: memoryBefore,
     resident_mib: residentMib(broker.pid),
-    kib_per_member: Math.round(((residentMib(broker.pid) - memoryBefore) * 1_024) / memberCount),
+    kib_per_member: Math.round(((memoryOfGroups - memoryBefore) * 1_024) / memberCount),
   });
   const replaced = await churn(crowd, secs);
   print("members_come_and_go", { replaced, ...probe.figures() });
+  await commitAll(broker.kafkaPort, transactions);
+  print("transactions_committed", { transactions: transactions.length, ...probe.figures() });
   const violations = crowd.groups.flatMap(({ ledger }) => ledger.violations);
   print("violations", { count: violations.length });
   probe.stop();

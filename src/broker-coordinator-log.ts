@@ -3,6 +3,7 @@ import { BrokerError } from "./lib/errors.ts";
 import type { Partition } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
+import { type CoordinatorTopicForm, coordinatorTopicSpec } from "./metadata/coordinator-topics.ts";
 import { crc32c } from "./protocol/crc32c.ts";
 import { ErrorCode, errorName } from "./protocol/error-code.ts";
 import { decodeControlRecordTypeSchema } from "./protocol/messages/data-control-record-type-schema.ts";
@@ -19,17 +20,10 @@ import { buildBatch, parseRecords } from "./protocol/records.ts";
 
 const replayBytesMax = 4 << 20;
 const noHeaders: [] = [];
-const keepsAll: readonly [string, string] = ["retention.ms", "-1"];
 const controlTypes = { abort: 0, commit: 1 };
 
 /** A topic in which a coordinator keeps its state: internal, created on first need. */
-export interface CoordinatorTopic {
-  readonly name: string;
-  /** When it is created. */
-  readonly partitionCount: number;
-  readonly segmentBytes: number;
-  /** delete: nothing ages out, its coordinator cuts off what nothing depends on. */
-  readonly cleanup?: "compact" | "delete";
+export interface CoordinatorTopic extends CoordinatorTopicForm {
   /** Of what an operator is told. */
   readonly errorCode: `CHRONIK_${string}`;
 }
@@ -49,23 +43,7 @@ export async function openCoordinatorPartition(
 }
 
 async function createTopic(topic: CoordinatorTopic, metadata: Metadata): Promise<void> {
-  const [outcome] = await metadata.createTopics(
-    [
-      {
-        name: topic.name,
-        numPartitions: topic.partitionCount,
-        replicationFactor: 1,
-        assignments: [],
-        configs: [
-          ["cleanup.policy", topic.cleanup ?? "compact"],
-          ["compression.type", "producer"],
-          ["segment.bytes", String(topic.segmentBytes)],
-          ...(topic.cleanup === "delete" ? [keepsAll] : []),
-        ],
-      },
-    ],
-    false,
-  );
+  const [outcome] = await metadata.createTopics([coordinatorTopicSpec(topic)], false);
   // Another request may have created it in between.
   if (metadata.image.topicsByName.has(topic.name)) return;
   const why = outcome?.errorMessage ?? errorName(outcome?.errorCode ?? -1);

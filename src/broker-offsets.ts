@@ -7,8 +7,7 @@ import {
 import type { CoordinatorTopics } from "./group/ports.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
-
-export const offsetsTopic = "__consumer_offsets";
+import { offsetsTopic, offsetsTopicForm } from "./metadata/coordinator-topics.ts";
 
 /** The coordinator's view of topics, and of `__consumer_offsets` as a log of records. */
 export function coordinatorTopics(
@@ -21,9 +20,7 @@ export function coordinatorTopics(
   let topicsVersion = image().version;
   const existing = image().topicsByName.get(offsetsTopic);
   const topic: CoordinatorTopic = {
-    name: offsetsTopic,
-    partitionCount,
-    segmentBytes: 100 << 20,
+    ...offsetsTopicForm(partitionCount),
     errorCode: "CHRONIK_OFFSETS_TOPIC",
   };
   return {
@@ -40,7 +37,7 @@ export function coordinatorTopics(
       }
       return topicsVersion;
     },
-    groupConfig: (groupId) => image().groupConfigs.get(groupId) ?? null,
+    groupConfig: (groupId) => metadata.groupConfig(groupId),
     partitionCountOf: (topic) => image().topicsByName.get(topic)?.partitions.length ?? null,
     async offsetsLog(index) {
       const partition = await openCoordinatorPartition(topic, metadata, partitions, index);

@@ -81,7 +81,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
-  const partitions = openPartitions(options, storage, cold, events);
+  const partitions = openPartitions(options, metadata, storage, cold, events);
   const topics = new TopicKeeper({
     metadata,
     partitions,
@@ -135,6 +135,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
 
 function openPartitions(
   { loaded, clock }: RoomOptions,
+  metadata: Metadata,
   storage: Storage,
   cold: ArchiveReader,
   events: ReturnType<typeof logEvents>,
@@ -151,7 +152,8 @@ function openPartitions(
       tailCacheBytesMax: config.limits.tailCacheBytesMax,
       appendBytesInFlightMax: config.wal.queueBytesMax,
       decompressedBytesMax: config.limits.decompressedBytesMax,
-      producerIdExpirationMs: config.producer.idExpirationMs,
+      producerIdExpirationMs: () => metadata.brokerNumber("producer.id.expiration.ms"),
+      producerIdCheckIntervalMs: config.producer.idExpirationCheckIntervalMs,
       producersMax: config.limits.producersPerPartitionMax,
       readBytesMax: config.limits.readBytesMax,
       fetchWaitersMax: config.limits.fetchWaitersMax,

@@ -11,6 +11,7 @@ import type { Clock } from "./lib/clock.ts";
 import type { Partition } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
+import { shareStateTopic, shareTopicForm } from "./metadata/coordinator-topics.ts";
 import { ErrorCode } from "./protocol/error-code.ts";
 import { shareConfigFrom, shareGroupSettings } from "./share/config.ts";
 import { Persister } from "./share/persister.ts";
@@ -18,8 +19,6 @@ import type { StateLog, StateTopic } from "./share/ports.ts";
 import type { TopicIdPartition } from "./share/sessions.ts";
 import { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
-
-export const shareStateTopic = "__share_group_state";
 
 export interface ShareOptions {
   readonly config: Config;
@@ -98,10 +97,7 @@ function stateTopic(metadata: Metadata, partitions: Partitions, count: number): 
   const existing = () => metadata.image.topicsByName.get(shareStateTopic);
   const partitionCount = existing()?.partitions.length ?? count;
   const topic: CoordinatorTopic = {
-    name: shareStateTopic,
-    partitionCount,
-    segmentBytes: 100 << 20,
-    cleanup: "delete",
+    ...shareTopicForm(partitionCount),
     errorCode: "CHRONIK_SHARE_TOPIC",
   };
   return {

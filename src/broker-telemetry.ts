@@ -11,6 +11,7 @@ import type { ClientQuotas } from "./quota/client-quotas.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { Indexer } from "./tier/indexer.ts";
+import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** Lines of one kind that clients can repeat at will: failed appends, unreadable ranges. */
 const repeatedLinesMax = 20;
@@ -113,6 +114,7 @@ interface MetricSources {
   readonly partitions: Partitions;
   readonly indexer: Indexer;
   readonly groups: GroupCoordinator;
+  readonly transactions: TransactionCoordinator;
   readonly fetchSessions: FetchSessions;
   readonly quotas: ClientQuotas;
   /** Partitions that get series of their own. */
@@ -143,6 +145,7 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
   const runs = gauge("chronik_indexer_runs", "Indexer runs since start");
   const indexed = gauge("chronik_indexer_records", "Records archived since start");
   const failures = gauge("chronik_indexer_errors", "Indexer errors since start");
+  transactionMetrics(gauge, metrics, sources.transactions);
   metrics.onCollect(() => {
     let wal = 0;
     let open = 0;
@@ -174,5 +177,23 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
     runs.set(stats.totals.runs);
     indexed.set(stats.totals.records_indexed);
     failures.set(stats.totals.errors);
+  });
+}
+
+/** What the transaction coordinator counts as it goes: reading it costs nothing. */
+function transactionMetrics(
+  gauge: (name: string, help: string) => { set(value: number): void },
+  metrics: Metrics,
+  coordinator: TransactionCoordinator,
+): void {
+  const ids = gauge("chronik_transactional_ids", "Transactional ids");
+  const ongoing = gauge("chronik_transactions_ongoing", "Transactions not decided");
+  const completing = gauge("chronik_transactions_completing", "Decided, markers on their way");
+  const timeouts = gauge("chronik_transaction_timeouts", "Aborted by timeout since start");
+  metrics.onCollect(() => {
+    ids.set(coordinator.idCount);
+    ongoing.set(coordinator.ongoingCount);
+    completing.set(coordinator.completingCount);
+    timeouts.set(coordinator.timeoutCount);
   });
 }

@@ -4,11 +4,15 @@ import {
   openCoordinatorPartition,
   replayRecords,
 } from "./broker-coordinator-log.ts";
-import { offsetsTopic } from "./broker-offsets.ts";
 import type { GroupCoordinator } from "./group/coordinator.ts";
 import type { Clock } from "./lib/clock.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
+import {
+  offsetsTopic,
+  transactionStateTopic,
+  transactionTopicForm,
+} from "./metadata/coordinator-topics.ts";
 import { featureLevel } from "./metadata/features.ts";
 import type { ProducerIds } from "./metadata/producer-ids.ts";
 import { ErrorCode } from "./protocol/error-code.ts";
@@ -16,8 +20,6 @@ import type { Logger } from "./telemetry/logger.ts";
 import { type TransactionSettings, transactionConfigFrom } from "./transaction/config.ts";
 import { TransactionCoordinator } from "./transaction/coordinator.ts";
 import type { MarkerWriter, StateTopic } from "./transaction/ports.ts";
-
-const stateTopicName = "__transaction_state";
 
 export interface TransactionRooms {
   readonly metadata: Metadata;
@@ -43,7 +45,7 @@ export function openTransactions(
     topic: stateTopic(metadata, partitions, settings),
     nodes: {
       coordinatorOf(partition, listener) {
-        const topic = metadata.image.topicsByName.get(stateTopicName);
+        const topic = metadata.image.topicsByName.get(transactionStateTopic);
         const leader = topic?.partitions[partition]?.leader;
         const broker = leader === undefined ? undefined : metadata.image.brokers.get(leader);
         const endpoint = broker?.endpoints.find((e) => e.listener === listener);
@@ -72,15 +74,13 @@ function stateTopic(
   settings: TransactionTopicSettings,
 ): StateTopic {
   const topic: CoordinatorTopic = {
-    name: stateTopicName,
-    partitionCount: settings.stateLogNumPartitions,
-    segmentBytes: settings.stateLogSegmentBytes,
+    ...transactionTopicForm(settings),
     errorCode: "CHRONIK_TRANSACTION_TOPIC",
   };
-  const existing = metadata.image.topicsByName.get(stateTopicName);
+  const existing = metadata.image.topicsByName.get(transactionStateTopic);
   return {
     partitionCount: existing?.partitions.length ?? topic.partitionCount,
-    exists: () => metadata.image.topicsByName.has(stateTopicName),
+    exists: () => metadata.image.topicsByName.has(transactionStateTopic),
     async stateLog(index) {
       const partition = await openCoordinatorPartition(topic, metadata, partitions, index);
       return {

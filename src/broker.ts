@@ -95,6 +95,7 @@ export class Broker {
       partitions: this.rooms.partitions,
       indexer: this.rooms.indexer,
       groups: this.rooms.groups,
+      transactions: this.rooms.transactions,
       fetchSessions: this.rooms.fetchSessions,
       quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,

@@ -40,7 +40,7 @@ const ignored = new Set(
   num.recovery.threads.per.data.dir num.replica.alter.log.dirs.threads num.replica.fetchers
   offsets.commit.required.acks offsets.commit.timeout.ms offsets.load.buffer.size
   offsets.topic.compression.codec offsets.topic.replication.factor offsets.topic.segment.bytes
-  principal.builder.class process.roles producer.id.expiration.check.interval.ms
+  principal.builder.class process.roles
   producer.purgatory.purge.interval.requests queued.max.requests
   replica.fetch.backoff.ms replica.fetch.max.bytes
   replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.ms

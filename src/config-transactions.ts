@@ -55,4 +55,11 @@ export const transactionSettings = {
     max: int32Max,
     doc: "Milliseconds after which a silent idempotent producer is forgotten",
   }),
+  "producer.idExpirationCheckIntervalMs": integer({
+    kafka: ["producer.id.expiration.check.interval.ms"],
+    default: 600_000,
+    min: 1,
+    max: int32Max,
+    doc: "Milliseconds between two looks for producers to forget",
+  }),
 };

@@ -7,28 +7,38 @@
  * broker nothing is waited for but the disk.
  */
 import { describeTopicConfigs } from "../metadata/config-catalogue.ts";
-import type { TopicOutcome } from "../metadata/requests.ts";
+import { clientsCoordinatorTopic } from "../metadata/coordinator-topics.ts";
+import type { CreateTopicSpec, TopicOutcome } from "../metadata/requests.ts";
 import { isInternalTopic } from "../metadata/topic-name.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type CreateTopicsRequest,
+  type CreateTopicsRequestCreatableTopic,
   type CreateTopicsResponse,
   type CreateTopicsResponseCreatableTopicResult,
   createTopicsApi,
 } from "../protocol/messages/19-create-topics.ts";
-import type { ApiHandler, RequestContext } from "./context.ts";
+import type { ApiHandler, RequestContext, Services } from "./context.ts";
 import { namedTwice } from "./named-twice.ts";
+
+type Topic = Decoded<CreateTopicsRequestCreatableTopic>;
 
 const strictFrom = 6;
 
+const metadataTopic = "__cluster_metadata";
+
 /**
- * Topics no client creates: Kafka's own metadata topic, and those the broker makes with settings
- * of its own when it needs them. Offsets in a topic of another partition count would be lost to
- * every group.
+ * What is asked of the metadata for a client; null: refused. Nobody creates Kafka's own metadata
+ * topic, and the topics of coordinators are made as these would make them: offsets in a topic of
+ * another partition count would be lost to every group.
  */
-function isReserved(name: string): boolean {
-  return name === "__cluster_metadata" || isInternalTopic(name);
+function specOf({ config, metadata }: Services, topic: Topic): CreateTopicSpec | null {
+  const configs = topic.configs.map(({ name, value }) => [name, value] as const);
+  const wanted = { ...topic, configs };
+  if (topic.name === metadataTopic) return null;
+  const exists = metadata.image.topicsByName.has(topic.name);
+  return isInternalTopic(topic.name) && !exists ? clientsCoordinatorTopic(wanted, config) : wanted;
 }
 
 export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsResponse> = {
@@ -39,13 +49,13 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
     if (request.timeoutMs < 0) return failed(request, ErrorCode.REQUEST_TIMED_OUT, null);
     const { metadata } = context.services;
     const twice = namedTwice(request.topics.map(({ name }) => name));
-    const wanted = request.topics.filter(({ name }) => {
-      return !twice.has(name) && !isReserved(name);
-    });
-    const specs = wanted.map((topic) => ({
-      ...topic,
-      configs: topic.configs.map(({ name, value }) => [name, value] as const),
-    }));
+    const specs: CreateTopicSpec[] = [];
+    const refused: string[] = [];
+    for (const topic of request.topics.filter(({ name }) => !twice.has(name))) {
+      const spec = specOf(context.services, topic);
+      if (spec === null) refused.push(topic.name);
+      else specs.push(spec);
+    }
     const quota = context.services.quotas.mutations(context.client, version >= strictFrom);
     const outcomes = await metadata.createTopics(specs, request.validateOnly, quota.admit);
     context.throttle(quota.throttleMs());
@@ -53,9 +63,9 @@ export const createTopicsHandler: ApiHandler<CreateTopicsRequest, CreateTopicsRe
     for (const name of twice) {
       topics.push(error(name, ErrorCode.INVALID_REQUEST, "Duplicate topic name."));
     }
-    for (const { name } of request.topics) {
-      if (twice.has(name) || !isReserved(name)) continue;
-      const text = `Creation of internal topic ${name} is prohibited.`;
+    for (const name of refused) {
+      const other = name === metadataTopic ? "" : " with other than the broker's settings for it";
+      const text = `Creation of internal topic ${name}${other} is prohibited.`;
       topics.push(error(name, ErrorCode.INVALID_REQUEST, text));
     }
     return { throttleTimeMs: 0, topics };

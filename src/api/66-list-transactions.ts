@@ -21,20 +21,25 @@ export const listTransactionsHandler: ApiHandler<
   maxVersion: 2,
   handle(context, request) {
     const pattern = request.transactionalIdPattern ?? "";
-    const regex = pattern === "" ? { matches: () => true } : compileTopicRegex(pattern);
+    const regex = pattern === "" ? null : compileTopicRegex(pattern);
     if (typeof regex === "string") return failed(ErrorCode.INVALID_REGULAR_EXPRESSION);
     const { errorCode, unknownStates, transactions } = context.services.transactions.list({
       producerIds: request.producerIdFilters,
       states: request.stateFilters,
       durationMs: request.durationFilter,
-      matchesId: (id) => regex.matches(id),
     });
     if (errorCode !== ErrorCode.NONE) return failed(errorCode);
-    const transactionStates = transactions.map(({ transactionalId, producerId, state }) => ({
-      transactionalId,
-      producerId,
-      transactionState: state,
-    }));
+    const ids = transactions.map(({ transactionalId }) => transactionalId);
+    const matching = regex === null ? ids : regex.matching(ids);
+    if (matching === null) return failed(ErrorCode.INVALID_REGULAR_EXPRESSION);
+    const wanted = new Set(matching);
+    const transactionStates = transactions
+      .filter(({ transactionalId }) => wanted.has(transactionalId))
+      .map(({ transactionalId, producerId, state }) => ({
+        transactionalId,
+        producerId,
+        transactionState: state,
+      }));
     return {
       throttleTimeMs: 0,
       errorCode,

@@ -13,6 +13,7 @@ import {
   consumerGroupHeartbeatApi,
 } from "../protocol/messages/68-consumer-group-heartbeat.ts";
 import { newUuid } from "../protocol/uuid.ts";
+import { servesConsumerGroups } from "./consumer-group-feature.ts";
 import type { ApiHandler } from "./context.ts";
 
 type Request = Decoded<ConsumerGroupHeartbeatRequest>;
@@ -29,6 +30,9 @@ export const consumerGroupHeartbeatHandler: ApiHandler<
   async handle(context, request, version) {
     const { groups } = context.services;
     const { groupId, topicPartitions } = request;
+    if (!servesConsumerGroups(context.services)) {
+      return wireAnswer(heartbeatFailure(ErrorCode.UNSUPPORTED_VERSION, null));
+    }
     const refused = refusal(request, version, groups.config.consumer.assignors);
     if (refused !== null) return wireAnswer(refused);
     const reported =

@@ -14,6 +14,7 @@ import {
   consumerGroupDescribeApi,
 } from "../protocol/messages/69-consumer-group-describe.ts";
 import { groupOperations } from "./authorized-operations.ts";
+import { servesConsumerGroups } from "./consumer-group-feature.ts";
 import type { ApiHandler } from "./context.ts";
 
 export const consumerGroupDescribeHandler: ApiHandler<
@@ -25,6 +26,9 @@ export const consumerGroupDescribeHandler: ApiHandler<
   maxVersion: 1,
   async handle(context, request) {
     const { groups } = context.services;
+    if (!servesConsumerGroups(context.services)) {
+      return failed(request.groupIds, ErrorCode.UNSUPPORTED_VERSION, null);
+    }
     const described = await inBatches(request.groupIds, batchSizeMax, (groupId) =>
       groups.describeConsumerGroup(groupId),
     );
@@ -34,13 +38,18 @@ export const consumerGroupDescribeHandler: ApiHandler<
       groups: described.map((group) => wireGroup(group, withOperations)),
     };
   },
-  failure: (request, _version, errorCode, errorMessage) => ({
-    throttleTimeMs: 0,
-    groups: request.groupIds.map((groupId) => {
-      return { ...nothing, errorCode, errorMessage, groupId };
-    }),
-  }),
+  failure: (request, _version, errorCode, errorMessage) =>
+    failed(request.groupIds, errorCode, errorMessage),
 };
+
+function failed(
+  groupIds: readonly string[],
+  errorCode: number,
+  errorMessage: string | null,
+): ConsumerGroupDescribeResponse {
+  const groups = groupIds.map((groupId) => ({ ...nothing, errorCode, errorMessage, groupId }));
+  return { throttleTimeMs: 0, groups };
+}
 
 const nothing = {
   groupState: "",

@@ -1,6 +1,7 @@
 /**
  * DescribeShareGroupOffsets, v0 and v1 (KIP-932): where share groups are. v1 brought the lag
- * (KIP-1226). A partition without a state has start offset −1.
+ * (KIP-1226). A partition without a state, or of which nothing was ever delivered, has start
+ * offset −1.
  */
 import { batchSizeMax, inBatches } from "../group/in-batches.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
@@ -85,9 +86,9 @@ async function describePartition(
   const read = await services.shares.persister.read({ groupId, topicId, partition });
   if (read.state === null) return unknown(partition);
   const { startOffset, leaderEpoch, deliveryCompleteCount } = read.state;
+  if (startOffset < 0 || deliveryCompleteCount < 0) return unknown(partition);
   const log = services.partitions.byId(topicId, partition);
-  const isCounted = startOffset >= 0 && deliveryCompleteCount >= 0 && log !== undefined;
-  const lag = isCounted ? log.highWatermark - startOffset - deliveryCompleteCount : -1;
+  const lag = log === undefined ? -1 : log.highWatermark - startOffset - deliveryCompleteCount;
   return { ...unknown(partition), startOffset, leaderEpoch, lag };
 }
 

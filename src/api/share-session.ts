@@ -12,11 +12,15 @@ const watched = new WeakSet<Session>();
 
 /** The share sessions of a connection end with it, and what their members hold is given back. */
 export function watchConnection({ session, services, signal }: RequestContext): void {
+  const closed = () => void services.shares.connectionClosed(session.id);
+  if (signal.aborted) {
+    // A request that arrived whole is carried out even then: nobody else ends what it began.
+    closed();
+    return;
+  }
   if (watched.has(session)) return;
   watched.add(session);
-  const closed = () => void services.shares.connectionClosed(session.id);
-  if (signal.aborted) closed();
-  else signal.addEventListener("abort", closed, { once: true });
+  signal.addEventListener("abort", closed, { once: true });
 }
 
 export async function endSession(

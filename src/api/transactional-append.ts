@@ -19,7 +19,7 @@ const turnsOf = new WeakMap<Services, Map<string, Promise<unknown>>>();
 /**
  * Appends a batch that is part of a transaction, once the coordinator has it that the partition is
  * in it; asked again at the moment the batch gets its offset. `records` is used before the first
- * await or copied. Never rejects.
+ * await or copied. Rejects only for a bug, which fails no batch but its own.
  */
 export function appendInTransaction(
   context: RequestContext,
@@ -52,7 +52,7 @@ export function appendInTransaction(
   turnsOf.set(context.services, turns);
   const key = `${where.producerId}/${partition.topicId}/${partition.index}`;
   const before = turns.get(key);
-  const verified = before === undefined ? ask() : before.then(ask);
+  const verified = before === undefined ? ask() : before.then(ask, ask);
   if (verified === ErrorCode.NONE) return append(records);
   if (typeof verified === "number") return Promise.resolve(refusal(verified, support));
   // The request's frame is reused once the handler has returned.
@@ -61,9 +61,10 @@ export function appendInTransaction(
     outcome: errorCode === ErrorCode.NONE ? append(batch) : refusal(errorCode, support),
   }));
   turns.set(key, submitted);
-  void submitted.then(() => {
+  const leave = (): void => {
     if (turns.get(key) === submitted) turns.delete(key);
-  });
+  };
+  void submitted.then(leave, leave);
   return submitted.then(({ outcome }) => outcome);
 }
 

@@ -1,7 +1,7 @@
 import type { ConsumerDraft } from "./consumer-draft.ts";
 import { dropRegexIfUnused } from "./consumer-fence.ts";
 import { type MemberMetadata, regexOf, sameNames } from "./consumer-member.ts";
-import { compileTopicRegex } from "./topic-regex.ts";
+import { compileTopicRegex, tooLarge } from "./topic-regex.ts";
 
 /** Refreshes follow each other at least this far apart. */
 const refreshIntervalMsMin = 10_000;
@@ -62,8 +62,8 @@ function resolveRegex(draft: ConsumerDraft, regex: string): string | null {
   const { topics, nowMs } = draft.context;
   const compiled = compileTopicRegex(regex);
   if (typeof compiled === "string") return compiled;
-  const matched: string[] = [];
-  for (const name of topics.topicNames()) if (compiled.matches(name)) matched.push(name);
+  const matched = compiled.matching(topics.topicNames());
+  if (matched === null) return tooLarge;
   const value = { topics: matched.sort(), version: topics.topicsVersion, timestampMs: nowMs };
   draft.change({ type: "regex", regex, value });
   return null;

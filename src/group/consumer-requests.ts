@@ -32,15 +32,23 @@ export async function consumerHeartbeat(
   const { shard, errorCode } = lookup instanceof Promise ? await lookup : lookup;
   if (errorCode !== ErrorCode.NONE) return heartbeatFailure(errorCode, null);
   const joins = request.memberEpoch === 0;
-  if (joins && !shards.hasRoomFor(0)) return noRoom();
+  const more = moreBytes(shard.find(groupId), request);
+  if (more > 0 && !shards.hasRoomFor(more)) return noRoom();
+  // A classic group that waits for the log is left in peace until it has its answer.
+  const before = shard.find(groupId);
+  if (
+    joins &&
+    before !== null &&
+    isClassic(before) &&
+    before.group.state.pendingPersists.size > 0
+  ) {
+    await shard.drained();
+  }
+  // It may have come, gone or become another meanwhile: what is found is used at once.
   const known = shard.find(groupId);
   if (known === null && !joins) return notFound(groupId);
   const entry = known ?? shard.create(groupId, new ConsumerGroup(new ConsumerState(groupId)));
   if (entry === null || entry.isDeleting) return noRoom();
-  // A classic group that waits for the log is left in peace until it has its answer.
-  if (joins && isClassic(entry) && entry.group.state.pendingPersists.size > 0) {
-    await shard.drained();
-  }
   const outcome = await shard.records.run(entry, (context) =>
     heartbeatStep(shard, entry, request, context),
   );
@@ -148,6 +156,23 @@ function swap(
         : ClassicGroup.restore(groupId, config, snapshot, nowMs);
     shard.classic.step(entry, { kind: "loaded" });
   };
+}
+
+/** What the member's subscription takes beyond what it brought before. */
+function moreBytes(entry: Entry | null, request: ConsumerHeartbeat): number {
+  const { memberId, memberEpoch, topicNames, topicRegex } = request;
+  const group = entry?.group;
+  const known = group instanceof ConsumerGroup ? group.state.members.get(memberId) : undefined;
+  if (memberEpoch < 0 || (memberEpoch > 0 && known === undefined)) return 0;
+  const added = (names: readonly string[] | null, before: readonly string[]): number =>
+    names === null ? 0 : charsOf(names) - charsOf(before);
+  const regex = topicRegex === null ? null : [topicRegex];
+  const more = added(topicNames, known?.topicNames ?? []) + added(regex, [known?.topicRegex ?? ""]);
+  return known === undefined ? Math.max(1, 2 * more) : 2 * more;
+}
+
+function charsOf(names: readonly string[]): number {
+  return names.reduce((sum, name) => sum + name.length, 0);
 }
 
 function refusal(answer: ConsumerHeartbeatAnswer): RecordStep<ConsumerHeartbeatAnswer> {

@@ -7,8 +7,8 @@ import { asciiChars, parseTopicRegex, type RegexNode } from "./topic-regex-parse
  * greediness and captures mean nothing; topic names are ASCII, so other characters match nothing.
  */
 export interface TopicRegex {
-  /** Does the expression match the whole name? */
-  matches(name: string): boolean;
+  /** Names that the expression matches whole; null: finding them would take too long. */
+  matching(names: Iterable<string>): string[] | null;
 }
 
 /** An instruction of the machine; `next` and `other` are indexes. */
@@ -22,8 +22,14 @@ type AssertKind = Extract<RegexNode, { kind: "assert" }>["what"];
 
 /** Repetitions multiply: an expression that needs more than this is refused. */
 const instructionsMax = 10_000;
+/** Instructions looked at in one round over names, some tens of milliseconds: a large expression
+ * that is somewhere else after every character would keep everybody waiting. */
+const workMax = 500_000;
 /** Sets of instructions remembered; beyond that all are forgotten and found anew. */
 const statesMax = 2_000;
+
+/** Why an expression in order is refused. */
+export const tooLarge = "expression too large";
 
 /** The machine of the expression, or why it is none. */
 export function compileTopicRegex(text: string): TopicRegex | string {
@@ -31,7 +37,7 @@ export function compileTopicRegex(text: string): TopicRegex | string {
   if (typeof parsed === "string") return parsed;
   const program = new Program();
   const start = program.compile(parsed, program.add({ kind: "match" }));
-  if (start === null) return "expression too large";
+  if (start === null) return tooLarge;
   return new Machine(program.instructions, start);
 }
 
@@ -109,13 +115,24 @@ class Machine implements TopicRegex {
   private readonly instructions: readonly Instruction[];
   private readonly first: State;
   private readonly states = new Map<string, State>();
+  private work = 0;
 
   constructor(instructions: readonly Instruction[], start: number) {
     this.instructions = instructions;
     this.first = newState([start], null);
   }
 
-  matches(name: string): boolean {
+  matching(names: Iterable<string>): string[] | null {
+    this.work = 0;
+    const matched: string[] = [];
+    for (const name of names) {
+      if (this.matches(name)) matched.push(name);
+      if (this.work > workMax) return null;
+    }
+    return matched;
+  }
+
+  private matches(name: string): boolean {
     let state = this.first;
     for (let index = 0; index < name.length; index++) {
       const code = name.charCodeAt(index);
@@ -158,6 +175,7 @@ class Machine implements TopicRegex {
     const found: (number | "match")[] = [];
     const open = [...state.points];
     for (let at = open.pop(); at !== undefined; at = open.pop()) {
+      this.work++;
       if (seen.has(at)) continue;
       seen.add(at);
       const instruction = this.instructions[at];

@@ -55,8 +55,10 @@ export interface LogLimits {
   readonly decompressedBytesMax: number;
   /** Batches compressed anew at a time, in all: what each became is held until it is appended. */
   readonly recompressionsMax: number;
-  /** `producer.id.expiration.ms`. */
-  readonly producerIdExpirationMs: number;
+  /** `producer.id.expiration.ms` at this moment: administrators may change it. */
+  readonly producerIdExpirationMs: () => number;
+  /** `producer.id.expiration.check.interval.ms`. */
+  readonly producerIdCheckIntervalMs: number;
   /** Producer ids remembered per partition. */
   readonly producersMax: number;
   /** Transactions open at a time per partition. */
@@ -76,7 +78,8 @@ export const defaultLogLimits: LogLimits = {
   appendsWaitingMax: 1_000,
   decompressedBytesMax: 256 << 20,
   recompressionsMax: 32,
-  producerIdExpirationMs: 86_400_000,
+  producerIdExpirationMs: () => 86_400_000,
+  producerIdCheckIntervalMs: 600_000,
   producersMax: 100_000,
   transactionsMax: 10_000,
   abortedMax: 100_000,

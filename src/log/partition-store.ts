@@ -24,6 +24,8 @@ export interface StoreParts {
   readonly segments: SegmentList;
   /** Of what is neither deleted nor archived. */
   readonly aborted: AbortedIndex;
+  /** From so many on cleaning is due: their number has a limit. */
+  readonly abortedDue: number;
   /** Taken without an await: one consistent moment. */
   readonly state: () => CheckpointState;
 }
@@ -104,8 +106,8 @@ export class PartitionStore {
 
   /**
    * Compacts the log when what was never compacted passes 64 MiB, or half of it and 1 MiB (design
-   * D8); null when nothing was due. Only what lies below `stableEnd` is touched. The newest segment
-   * is left whole, so that the log always ends with a batch.
+   * D8), or aborts are many; null when nothing was due. Only what lies below `stableEnd` is
+   * touched. The newest segment is left whole, so that the log always ends with a batch.
    */
   clean(tombstoneAgeMs: number, stableEnd: number): Promise<CleanReport | null> {
     if (this.closed) return Promise.reject(closedError());
@@ -186,13 +188,14 @@ export class PartitionStore {
   }
 
   private async cleanNow(tombstoneAgeMs: number, stableEnd: number): Promise<CleanReport | null> {
-    const { segments, wal, log, aborted } = this.parts;
+    const { segments, wal, log, aborted, abortedDue } = this.parts;
     const list = segments.list();
     const newest = list.at(-1);
     if (newest === undefined) return null;
     const dirty = list.reduce((sum, { cleaned, bytes }) => sum + (cleaned ? 0 : bytes), 0);
-    const due = dirty >= dirtyBytesMax || (dirty >= dirtyBytesMin && dirty * 2 >= segments.bytes);
-    if (!due) return null;
+    const isLarge = dirty >= dirtyBytesMax;
+    const isHalf = dirty >= dirtyBytesMin && dirty * 2 >= segments.bytes;
+    if (!isLarge && !isHalf && aborted.size < abortedDue) return null;
     // A large active segment is taken the next time, behind a newer one.
     if (!newest.sealed && newest.bytes * 2 >= dirty) await this.sealNow();
     const end = Math.min(newest.base, stableEnd);

@@ -471,7 +471,7 @@ export class Partition {
   }
 
   private createStore(): PartitionStore {
-    const { wal, files } = this.parts;
+    const { wal, files, limits } = this.parts;
     const { topicId, index, dir, log, segments, epochs, producers } = this.state;
     const { aborted, logStart, stored } = this.state;
     return new PartitionStore(
@@ -484,6 +484,7 @@ export class Partition {
         files,
         segments,
         aborted,
+        abortedDue: Math.ceil(limits.abortedMax / 2),
         state: () => {
           const logEnd = this.appender.durableEnd;
           return { logEnd, epochs: epochs.toArray(), producers: producers.snapshot(logEnd) };

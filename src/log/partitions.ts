@@ -29,9 +29,6 @@ export interface TopicRef {
   readonly internal: boolean;
 }
 
-/** `producer.id.expiration.check.interval.ms` of Kafka. */
-const expirationCheckMs = 600_000;
-
 /** The partitions open on this broker, by topic and by topic id. */
 export class Partitions {
   /** Parked fetches of all partitions. */
@@ -160,7 +157,8 @@ export class Partitions {
   }
 
   private scheduleExpiration(): void {
-    this.expiration = this.parts.clock.schedule(expirationCheckMs, () => {
+    const { clock, limits } = this.parts;
+    this.expiration = clock.schedule(limits.producerIdCheckIntervalMs, () => {
       for (const partition of this.all()) partition.expireProducers();
       this.scheduleExpiration();
     });

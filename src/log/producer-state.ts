@@ -18,8 +18,8 @@ import {
 } from "./producer-entry.ts";
 
 export interface ProducerStateOptions {
-  /** `producer.id.expiration.ms`. */
-  readonly expirationMs: number;
+  /** `producer.id.expiration.ms` at this moment. */
+  readonly expirationMs: () => number;
   /** Beyond this many the longest unseen of some is forgotten. */
   readonly producersMax: number;
   /** Beyond this many no transaction begins. */
@@ -231,7 +231,7 @@ export class ProducerState {
   }
 
   private expired({ entry, seenMs }: Producer, nowMs: number): boolean {
-    return entry.transactionStart < 0 && nowMs - seenMs >= this.options.expirationMs;
+    return entry.transactionStart < 0 && nowMs - seenMs >= this.options.expirationMs();
   }
 
   private put(

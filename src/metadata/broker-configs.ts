@@ -12,7 +12,11 @@ import {
   longMax,
   oneOf,
 } from "./config-types.ts";
-import { foreignConfigs, foreignDocumentation } from "./foreign-broker-configs.ts";
+import {
+  foreignConfigs,
+  foreignDocumentation,
+  foreignDynamicConfigs,
+} from "./foreign-broker-configs.ts";
 import { consumerGroupConfigs } from "./group-configs.ts";
 import { shareBrokerConfigs } from "./share-configs.ts";
 import { topicConfigs } from "./topic-configs.ts";
@@ -26,7 +30,7 @@ function define(
   check: ConfigCheck,
   documentation: string,
 ): BrokerConfigDefinition {
-  const dynamic = topicDefaults.has(name);
+  const dynamic = topicDefaults.has(name) || otherDynamic.has(name);
   return { name, type, defaultValue, check, documentation, dynamic, sensitive: false };
 }
 
@@ -38,9 +42,16 @@ const topicDefaults: ReadonlySet<string> = new Set(
   }),
 );
 
+/** What else takes effect at once when changed, as in Kafka 4.3. */
+const otherDynamic: ReadonlySet<string> = new Set([
+  "group.consumer.assignment.interval.ms",
+  "group.share.assignment.interval.ms",
+  "producer.id.expiration.ms",
+]);
+
 /**
  * The broker configs that mean something here, under Kafka's names. What gives topics their
- * default may be changed while the broker runs; everything else is set at start.
+ * default may be changed while the broker runs, and little else; the rest is set at start.
  */
 const definitions: readonly BrokerConfigDefinition[] = [
   define(
@@ -415,14 +426,14 @@ const throttles: readonly BrokerConfigDefinition[] = [
   dynamic: true,
 }));
 
-/** Without effect here, so nothing can set them; told by DescribeConfigs. */
+/** Without effect here, so that almost none can be set; told by DescribeConfigs. */
 const foreign: readonly BrokerConfigDefinition[] = foreignConfigs.map(([name, type, value]) => ({
   name,
   type,
   defaultValue: value,
-  check: anyText,
+  check: foreignDynamicConfigs.get(name) ?? anyText,
   documentation: foreignDocumentation(name),
-  dynamic: false,
+  dynamic: foreignDynamicConfigs.has(name),
   sensitive: type === ConfigType.PASSWORD,
 }));
 

@@ -157,13 +157,16 @@ export function describeBrokerConfigs(layers: ConfigLayers): ConfigEntry[] {
 export function describeGroupConfigs(configs: Configs, layers: ConfigLayers): ConfigEntry[] {
   return [...groupConfigs.values()].map(({ name, type, documentation, ...definition }) => {
     const own = configs.get(name);
-    const { brokerName } = definition;
-    const synonyms = brokerName === null ? [] : brokerValues(brokerName, layers);
+    const { brokerName, defaultValue } = definition;
+    const synonyms =
+      brokerName === null
+        ? [{ name, value: defaultValue, source: ConfigSource.DEFAULT }]
+        : brokerValues(brokerName, layers);
     if (own !== undefined) synonyms.unshift({ name, value: own, source: ConfigSource.GROUP });
     const [winner] = synonyms;
     return {
       name,
-      value: winner?.value ?? definition.defaultValue,
+      value: winner?.value ?? defaultValue,
       source: winner?.source ?? ConfigSource.DEFAULT,
       type,
       readOnly: false,
@@ -172,6 +175,48 @@ export function describeGroupConfigs(configs: Configs, layers: ConfigLayers): Co
       synonyms,
     };
   });
+}
+
+/** The value in force of a broker config that is a number and has a default. */
+export function resolveBrokerNumber(name: string, layers: ConfigLayers): number {
+  const value = parseLong(brokerValues(name, layers)[0]?.value ?? "");
+  assert(value !== null, `config ${name} was checked when it was set`);
+  return value;
+}
+
+/**
+ * What a group goes by beside the broker's settings at start: its own configs and, where it has
+ * none, the broker configs that were changed while the broker runs. Null: nothing.
+ */
+export function resolveGroupConfig(own: Configs | undefined, layers: ConfigLayers): Configs | null {
+  let resolved: Map<string, string> | null = null;
+  for (const { name, brokerName } of groupConfigs.values()) {
+    if (brokerName === null || own?.has(name) || !brokerConfigs.get(brokerName)?.dynamic) continue;
+    const value = dynamicValue(brokerName, layers);
+    if (value === undefined) continue;
+    resolved ??= new Map(own);
+    resolved.set(name, value);
+  }
+  return resolved ?? own ?? null;
+}
+
+/** Null when a broker may have these defaults of groups, else the reason why not. */
+export function checkGroupDefaults(configs: Configs, layers: ConfigLayers): string | null {
+  for (const { brokerName, bounds } of groupConfigs.values()) {
+    const text = brokerName === null ? undefined : configs.get(brokerName);
+    const value = parseLong(text ?? "");
+    if (value === null || bounds === null) continue;
+    const [min, max] = [bounds.minName, bounds.maxName].map((name) =>
+      parseLong(brokerValues(name, layers)[0]?.value ?? ""),
+    );
+    if (min != null && value < min) {
+      return `${brokerName} must be greater than or equal to ${bounds.minName}`;
+    }
+    if (max != null && value > max) {
+      return `${brokerName} must be less than or equal to ${bounds.maxName}`;
+    }
+  }
+  return null;
 }
 
 /** Null when a group may have these configs, else the reason why not. */
@@ -286,6 +331,12 @@ function topicValue(
 function scaled(value: string, scale: number): string {
   const number = parseLong(value);
   return scale === 1 || number === null || number < 0 ? value : String(number * scale);
+}
+
+/** What was set for a broker config while the broker runs. */
+function dynamicValue(name: string, layers: ConfigLayers): string | undefined {
+  const own = layers.brokerConfigs.get(String(layers.nodeId))?.get(name);
+  return own ?? layers.brokerConfigs.get("")?.get(name);
 }
 
 /** The values a broker config has on the several levels, the winner first. */

@@ -5,6 +5,7 @@ import type { Command, ConfigChange } from "./command.ts";
 import {
   type ConfigLayers,
   checkGroupConfigs,
+  checkGroupDefaults,
   checkTopicConfigs,
   isListConfig,
   listConfigDefault,
@@ -145,6 +146,8 @@ function planBrokerConfigs(
       return failure(ErrorCode.INVALID_REQUEST, text);
     }
   }
+  const reason = checkGroupDefaults(next, layers);
+  if (reason !== null) return failure(ErrorCode.INVALID_REQUEST, reason);
   return { type: "broker-configs", broker: name, change: difference(current, next) };
 }
 

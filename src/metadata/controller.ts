@@ -5,6 +5,8 @@ import { apply, imageOf, snapshotOf } from "./apply.ts";
 import type { Command } from "./command.ts";
 import {
   type ConfigLayers,
+  resolveBrokerNumber,
+  resolveGroupConfig,
   resolveTopicConfig,
   type StaticConfig,
   type TopicConfig,
@@ -66,6 +68,8 @@ export class Metadata {
   /** Topics whose newest partitions are not usable yet. */
   private readonly opening = new Set<string>();
   private readonly resolved = new Map<string, ResolvedConfig>();
+  /** By config name. */
+  private readonly numbers = new Map<string, ResolvedNumber>();
   private entriesSinceSnapshot = 0;
   private bytesSinceSnapshot = 0;
   private snapshotBytes = 0;
@@ -115,6 +119,21 @@ export class Metadata {
       this.resolved.set(name, { configs, brokerConfigs, config });
     }
     return config;
+  }
+
+  /** What a group has of its own or by the broker's dynamic configs; null: nothing. */
+  groupConfig(groupId: string): ReadonlyMap<string, string> | null {
+    return resolveGroupConfig(this.current.groupConfigs.get(groupId), this.layers);
+  }
+
+  /** The value in force of a broker config that is a number and has a default. */
+  brokerNumber(name: string): number {
+    const { brokerConfigs } = this.current;
+    const known = this.numbers.get(name);
+    if (known?.brokerConfigs === brokerConfigs) return known.value;
+    const value = resolveBrokerNumber(name, this.layers);
+    this.numbers.set(name, { brokerConfigs, value });
+    return value;
   }
 
   /** `listener` hears of every change from now on. */
@@ -409,6 +428,11 @@ interface ResolvedConfig {
   readonly configs: ReadonlyMap<string, string>;
   readonly brokerConfigs: MetadataImage["brokerConfigs"];
   readonly config: TopicConfig;
+}
+
+interface ResolvedNumber {
+  readonly brokerConfigs: MetadataImage["brokerConfigs"];
+  readonly value: number;
 }
 
 const noConfigs: ReadonlyMap<string, string> = new Map();

@@ -1,11 +1,12 @@
-import { ConfigType } from "./config-types.ts";
+import { type ConfigCheck, ConfigType, decimal, int, integer, long } from "./config-types.ts";
 
 const { BOOLEAN, CLASS, DOUBLE, INT, LIST, LONG, PASSWORD, SHORT, STRING } = ConfigType;
 
 /**
  * Kafka's broker configs that decide nothing here: the Java machinery they tune does not exist.
  * DescribeConfigs tells them, with Kafka's default, so that tools find the names they look for;
- * they can be set nowhere. A name that broker-configs.ts defines counts there.
+ * they can be set nowhere, but for `foreignDynamicConfigs`. A name that broker-configs.ts defines
+ * counts there.
  */
 export const foreignConfigs: readonly (readonly [
   name: string,
@@ -284,6 +285,20 @@ export const foreignConfigs: readonly (readonly [
   ["transaction.two.phase.commit.enable", BOOLEAN, "false"],
   ["transactional.id.expiration.ms", INT, "604800000"],
 ];
+
+const anyNumber = decimal(Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY);
+const anyLong = integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+
+/** What Kafka lets administrators change while it runs and their tools do: kept, and still without
+ * effect. Kafka's checks. */
+export const foreignDynamicConfigs: ReadonlyMap<string, ConfigCheck> = new Map([
+  ["log.cleaner.backoff.ms", long(0)],
+  ["log.cleaner.dedupe.buffer.size", anyLong],
+  ["log.cleaner.io.buffer.load.factor", anyNumber],
+  ["log.cleaner.io.buffer.size", int(0)],
+  ["log.cleaner.io.max.bytes.per.second", anyNumber],
+  ["log.cleaner.threads", int(1)],
+]);
 
 /** What such a config would be about, by the beginning of its name; the first that fits counts. */
 const subjects: readonly (readonly [prefix: string, subject: string])[] = [

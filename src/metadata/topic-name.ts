@@ -1,12 +1,14 @@
+import { offsetsTopic, shareStateTopic, transactionStateTopic } from "./coordinator-topics.ts";
+
 /** Longest topic name: the rest of a 255-byte file name is Kafka's for "-{partition}". */
 const topicNameCharsMax = 249;
 const topicNameChars = /^[a-zA-Z0-9._-]+$/;
 
 /** Topics the broker keeps for itself, shown to clients as internal. */
 const internalTopics: ReadonlySet<string> = new Set([
-  "__consumer_offsets",
-  "__share_group_state",
-  "__transaction_state",
+  offsetsTopic,
+  shareStateTopic,
+  transactionStateTopic,
 ]);
 
 export function isInternalTopic(name: string): boolean {

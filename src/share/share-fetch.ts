@@ -67,7 +67,12 @@ export class ShareFetcher {
       const hasError = readings.some(({ read }) => read.errorCode !== ErrorCode.NONE);
       const waitMs = endMs - this.clock.monotonicMs();
       const bytesMin = Math.max(1, Math.min(request.minBytes, maxBytes));
-      const isOver = waitMs <= 0 || request.signal.aborted || shares.some((one) => !one.isOpen);
+      if (request.signal.aborted) {
+        // Nobody would take what is acquired, and its locks would keep it from others.
+        for (const { share } of readings) share.endRead();
+        return failed;
+      }
+      const isOver = waitMs <= 0 || shares.some((one) => !one.isOpen);
       if (hasError || isOver || bytes >= bytesMin) {
         const fetched = this.acquireAll(readings, request);
         if (fetched.length > 0 || isOver) return [...fetched, ...failed];

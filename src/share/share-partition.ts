@@ -21,6 +21,7 @@ export interface SharePartitionParts {
 /** More than any request waits for. */
 const enough = 2 ** 31;
 const undecidedOffset = -1;
+const nothingRead = -1;
 
 /**
  * A share partition at work: its state, what of it is durable, the timer of its locks, and those
@@ -159,11 +160,16 @@ export class SharePartition implements Advancing {
     stateBatches: readonly StateBatch[],
   ): Promise<number> {
     const { startOffset, deliveryCompleteCount } = state;
-    const { stateEpoch } = this;
-    const { leaderEpoch } = this.log;
-    const marks = { stateEpoch, leaderEpoch, startOffset, deliveryCompleteCount };
-    const errorCode = await this.parts.persister.write(this.key, { ...marks, stateBatches });
-    return clientError(errorCode);
+    return await this.writeMarks({ startOffset, deliveryCompleteCount }, stateBatches);
+  }
+
+  private async writeMarks(
+    marks: { readonly startOffset: number; readonly deliveryCompleteCount: number },
+    stateBatches: readonly StateBatch[],
+  ): Promise<number> {
+    const epochs = { stateEpoch: this.stateEpoch, leaderEpoch: this.log.leaderEpoch };
+    const write = { ...epochs, ...marks, stateBatches };
+    return clientError(await this.parts.persister.write(this.key, write));
   }
 
   private armTimer(): void {
@@ -198,8 +204,10 @@ export class SharePartition implements Advancing {
     const state = SharePartitionState.restore(start, stateBatches, limits);
     if (state === null) return ErrorCode.UNKNOWN_SERVER_ERROR;
     if (stored === undecidedOffset) {
-      // Decided once: records that come while the broker is away are not to be missed.
-      const errorCode = await this.write(state, []);
+      // Decided once: records that come while the broker is away are not to be missed. Until a
+      // delivery changes the state it counts none, and administrators see it as not begun.
+      const marks = { startOffset: start, deliveryCompleteCount: nothingRead };
+      const errorCode = await this.writeMarks(marks, []);
       if (errorCode !== ErrorCode.NONE) return errorCode;
     }
     if (this.isFenced) return ErrorCode.NOT_LEADER_OR_FOLLOWER;

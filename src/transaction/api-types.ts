@@ -51,8 +51,6 @@ export interface TransactionFilter {
   readonly states: readonly string[];
   /** Only what runs longer than this; −1: all. */
   readonly durationMs: number;
-  /** Only ids this accepts as a whole. */
-  readonly matchesId: (id: string) => boolean;
 }
 
 export interface TransactionList {

@@ -45,7 +45,7 @@ import {
   type TransactionData,
   type TransactionVersion,
 } from "./transaction-types.ts";
-import { expiredEntries, timedOutEntries } from "./upkeep.ts";
+import { expiredEntries, isTimedOut, timedOutEntries } from "./upkeep.ts";
 
 export interface TransactionCoordinatorOptions {
   readonly config: TransactionConfig;
@@ -79,6 +79,7 @@ export class TransactionCoordinator {
   private readonly adder: Adder;
   private readonly timers = new Map<"abort" | "expiry", Timer>();
   private isClosed = false;
+  private timeouts = 0;
 
   constructor(options: TransactionCoordinatorOptions) {
     const { config, clock, onProblem, transactionVersion, topic } = options;
@@ -90,7 +91,7 @@ export class TransactionCoordinator {
       clock,
       onProblem,
       transactionVersion,
-      usage: { ids: 0, bytes: 0 },
+      usage: { ids: 0, bytes: 0, ongoing: 0 },
     };
     this.adder = new Adder(this.context);
     this.completer = new Completer(this.context, options.markers);
@@ -104,6 +105,16 @@ export class TransactionCoordinator {
   /** Transactional ids held. */
   get idCount(): number {
     return this.context.usage.ids;
+  }
+
+  /** Transactions whose end is not decided. */
+  get ongoingCount(): number {
+    return this.context.usage.ongoing;
+  }
+
+  /** Transactions aborted since the start because they took too long. */
+  get timeoutCount(): number {
+    return this.timeouts;
   }
 
   /** Transactions whose end is decided and not complete. */
@@ -420,15 +431,14 @@ export class TransactionCoordinator {
   }
 
   private async abortOne(shard: TransactionShard, entry: IdEntry): Promise<void> {
-    const { producerId, producerEpoch } = entry.transaction.data;
     const needsId = entry.transaction.isProducerEpochExhausted;
     const freshId = needsId ? await this.freshProducerId() : null;
-    const { data } = entry.transaction;
-    const isSame = data.producerId === producerId && data.producerEpoch === producerEpoch;
-    if (data.state !== "Ongoing" || !isSame || (needsId && freshId === null)) return;
+    // Once more: the transaction that ran out of time may have ended, and another begun.
+    if (!isTimedOut(entry, this.clock.nowMs())) return;
     const decision = decideFence(entry.transaction, freshId);
     if (decision.kind !== "append") return;
-    await this.abortFenced(shard, entry, decision.next, freshId);
+    const errorCode = await this.abortFenced(shard, entry, decision.next, freshId);
+    if (errorCode === ErrorCode.NONE) this.timeouts++;
   }
 
   private async expireIds(): Promise<void> {

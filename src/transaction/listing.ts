@@ -68,7 +68,7 @@ export function listEntries(
       if (producerIds.size > 0 && !producerIds.has(producerId)) continue;
       if (states.size > 0 && !states.has(state)) continue;
       if (filter.durationMs >= 0 && nowMs - startMs <= filter.durationMs) continue;
-      if (filter.matchesId(id)) transactions.push({ transactionalId: id, producerId, state });
+      transactions.push({ transactionalId: id, producerId, state });
     }
   }
   const unknownStates = filter.states.filter((state) => !known.has(state));

@@ -22,7 +22,8 @@ export type DecodedState =
   /** Written by a later release; nothing here depends on it. */
   | { readonly kind: "unknown" };
 
-const partitionLimit = 1_000_000;
+/** As many as a broker may be configured to hold: what was written can be read. */
+const partitionLimit = 10_000_000;
 
 export function encodeState(
   id: string,

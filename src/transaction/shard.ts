@@ -15,8 +15,8 @@ export interface ShardContext {
   readonly onProblem: (error: BrokerError) => void;
   /** The level of the feature transaction.version. */
   readonly transactionVersion: () => TransactionVersion;
-  /** Transactional ids and bytes held by all shards. */
-  readonly usage: { ids: number; bytes: number };
+  /** Transactional ids and bytes held by all shards, and transactions that are `Ongoing`. */
+  readonly usage: { ids: number; bytes: number; ongoing: number };
 }
 
 /** One transactional id as the shard keeps it. */
@@ -24,6 +24,7 @@ export interface IdEntry {
   readonly id: string;
   readonly transaction: Transaction;
   countedBytes: number;
+  countedOngoing: number;
   /** Called, once each, when no change is under way any more. */
   readonly waiting: Set<() => void>;
 }
@@ -154,15 +155,21 @@ export class TransactionShard {
     if (this.entries.get(entry.id) !== entry) return;
     this.entries.delete(entry.id);
     this.context.usage.ids--;
-    this.context.usage.bytes -= entry.countedBytes;
-    entry.countedBytes = 0;
+    this.count(entry, 0, 0);
   }
 
   private account(entry: IdEntry): void {
     if (this.entries.get(entry.id) !== entry) return;
-    const bytes = bytesOf(entry.id, entry.transaction.data);
-    this.context.usage.bytes += bytes - entry.countedBytes;
+    const { data } = entry.transaction;
+    this.count(entry, bytesOf(entry.id, data), data.state === "Ongoing" ? 1 : 0);
+  }
+
+  private count(entry: IdEntry, bytes: number, ongoing: number): void {
+    const { usage } = this.context;
+    usage.bytes += bytes - entry.countedBytes;
+    usage.ongoing += ongoing - entry.countedOngoing;
     entry.countedBytes = bytes;
+    entry.countedOngoing = ongoing;
   }
 
   private wake(entry: IdEntry): void {
@@ -216,7 +223,8 @@ export class TransactionShard {
 
   private register(id: string, data: TransactionData): IdEntry {
     const transaction = new Transaction(data);
-    const entry: IdEntry = { id, transaction, countedBytes: 0, waiting: new Set() };
+    const counted = { countedBytes: 0, countedOngoing: 0 };
+    const entry: IdEntry = { id, transaction, ...counted, waiting: new Set() };
     this.entries.set(id, entry);
     this.context.usage.ids++;
     this.account(entry);

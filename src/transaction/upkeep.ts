@@ -12,13 +12,16 @@ const expirable: ReadonlySet<TransactionStateName> = new Set([
   "CompleteAbort",
 ]);
 
-/** Transactions open for longer than their producer allowed. */
+/** Has its transaction been open for longer than its producer allowed? */
+export function isTimedOut({ transaction: { pending, data } }: IdEntry, nowMs: number): boolean {
+  if (pending !== null || data.state !== "Ongoing" || data.timeoutMs >= noTimeoutMs) return false;
+  return data.startMs + data.timeoutMs < nowMs;
+}
+
+/** Transactions that are timed out. */
 export function timedOutEntries(shard: TransactionShard, nowMs: number): IdEntry[] {
   if (!shard.isReady) return [];
-  return [...shard.all()].filter(({ transaction: { pending, data } }) => {
-    if (pending !== null || data.state !== "Ongoing" || data.timeoutMs >= noTimeoutMs) return false;
-    return data.startMs + data.timeoutMs < nowMs;
-  });
+  return [...shard.all()].filter((entry) => isTimedOut(entry, nowMs));
 }
 
 /** Ids without a transaction that were last used at `usedMs` or before, in batches; each batch is

@@ -130,6 +130,29 @@ describe("IncrementalAlterConfigs and AlterConfigs", () => {
     });
   }
 
+  test("dynamic configs of the log cleaner are kept, the one read at start is not", async () => {
+    await using api = await apiServer();
+    const alter = async (resourceName: string, name: string, value: string) => {
+      const resources = [{ resourceType: brokerType, resourceName, configs: [op(name, 0, value)] }];
+      const request = { validateOnly: false, resources };
+      const answer = await api.client.request(incremental.incrementalAlterConfigsApi, 1, request);
+      return answer.responses[0]?.errorCode;
+    };
+    const { INVALID_REQUEST } = ErrorCode;
+    expect(await alter("1", "log.cleaner.backoff.ms", "15001")).toBe(0);
+    expect(await alter("", "log.cleaner.io.max.bytes.per.second", "1.5")).toBe(0);
+    expect(await alter("1", "log.cleaner.backoff.ms", "-1")).toBe(INVALID_REQUEST);
+    expect(await alter("1", "log.cleaner.threads", "x")).toBe(INVALID_REQUEST);
+    expect(await alter("1", "log.cleaner.enable", "true")).toBe(INVALID_REQUEST);
+    const resources = [resource(brokerType, "1", ["log.cleaner.backoff.ms"])];
+    const ask = { resources, includeDocumentation: true };
+    const { results } = await api.client.request(describeConfigsApi, 4, ask);
+    expect(results[0]?.configs).toMatchObject([
+      { value: "15001", configSource: 2, readOnly: false },
+    ]);
+    expect(results[0]?.configs[0]?.documentation).toStartWith("Without effect in chronik");
+  });
+
   test("duplicates and unknown operations are refused, validateOnly changes nothing", async () => {
     await using api = await apiServer();
     await api.metadata.createTopics([spec("a"), spec("b"), spec("c")], false);

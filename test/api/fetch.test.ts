@@ -47,7 +47,7 @@ function bases(records: Uint8Array | null): number[] {
   return [...batchesIn(records ?? new Uint8Array(0))].map(({ header }) => header.baseOffset);
 }
 
-test("below v10 a topic of compression.type=zstd is refused", async () => {
+test("a topic of compression.type=zstd is refused to clients below v10", async () => {
   const lab = new ApiLab();
   const [partition] = await lab.open({ compression: { codec: "zstd", level: 3 } });
   await partition.append(batch(), { origin: "coordinator" });

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from "bun:test";
 import { shareFetchHandler } from "../../src/api/78-share-fetch.ts";
 import { shareAcknowledgeHandler } from "../../src/api/79-share-acknowledge.ts";
+import { describeShareGroupOffsetsHandler } from "../../src/api/90-describe-share-group-offsets.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
@@ -117,6 +118,28 @@ describe("ShareFetch", () => {
     expect(await acquired(other)).toBe("0-1:2");
   });
 
+  test("nothing is acquired for a connection that ended while it waited", async () => {
+    const waiting = acquired(ask(0, { maxWaitMs: 60_000 }));
+    await append(1);
+    expect(await waiting).toBe("0-0:1");
+    const parked = acquired(ask(1, { maxWaitMs: 60_000 }));
+    lab.abort.abort();
+    await append(2);
+    expect(await parked).toBe("");
+    Object.assign(lab, { abort: new AbortController() });
+    expect(await acquired(ask(0, { memberId: "other" }))).toBe("0-0:2 1-2:1");
+  });
+
+  test("a request carried out after its connection ended leaves no session behind", async () => {
+    await append(2);
+    expect(await acquired(ask(0))).toBe("0-1:1");
+    lab.abort.abort();
+    expect(await acquired(ask(0))).toBe("");
+    expect(shares.sessions.count).toBe(0);
+    Object.assign(lab, { abort: new AbortController() });
+    expect(await acquired(ask(0, { memberId: "other" }))).toBe("0-1:2");
+  });
+
   test("what the log refuses to write is not acknowledged", async () => {
     await append(2);
     expect(await acquired(ask(0))).toBe("0-1:1");
@@ -145,6 +168,29 @@ describe("ShareFetch", () => {
     expect(await acquired(ask(0, overrides as Partial<ShareFetchRequest>))).toBe(
       `error ${errorCode}`,
     );
+  });
+
+  test("a partition counts as not begun until a delivery changes its state", async () => {
+    const described = async () => {
+      const topics = [{ topicName: "a", partitions: [0] }];
+      const request = { groups: [{ groupId: "g", topics }] };
+      const answer = await lab.call(describeShareGroupOffsetsHandler, request, 1);
+      return answer?.groups[0]?.topics[0]?.partitions[0];
+    };
+    const notBegun = { startOffset: -1, leaderEpoch: 0, lag: -1, errorCode: ErrorCode.NONE };
+    expect(await described()).toMatchObject(notBegun);
+    expect(await acquired(ask(0))).toBe("");
+    expect(await described()).toMatchObject(notBegun);
+    // Where to begin is durable all the same.
+    const key = { groupId: "g", topicId: topicA.id, partition: 0 };
+    expect((await states.open().read(key)).state?.startOffset).toBe(0);
+    await append(3);
+    expect(await acquired(ask(1))).toBe("0-2:1");
+    expect(await described()).toMatchObject(notBegun);
+    const acknowledgementBatches = [{ firstOffset: 0, lastOffset: 1, acknowledgeTypes: [1] }];
+    const partitions = [{ partitionIndex: 0, acknowledgementBatches }];
+    await acquired(ask(2, { topics: [{ topicId: topicA.id, partitions }] }));
+    expect(await described()).toMatchObject({ startOffset: 0, leaderEpoch: 0, lag: 1 });
   });
 
   test("a partition without a state is an error, an unknown one too", async () => {

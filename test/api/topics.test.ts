@@ -210,6 +210,39 @@ describe("CreateTopics, DeleteTopics, CreatePartitions", () => {
     ]);
   });
 
+  test("topics of coordinators are created as these would, or not at all", async () => {
+    await using api = await apiServer();
+    const ask = async (name: string, parts: object) => {
+      const topics = [topic(name, parts)];
+      const answer = await api.client.request(createTopicsApi, 7, { topics });
+      return [answer.topics[0]?.errorCode, answer.topics[0]?.numPartitions];
+    };
+    const refused = [ErrorCode.INVALID_REQUEST, -1];
+    const [offsets, transactions] = ["__consumer_offsets", "__transaction_state"];
+    const compact = { name: "cleanup.policy", value: "compact" };
+    const byHand = [{ partitionIndex: 0, brokerIds: [1] }];
+    expect(await ask(offsets, { numPartitions: 49 })).toEqual(refused);
+    const deletes = { numPartitions: 50, configs: [{ ...compact, value: "delete" }] };
+    expect(await ask(offsets, deletes)).toEqual(refused);
+    const assigned = { numPartitions: -1, replicationFactor: -1, assignments: byHand };
+    expect(await ask(offsets, assigned)).toEqual(refused);
+    expect(api.metadata.image.topicsByName.size).toBe(0);
+    expect(await ask(offsets, { numPartitions: 50, configs: [compact] })).toEqual([0, 50]);
+    expect(await ask(transactions, { numPartitions: -1, replicationFactor: -1 })).toEqual([0, 30]);
+    expect(await ask("__share_group_state", { numPartitions: 20 })).toEqual([0, 20]);
+    const exists = ErrorCode.TOPIC_ALREADY_EXISTS;
+    expect(await ask(offsets, { numPartitions: 3 })).toEqual([exists, -1]);
+    const configsOf = (name: string) => [
+      ...(api.metadata.image.topicsByName.get(name)?.configs ?? []),
+    ];
+    expect(configsOf(transactions)).toEqual([
+      ["cleanup.policy", "compact"],
+      ["compression.type", "producer"],
+      ["segment.bytes", "1048576"],
+    ]);
+    expect(configsOf("__share_group_state")).toContainEqual(["retention.ms", "-1"]);
+  });
+
   test("a topic is internal by its name alone", async () => {
     await using api = await apiServer();
     await api.metadata.createTopics([spec("__consumer_offsets", 3)], false);

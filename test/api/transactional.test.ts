@@ -10,6 +10,7 @@ import { writeTxnMarkersHandler } from "../../src/api/27-write-txn-markers.ts";
 import { txnOffsetCommitHandler } from "../../src/api/28-txn-offset-commit.ts";
 import { describeTransactionsHandler } from "../../src/api/65-describe-transactions.ts";
 import { listTransactionsHandler } from "../../src/api/66-list-transactions.ts";
+import { deferred } from "../../src/lib/deferred.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { Harness as Groups } from "../group/harness.ts";
@@ -135,6 +136,52 @@ test("batches in flight to a partition keep their order while the first waits", 
   log.isHeld = false;
   log.release();
   expect(await Promise.all(answers)).toEqual([0, 0, 0, 0]);
+});
+
+test("a batch does not overtake one that the coordinator has not let in", async () => {
+  const world = await World.open();
+  const producer = await world.init();
+  const { transactions } = world.coordinator;
+  const verifyOrAdd = transactions.verifyOrAdd.bind(transactions);
+  const first = deferred<number>();
+  let asked = 0;
+  // The first is let in late; whoever asks after it would be let in at once.
+  transactions.verifyOrAdd = (ask) => {
+    if (asked++ > 0) return ErrorCode.NONE;
+    return first.promise.then(() => verifyOrAdd(ask));
+  };
+  const answers = [0, 1, 2].map((sequence) => world.produce(producer, sequence));
+  const elsewhere = world.produce(producer, 0, 12, 1);
+  await settle();
+  // Their turn has not come; another partition has turns of its own.
+  expect(asked).toBe(2);
+  expect(await elsewhere).toBe(ErrorCode.INVALID_TXN_STATE);
+  expect(world.partitions[0]!.logEndOffset).toBe(0);
+  first.resolve(0);
+  expect(await Promise.all(answers)).toEqual([0, 0, 0]);
+  expect(asked).toBe(4);
+  // Nothing is left waiting: the next one asks at once.
+  const next = world.produce(producer, 3);
+  expect(asked).toBe(5);
+  expect(await next).toBe(0);
+});
+
+test("a coordinator that fails fails its batch, and not those behind it", async () => {
+  const world = await World.open();
+  const producer = await world.init();
+  const { transactions } = world.coordinator;
+  const verifyOrAdd = transactions.verifyOrAdd.bind(transactions);
+  let fails = true;
+  transactions.verifyOrAdd = (ask) => {
+    if (!fails) return verifyOrAdd(ask);
+    fails = false;
+    return Promise.resolve().then(() => Promise.reject(new Error("a bug")));
+  };
+  const broken = world.produce(producer, 0);
+  const behind = world.produce(producer, 0);
+  expect(broken).rejects.toThrow("a bug");
+  expect(await behind).toBe(0);
+  expect(await world.produce(producer, 1)).toBe(0);
 });
 
 test("version 1: a batch without AddPartitionsToTxn is refused", async () => {

@@ -16,6 +16,7 @@ import {
   recordsPayload,
 } from "../../src/protocol/record-batch.ts";
 import { buildBatch, parseRecords } from "../../src/protocol/records.ts";
+import { busyTierArgs, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
 import { unannouncedMoment } from "../support/moments.ts";
 import { Random } from "../support/random.ts";
@@ -129,18 +130,24 @@ function isConnectionLoss(error: unknown): boolean {
   return error instanceof Error && error.name === "BrokerError";
 }
 
-/** What a read_committed consumer sees of one partition, from its start. */
-async function readCommitted(client: WireClient, partition: number): Promise<string[]> {
+/** What a read_committed consumer sees of one partition from an offset on; as Kafka's, it goes by
+ * each answer's own list. */
+async function readCommitted(
+  client: WireClient,
+  partition: number,
+  from = 0,
+  bytesMax = 1 << 20,
+): Promise<string[]> {
   const values: string[] = [];
-  const aborted = new Set<number>();
-  for (let offset = 0; ; ) {
+  for (let offset = from; ; ) {
+    const aborted = new Set<number>();
     const answer = await client.request(fetchApi, 12, {
       maxWaitMs: 0,
       minBytes: 0,
       maxBytes: 1 << 24,
       isolationLevel: 1,
       topics: [
-        { topic, partitions: [{ partition, fetchOffset: offset, partitionMaxBytes: 1 << 20 }] },
+        { topic, partitions: [{ partition, fetchOffset: offset, partitionMaxBytes: bytesMax }] },
       ],
       forgottenTopicsData: [],
     });
@@ -163,10 +170,22 @@ async function readCommitted(client: WireClient, partition: number): Promise<str
       }
       if (isTransactional(header.attributes) && aborted.has(header.producerId)) continue;
       for (const record of parseRecords(recordsPayload(bytes, position, header), header)) {
+        if (header.baseOffset + record.offsetDelta < before) continue;
         values.push(new TextDecoder().decode(record.value ?? new Uint8Array()));
       }
     }
     if (offset === before) return values;
+  }
+}
+
+/** Archives all that may be, over and over, until the broker is gone. */
+async function archiveUntilKilled(running: BrokerProcess): Promise<void> {
+  for (;;) {
+    try {
+      await fetch(`${running.adminUrl}/admin/indexer/run`, { method: "POST" });
+    } catch {
+      return;
+    }
   }
 }
 
@@ -188,7 +207,7 @@ test(
   `transactions are whole after ${cycles} kills`,
   async () => {
     const random = Random.from("CHRONIK_CRASH_SEED");
-    const running = await startBroker();
+    const running = await startBroker({ args: busyTierArgs });
     broker = running;
     const connect = connectTo(running.kafkaPort, "transactor");
     const admin = await connect();
@@ -209,8 +228,10 @@ test(
     for (let cycle = 0; cycle < cycles; cycle++) {
       const clients = await Promise.all(transactors.map(() => connect()));
       const runs = transactors.map((one, at) => one.run(clients[at]!));
+      const archiving = archiveUntilKilled(running);
       await unannouncedMoment(random, 150, 500);
       await running.kill9();
+      await archiving;
       await Promise.all(runs);
       for (const client of clients) client.close();
       await running.restart();
@@ -225,8 +246,28 @@ test(
       );
       return new Set(seen.map(({ length }) => length)).size === 1;
     });
-    client.close();
     check(seen, transactors);
+    // What was read from the WAL, archives, or some of both is the same from archives alone, also
+    // in small pieces and from within transactions.
+    await untilAllArchived(running);
+    client.close();
+    await running.restart();
+    const late = await connect();
+    for (const [partition, values] of seen.entries()) {
+      expect(await readCommitted(late, partition)).toEqual(values);
+      expect(await readCommitted(late, partition, 0, 100)).toEqual(values);
+      for (const from of [1, 7, values.length >> 1]) {
+        const rest = await readCommitted(late, partition, from);
+        expect(rest).toEqual(values.slice(values.length - rest.length));
+        expect(rest.length).toBeGreaterThanOrEqual(values.length - from);
+      }
+    }
+    late.close();
+    const metrics = await (await fetch(`${running.adminUrl}/metrics`)).text();
+    expect(metrics).toContain(`\nchronik_transactional_ids ${producers}\n`);
+    for (const name of ["ongoing", "completing"]) {
+      expect(metrics).toContain(`\nchronik_transactions_${name} 0\n`);
+    }
     const fates = transactors.flatMap(({ fates: all }) => [...all.values()]);
     expect(fates.filter((fate) => fate === "committed").length).toBeGreaterThan(cycles * 2);
     expect(fates).toContain("aborted");

@@ -9,7 +9,7 @@ export const accepted: readonly {
     where: /CreateTopics v[5-7] |DescribeConfigs v4 no keys/,
     why: "segment.bytes has another default, search.index is chronik's own",
   },
-  { where: /CreateTopics v4 consumer offsets/, why: "the broker makes its topics itself" },
+  { where: /CreateTopics v4 consumer offsets/, why: "only with the configured partition count" },
   {
     where: /consumer-group-members: OffsetFetch v9 (member|nobody)$/,
     why: "partitions in the order of their commits",

@@ -9,6 +9,7 @@ import { deleteGroupsHandler } from "../../src/api/42-delete-groups.ts";
 import { consumerGroupHeartbeatHandler } from "../../src/api/68-consumer-group-heartbeat.ts";
 import { consumerGroupDescribeHandler } from "../../src/api/69-consumer-group-describe.ts";
 import { consumerGroupConfigDefaults } from "../../src/group/config.ts";
+import { emptyImage } from "../../src/metadata/image.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ConsumerGroupHeartbeatRequest } from "../../src/protocol/messages/68-consumer-group-heartbeat.ts";
 import { join, joinTwice } from "./client.ts";
@@ -65,6 +66,31 @@ async function listed(world: Harness, typesFilter: string[] = []) {
 
 const owned = (answer: { assignment: { topicPartitions: { partitions: number[] }[] } | null }) =>
   answer.assignment?.topicPartitions.flatMap(({ partitions }) => partitions) ?? null;
+
+test("with group.version at 0 the consumer protocol is not served", async () => {
+  const world = newWorld();
+  await beat(world, "a", 0);
+  world.image = { ...emptyImage, featureLevels: new Map([["group.version", 0]]) };
+  const { UNSUPPORTED_VERSION } = ErrorCode;
+  expect((await beat(world, "a", 2)).errorCode).toBe(UNSUPPORTED_VERSION);
+  expect((await described(world)).errorCode).toBe(UNSUPPORTED_VERSION);
+  world.image = { ...emptyImage, featureLevels: new Map([["group.version", 1]]) };
+  expect((await beat(world, "a", 2)).errorCode).toBe(ErrorCode.NONE);
+});
+
+test("a subscription grows only where there is room; who brings no more stays", async () => {
+  const world = new Harness({ stateBytesMax: 20_000 });
+  const names = (count: number) => Array.from({ length: count }, (_, index) => `topic-${index}`);
+  await beat(world, "a", 0, { subscribedTopicNames: names(100) });
+  const grown = await beat(world, "a", 2, { subscribedTopicNames: names(2_000) });
+  expect(grown.errorCode).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const regex = await beat(world, "a", 2, { subscribedTopicRegex: "x".repeat(10_000) });
+  expect(regex.errorCode).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const large = await beat(world, "b", 0, { subscribedTopicNames: names(2_000) });
+  expect(large.errorCode).toBe(ErrorCode.COORDINATOR_NOT_AVAILABLE);
+  const same = await beat(world, "a", 2, { subscribedTopicNames: names(100) });
+  expect(same.errorCode).toBe(ErrorCode.NONE);
+});
 
 describe("durability", () => {
   test("an answer waits for its records; what came meanwhile is written in one batch", async () => {

@@ -12,6 +12,7 @@ import type {
 } from "../../src/group/ports.ts";
 import { deferred } from "../../src/lib/deferred.ts";
 import type { BrokerError } from "../../src/lib/errors.ts";
+import { emptyImage, type MetadataImage } from "../../src/metadata/image.ts";
 import type { Decoded } from "../../src/protocol/api-codec.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { Reader } from "../../src/protocol/reader.ts";
@@ -183,6 +184,8 @@ export class Harness {
   readonly problems: BrokerError[] = [];
   readonly config: GroupConfig;
   readonly shareStates = new MemoryShareStates();
+  /** Of the metadata handlers see the features alone. */
+  image: MetadataImage = emptyImage;
   groups: GroupCoordinator;
   private uuidCount = 0;
 
@@ -217,7 +220,7 @@ export class Harness {
     const decoded = codec.decodeRequest(new Reader(requestBytes), version);
     const context = {
       session: { id: 1, listener: "plain", clientHost: "/127.0.0.1", clientId },
-      services: { groups: this.groups },
+      services: { groups: this.groups, metadata: { image: this.image } },
     } as unknown as RequestContext;
     const pending = handler.handle(context, decoded, version);
     // The frame's buffer is reused once the handler has returned.

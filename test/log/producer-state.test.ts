@@ -2,7 +2,12 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { ProducerState } from "../../src/log/producer-state.ts";
 
-const options = { expirationMs: 1000, producersMax: 3, transactionsMax: 2, hasRoom: () => true };
+const options = {
+  expirationMs: () => 1000,
+  producersMax: 3,
+  transactionsMax: 2,
+  hasRoom: () => true,
+};
 const all = Number.MAX_SAFE_INTEGER;
 const plain = { isTransactional: false, transactionVersion: 0 };
 
@@ -110,7 +115,7 @@ test("against a model: whatever commits, the answers are those of Kafka's rules"
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const state = new Batches({
-        expirationMs: all,
+        expirationMs: () => all,
         producersMax: 10,
         transactionsMax: 2,
         hasRoom: () => true,

@@ -139,7 +139,7 @@ test("rotation by size checkpoints by itself", async () => {
 });
 
 test("a producer is forgotten after producer.id.expiration.ms", async () => {
-  const lab = new LogLab({ limits: { producerIdExpirationMs: 1000 } });
+  const lab = new LogLab({ limits: { producerIdExpirationMs: () => 1000 } });
   const partition = await lab.open();
   await partition.append(idempotent(1, 0, 0), client);
   lab.clock.advance(999);
@@ -148,6 +148,23 @@ test("a producer is forgotten after producer.id.expiration.ms", async () => {
   lab.clock.advance(1);
   expect(partition.expireProducers()).toBe(1);
   expect((await partition.append(idempotent(1, 0, 5), client)).errorCode).toBe(0);
+});
+
+test("a timer forgets idle producers, by the expiration time of the moment", async () => {
+  let expirationMs = 10_000;
+  const limits = { producerIdExpirationMs: () => expirationMs, producerIdCheckIntervalMs: 500 };
+  const lab = new LogLab({ limits });
+  const partition = await lab.open();
+  const known = () => partition.activeProducers().map(({ producerId }) => producerId);
+  await partition.append(idempotent(1, 0, 0), client);
+  lab.clock.advance(9_999);
+  expect(known()).toEqual([1]);
+  await partition.append(idempotent(2, 0, 0), client);
+  lab.clock.advance(500);
+  expect(known()).toEqual([2]);
+  expirationMs = 100;
+  lab.clock.advance(500);
+  expect(known()).toEqual([]);
 });
 
 test("the folder of another topic id is set aside, never deleted", async () => {

@@ -227,7 +227,7 @@ test("a coordinator's transactional batches carry no sequence", async () => {
 });
 
 test("a producer with an open transaction neither expires nor makes room", async () => {
-  const limits = { producersMax: 2, producerIdExpirationMs: 1000 };
+  const limits = { producersMax: 2, producerIdExpirationMs: () => 1000 };
   const lab = new LogLab({ limits });
   const partition = await lab.open();
   await partition.append(transactional(1, 0, 0), client);

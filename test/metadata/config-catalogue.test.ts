@@ -1,15 +1,19 @@
 import { describe, expect, test } from "bun:test";
+import { coordinatorTopics } from "../../src/broker-offsets.ts";
+import type { Partitions } from "../../src/log/partitions.ts";
 import { brokerConfigs } from "../../src/metadata/broker-configs.ts";
 import {
   type ConfigLayers,
   checkTopicConfigs,
   describeBrokerConfigs,
+  describeGroupConfigs,
   describeTopicConfigs,
   resolveTopicConfig,
 } from "../../src/metadata/config-catalogue.ts";
 import { ConfigSource } from "../../src/metadata/config-types.ts";
 import { topicConfigs } from "../../src/metadata/topic-configs.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
+import { MemoryJournal } from "../support/memory-journal.ts";
 import { openMetadata, spec } from "../support/metadata.ts";
 
 const none = new Map<string, string>();
@@ -101,6 +105,76 @@ describe("config catalogue", () => {
       readOnly: false,
     });
     expect(broker.find(({ name }) => name === "num.partitions")?.readOnly).toBe(true);
+  });
+
+  test("groups follow the assignment interval their broker has at run time", async () => {
+    const metadata = await openMetadata();
+    const name = "group.consumer.assignment.interval.ms";
+    const alter = async (resource: "broker" | "group", who: string, key: string, value: string) => {
+      const operations = [{ name: key, kind: "set" as const, value }];
+      const alteration = { resource, name: who, operations, replacesAll: false };
+      const [outcome] = await metadata.alterConfigs([alteration], false);
+      return outcome?.errorCode;
+    };
+    const topics = coordinatorTopics(metadata, {} as Partitions, 1);
+    const interval = () => topics.groupConfig("g")?.get("consumer.assignment.interval.ms");
+    const sources = () => {
+      const layers = { ...metadata.layers };
+      const own = metadata.image.groupConfigs.get("g") ?? none;
+      const entries = describeGroupConfigs(own, layers);
+      const entry = entries.find((one) => one.name === "consumer.assignment.interval.ms");
+      return entry?.synonyms.map(({ value, source }) => [value, source]);
+    };
+    expect(topics.groupConfig("g")).toBeNull();
+    expect(await alter("broker", "", name, "2000")).toBe(0);
+    expect(interval()).toBe("2000");
+    expect(await alter("broker", "1", name, "1500")).toBe(0);
+    expect(interval()).toBe("1500");
+    expect(await alter("group", "g", "consumer.assignment.interval.ms", "3000")).toBe(0);
+    expect(interval()).toBe("3000");
+    expect(sources()).toEqual([
+      ["3000", ConfigSource.GROUP],
+      ["1500", ConfigSource.DYNAMIC_BROKER],
+      ["2000", ConfigSource.DYNAMIC_DEFAULT_BROKER],
+      ["1000", ConfigSource.DEFAULT],
+    ]);
+    expect(topics.groupConfig("other")?.get("consumer.assignment.interval.ms")).toBe("1500");
+    expect(await alter("broker", "1", name, "15001")).toBe(ErrorCode.INVALID_REQUEST);
+    // As in Kafka 4.3 the other defaults of groups are read at start.
+    const session = "group.consumer.session.timeout.ms";
+    expect(await alter("broker", "1", session, "50000")).toBe(ErrorCode.INVALID_REQUEST);
+  });
+
+  test("producer.id.expiration.ms is what was set last, a broker's own first", async () => {
+    const name = "producer.id.expiration.ms";
+    const staticConfigs = new Map([[name, { value: "10000", explicit: true }]]);
+    const journal = new MemoryJournal();
+    const metadata = await openMetadata({ journal, staticConfigs });
+    const set = async (who: string, value: string) => {
+      const operations = [{ name, kind: "set" as const, value }];
+      const alteration = { resource: "broker" as const, name: who, operations, replacesAll: false };
+      const [outcome] = await metadata.alterConfigs([alteration], false);
+      return [outcome?.errorCode, metadata.brokerNumber(name)];
+    };
+    expect(metadata.brokerNumber(name)).toBe(10_000);
+    expect(await set("", "100000")).toEqual([0, 100_000]);
+    expect(await set("1", "500")).toEqual([0, 500]);
+    expect(await set("", "0")).toEqual([ErrorCode.INVALID_REQUEST, 500]);
+    const again = await openMetadata({ journal, staticConfigs });
+    expect(again.brokerNumber(name)).toBe(500);
+  });
+
+  test("a group config that follows no broker config tells its default as a synonym", () => {
+    const reset = "share.auto.offset.reset";
+    const own = new Map([[reset, "earliest"]]);
+    const byDefault = { name: reset, value: "latest", source: ConfigSource.DEFAULT };
+    const synonymsOf = (configs: ReadonlyMap<string, string>) =>
+      describeGroupConfigs(configs, bare).find(({ name }) => name === reset)?.synonyms;
+    expect(synonymsOf(none)).toEqual([byDefault]);
+    expect(synonymsOf(own)).toEqual([
+      { name: reset, value: "earliest", source: ConfigSource.GROUP },
+      byDefault,
+    ]);
   });
 
   const values: [string, string, boolean][] = [

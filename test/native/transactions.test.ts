@@ -194,6 +194,26 @@ describe.skipIf(!hasLibrary)("transactions over the real engine", () => {
     }
     await second.close();
   });
+
+  test("aborts in plenty are cleaned away before no transaction could begin", async () => {
+    using dir = tempDir();
+    const options = { config: { compact: true }, limits: { abortedMax: 20 } };
+    const log = await openNative(dir.path, systemClock, options);
+    const { partition } = log;
+    for (let n = 0; n < 100; n++) {
+      const spec = { keys: ["k"], values: [`${n}`], producerId: 7, producerEpoch: 0 };
+      const put = batch({ ...spec, isTransactional: true });
+      const { errorCode } = await partition.append(put, { origin: "coordinator" });
+      expect(errorCode).toBe(ErrorCode.NONE);
+      await end(partition, 7, n === 0);
+      await partition.cleanIfDirty(86_400_000);
+      expect(partition.rememberedAborts).toBeLessThan(20);
+    }
+    expect((await firstWords(partition))[0]).toEqual(["k", "0"]);
+    // It is not cleaned for a few of them.
+    expect(partition.segments().length).toBeLessThan(15);
+    await log.close();
+  });
 });
 
 function committedOf(key: number): number[] {

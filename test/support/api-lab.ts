@@ -49,6 +49,7 @@ export class ApiLab {
   /** What the next requests take. */
   workMs = 0;
   readonly abort = new AbortController();
+  readonly session = { id: 1, listener: "PLAINTEXT" };
   readonly services: Services;
   clientId: string | null = "test";
   private nextSessionId = 1;
@@ -116,7 +117,7 @@ export class ApiLab {
     const context = {
       header: { apiKey: codec.key, apiVersion: version, correlationId: 1, clientId: this.clientId },
       services: this.services,
-      session: { id: 1, listener: "PLAINTEXT" },
+      session: this.session,
       client: { user: "ANONYMOUS", clientId: this.clientId ?? "" },
       requestBytes: sentBytes,
       workMs: () => this.workMs,

@@ -48,6 +48,9 @@ export async function apiServer(options: ApiServerOptions = {}): Promise<ApiServ
     config: {
       dataDir: "/data",
       limits: { clientQuotasMax: 5 },
+      group: { offsetsTopicNumPartitions: 50 },
+      transaction: { stateLogNumPartitions: 30, stateLogSegmentBytes: 1_048_576 },
+      shareGroup: { stateTopicNumPartitions: 20 },
       topic: { autoCreate: true, deleteEnabled: true, ...options.topic },
     },
     clock: systemClock,

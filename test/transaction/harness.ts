@@ -97,6 +97,8 @@ export class Harness {
   readonly problems: BrokerError[] = [];
   readonly config: TransactionConfig;
   markers = new MemoryMarkers();
+  /** For what the next broker's coordinator writes from its start on. */
+  newMarkers = () => new MemoryMarkers();
   transactions: TransactionCoordinator;
   /** What InitProducerId fails with when no id can be had. */
   idFailure: BrokerError | null = null;
@@ -120,7 +122,7 @@ export class Harness {
   /** As after kill -9: nothing is closed in order, only what was durable is there. */
   async restart(): Promise<void> {
     this.transactions.close();
-    this.markers = new MemoryMarkers();
+    this.markers = this.newMarkers();
     this.transactions = this.build();
     await this.transactions.start();
     await settle();

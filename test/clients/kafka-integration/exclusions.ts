@@ -53,6 +53,7 @@ const names: Readonly<Record<string, readonly string[]>> = {
     "PlaintextConsumerTest.testClassicConsumerQuotaMetricsNotCreatedIfNoQuotasConfigured",
     "PlaintextConsumerTest.testAsyncConsumerQuotaMetricsNotCreatedIfNoQuotasConfigured",
     "ProducerFailureHandlingTest.testCannotSendToInternalTopic",
+    "ProducerIdExpirationTest.testDynamicProducerIdExpirationMs",
     "ProducerSendWhileDeletionTest.testSendWithRecreatedTopic",
     "StaticBrokerConfigTest.testInternalConfigsDoNotReturnForDescribeConfigs",
     "StaticBrokerConfigTest.testTopicConfigsGetImpactedIfStaticConfigsAddToBroker",

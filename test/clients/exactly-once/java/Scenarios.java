@@ -21,6 +21,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.TopicExistsException;
 
 /** The seven scenarios; each makes topics of its own and fills the history it is given. */
 final class Scenarios {
@@ -49,6 +50,9 @@ final class Scenarios {
   private static String topic(String bootstrap, String name, History history) throws Exception {
     try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
       admin.createTopics(List.of(new NewTopic(name, PARTITIONS, (short) 1))).all().get();
+    } catch (ExecutionException failure) {
+      // A broker killed before its answer may have made it; the client asked again.
+      if (!(failure.getCause() instanceof TopicExistsException)) throw failure;
     }
     history.topics.add(name);
     return name;
