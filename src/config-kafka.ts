@@ -8,8 +8,7 @@ const ignored = new Set(
   alter.log.dirs.replication.quota.window.size.seconds authorizer.class.name
   auto.include.jmx.reporter auto.leader.rebalance.enable background.threads
   broker.heartbeat.interval.ms broker.rack broker.session.timeout.ms
-  client.quota.callback.class compression.gzip.level compression.lz4.level
-  compression.zstd.level connection.failed.authentication.delay.ms connections.max.reauth.ms
+  client.quota.callback.class connection.failed.authentication.delay.ms connections.max.reauth.ms
   controlled.shutdown.enable controlled.shutdown.max.retries
   controlled.shutdown.retry.backoff.ms controller.listener.names
   controller.performance.always.log.threshold.ms controller.performance.sample.period.ms

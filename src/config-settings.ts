@@ -341,6 +341,27 @@ export const settings = {
     default: "producer",
     doc: "Codec of stored batches; producer keeps what was sent, others compress it anew",
   }),
+  "topic.compressionGzipLevel": pattern({
+    kafka: ["compression.gzip.level"],
+    default: "-1",
+    form: /^(-1|[1-9])$/,
+    accepts: "1 to 9, or -1 for the codec's default",
+    doc: "Level of topics that are stored in gzip",
+  }),
+  "topic.compressionLz4Level": integer({
+    kafka: ["compression.lz4.level"],
+    default: 9,
+    min: 1,
+    max: 17,
+    doc: "Level of topics that are stored in lz4; 9 is the fast compressor",
+  }),
+  "topic.compressionZstdLevel": integer({
+    kafka: ["compression.zstd.level"],
+    default: 3,
+    min: -131_072,
+    max: 22,
+    doc: "Level of topics that are stored in zstd",
+  }),
   "topic.messageBytesMax": integer({
     kafka: ["message.max.bytes"],
     default: 1_048_588,
