@@ -50,8 +50,12 @@ export class MemoryArchive implements ColdReader {
     const base = ready[0]?.base;
     if (last === undefined || base === undefined) return;
     const aborted = partition.abortedBetween(base, last + 1);
-    for (let offset = base; offset <= last; ) {
+    // DeleteRecords may have moved the log start into the segment.
+    for (let offset = Math.max(base, partition.logStartOffset); offset <= last; ) {
       const read = await partition.read({ offset, bytesMax: 1 << 20, offsetLimit: last + 1 });
+      if (read.errorCode !== 0 || read.bytes === 0) {
+        throw new Error(`nothing to read at ${offset}: error ${read.errorCode}`);
+      }
       for (const chunk of read.chunks) {
         for (const { position, header } of batchesIn(chunk)) {
           const bytes = chunk.slice(position, position + sizeInBytes(header));
