@@ -80,7 +80,7 @@ async function servedRequests(): Promise<Served[]> {
 }
 
 /** APIs whose answer to the same request is the same twice. */
-const harmlessReads = new Set(["Metadata", "ListOffsets", "DescribeGroups", "DescribeConfigs"]);
+const harmlessReads = new Set(["ListOffsets", "DescribeConfigs", "DescribeCluster"]);
 
 /** Each job on a connection of its own, a bounded number at a time. */
 async function onSockets<Job>(
