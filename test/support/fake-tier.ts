@@ -69,8 +69,8 @@ export class FakePartition implements TierPartition {
     return "[]";
   }
 
-  abortedBetween(): readonly AbortedTransaction[] {
-    return [];
+  abortedBetween(): Promise<readonly AbortedTransaction[]> {
+    return Promise.resolve([]);
   }
 
   searchIndexMode(): IndexMode {

@@ -20,6 +20,7 @@ const silent: LogEvents = {
   rolledBack: () => undefined,
   unreadable: () => undefined,
   checkpointFailed: () => undefined,
+  abortsRebuilt: () => undefined,
   quarantined: () => undefined,
 };
 
@@ -39,6 +40,7 @@ export async function openNative(
     limits?: Partial<LogLimits>;
     config?: Partial<PartitionLogConfig>;
     leaderEpoch?: number;
+    internal?: boolean;
   } = {},
 ): Promise<NativeLog> {
   const engine = await openEngine(dataDir);
@@ -54,7 +56,8 @@ export async function openNative(
     events: silent,
   });
   const config = { ...defaultPartitionLogConfig, ...options.config };
-  const partition = await partitions.open(topicA, 0, options.leaderEpoch ?? 0, config);
+  const topic = { ...topicA, internal: options.internal ?? false };
+  const partition = await partitions.open(topic, 0, options.leaderEpoch ?? 0, config);
   const close = async () => {
     await partitions.close();
     await engine.close();
