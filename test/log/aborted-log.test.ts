@@ -264,3 +264,46 @@ test("without a way to write them, no transaction begins whose abort has no room
   await crowded.log.spill();
   expect(crowded.log.hasRoom).toBe(true);
 });
+
+test("a crash before the next checkpoint finds every file that the last one names", async () => {
+  const lab = await plenty(1_024, 1_024);
+  await lab.checkpoint();
+  const named = lab.paths;
+  for (let n = 1_024; n < 3_072; n++) {
+    const entry = { producerId: 7, firstOffset: 2 * n, lastOffset: 2 * n + 1 };
+    lab.history.aborted.push({ ...entry, lastStableOffset: 2 * n + 2 });
+    lab.log.add(lab.history.aborted.slice(-1));
+  }
+  await lab.log.spill();
+  // The new file holds the old one's entries too.
+  expect([named.length, lab.paths.length]).toEqual([1, 2]);
+  await lab.restart();
+  expect(lab.paths).toEqual(named);
+  expect(await lab.log.overlapping(0, 20)).toHaveLength(10);
+  expect(lab.rebuilt).toEqual([]);
+});
+
+test("what is aborted, and what is deleted, while a file is written", async () => {
+  const lab = new AbortedLab(new AbortedHistory(seeded(5)), 1);
+  const { history } = lab;
+  const write = lab.files.writeFile.bind(lab.files);
+  for (let round = 0; round < 40; round++) {
+    lab.grow(50, 3);
+    lab.files.writeFile = async (path, bytes) => {
+      lab.grow(50, 3);
+      // All of it, now and then.
+      if (round % 7 === 3) history.start = history.end;
+      if (round % 3 === 0) await lab.checkpoint();
+      await write(path, bytes);
+    };
+    await lab.log.spill();
+    lab.files.writeFile = write;
+    await ask(lab, 0, 1);
+    await ask(lab, 0.9, 1);
+  }
+  await lab.checkpoint();
+  const needed = history.overlapping(history.start, history.end).length;
+  expect(lab.log.size).toBeGreaterThanOrEqual(needed);
+  expect(lab.rebuilt).toEqual([]);
+  await lab.log.close();
+});
