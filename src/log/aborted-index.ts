@@ -117,11 +117,13 @@ export class AbortedIndex {
   }
 }
 
-/** One of each, as fetch responses list them: by first offset. */
+/** One of each, as fetch responses list them: by first offset, which begins one transaction. */
 export function abortedRanges(aborted: readonly AbortedRange[]): AbortedRange[] {
-  const ranges = new Map<string, AbortedRange>();
-  for (const { producerId, firstOffset } of aborted) {
-    ranges.set(`${firstOffset}/${producerId}`, { producerId, firstOffset });
+  const ranges: AbortedRange[] = [];
+  for (const one of aborted.toSorted((a, b) => a.firstOffset - b.firstOffset)) {
+    const { producerId, firstOffset } = one;
+    const last = ranges.at(-1);
+    if (last?.firstOffset !== firstOffset) ranges.push({ producerId, firstOffset });
   }
-  return [...ranges.values()].sort((a, b) => a.firstOffset - b.firstOffset);
+  return ranges;
 }
