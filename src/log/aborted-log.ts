@@ -76,6 +76,7 @@ export class AbortedLog {
   private onDue: (() => void) | null = null;
   private spilling = false;
   private retry: Timer | null = null;
+  private ahead = false;
   private closed = false;
 
   /** `nextId` lies above the ids of all files that are there. */
@@ -100,6 +101,11 @@ export class AbortedLog {
 
   get sizeInMemory(): number {
     return this.memory.size;
+  }
+
+  /** There are files that no checkpoint was asked to name. */
+  get isAhead(): boolean {
+    return this.ahead;
   }
 
   /** Whether one more could be remembered. */
@@ -177,6 +183,7 @@ export class AbortedLog {
   capture(offset: number): AbortedCapture {
     const { stale } = this;
     this.stale = [];
+    this.ahead = false;
     const runs = this.runs.filter(({ lastMarker }) => lastMarker >= offset);
     return { aborted: this.memory.from(offset), runs, stale };
   }
@@ -184,6 +191,7 @@ export class AbortedLog {
   /** The checkpoint of this capture was not written. */
   restore({ stale }: AbortedCapture): void {
     this.stale.unshift(...stale);
+    this.ahead = true;
   }
 
   /** It is durable: forgets what ends below `offset`, and removes files that it does not name.
@@ -389,6 +397,7 @@ export class AbortedLog {
   }
 
   private async write(blocks: readonly EncodedBlock[]): Promise<HeldRun> {
+    this.ahead = true;
     const { run, bytes } = encodeRun(this.parts.owner, this.nextId++, blocks);
     await this.parts.files.writeFile(this.reader.path(run), bytes);
     return { ...run, pins: 0 };

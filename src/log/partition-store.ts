@@ -81,8 +81,9 @@ export class PartitionStore {
     return this.written.archivedTo;
   }
 
-  get checkpointedEnd(): number {
-    return this.written.logEnd;
+  /** Whether a checkpoint would say something new of a log that ends at `logEnd`. */
+  isBehind(logEnd: number): boolean {
+    return logEnd !== this.written.logEnd || this.parts.aborted.isAhead;
   }
 
   /** Durable when resolved. Neither mark ever goes back. */

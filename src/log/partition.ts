@@ -353,8 +353,8 @@ export class Partition {
     if (this.closing) return;
     await this.stop();
     // A partition that nothing was appended to has nothing new to say.
-    const changed = this.appender.durableEnd !== this.store.checkpointedEnd;
-    if (this.broken === null && changed) await this.store.checkpoint();
+    const isBehind = this.store.isBehind(this.appender.durableEnd);
+    if (this.broken === null && isBehind) await this.store.checkpoint();
     await this.store.close();
     await this.parts.wal.closeLog(this.walHandle);
   }

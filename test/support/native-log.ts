@@ -8,7 +8,7 @@ import {
 import type { Partition } from "../../src/log/partition.ts";
 import type { LogEvents } from "../../src/log/partition-parts.ts";
 import { Partitions } from "../../src/log/partitions.ts";
-import { type ColdReader, noColdReader } from "../../src/log/ports.ts";
+import { type ColdReader, type Files, noColdReader } from "../../src/log/ports.ts";
 import type { NativeEngine } from "../../src/native/engine.ts";
 import { NativeFiles } from "../../src/native/files.ts";
 import { NativeWal } from "../../src/native/wal.ts";
@@ -41,6 +41,8 @@ export async function openNative(
     config?: Partial<PartitionLogConfig>;
     leaderEpoch?: number;
     internal?: boolean;
+    files?: (files: NativeFiles) => Files;
+    events?: Partial<LogEvents>;
   } = {},
 ): Promise<NativeLog> {
   const engine = await openEngine(dataDir);
@@ -49,11 +51,11 @@ export async function openNative(
     dataDir,
     // Compiles only while the native faces satisfy the log's ports.
     wal: new NativeWal(engine),
-    files: new NativeFiles(engine),
+    files: options.files?.(new NativeFiles(engine)) ?? new NativeFiles(engine),
     cold: typeof cold === "function" ? cold(engine) : cold,
     clock,
     limits: { ...defaultLogLimits, ...options.limits },
-    events: silent,
+    events: { ...silent, ...options.events },
   });
   const config = { ...defaultPartitionLogConfig, ...options.config };
   const topic = { ...topicA, internal: options.internal ?? false };
