@@ -85,7 +85,7 @@ async function ask(lab: AbortedLab, fromShare: number, toShare: number): Promise
   }
 }
 
-test("whatever is spilled, deleted, lost or crashed: every abort that readers need is told", async () => {
+test("whatever is spilled, deleted, lost or crashed: what readers need is told", async () => {
   const shape = fc.record({
     seed: fc.nat(),
     unharmed: fc.boolean(),
@@ -153,7 +153,7 @@ test("a narrow range costs a directory and a block, not the files", async () => 
   expect(lab.bytesRead).toBe(0);
 });
 
-test("a transaction that stays open for long does not make old ranges cost what came since", async () => {
+test("a transaction that stays open does not make old ranges cost what came since", async () => {
   const lab = new AbortedLab(new AbortedHistory(seeded(1)), 1);
   // The transaction that begins at offset 10 is open to the end: the last stable offset stands.
   const count = 50_000;

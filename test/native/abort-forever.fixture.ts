@@ -1,12 +1,12 @@
 /** Aborts transactions through the real engine, with so little memory for them that they go to
- * files all the time, until it kills itself in front of or behind one of its file operations; prints
- * each acknowledged abort, and each log start, on a line of its own. Arguments: the data directory,
- * the producers' first id, which operation, "before" or "after". */
+ * files all the time, until it kills itself in front of or behind one of its file operations;
+ * prints each acknowledged abort, and each log start, on a line of its own. Arguments: the data
+ * directory, the cycle, which operation, "before" or "after". */
 import { systemClock } from "../../src/lib/clock.ts";
 import type { Files } from "../../src/log/ports.ts";
 import { openNative } from "../support/native-log.ts";
 
-const [dir = "", firstId = "0", operation = "1", side = "before"] = process.argv.slice(2);
+const [dir = "", cycle = "0", operation = "1", side = "before"] = process.argv.slice(2);
 let left = Number(operation);
 
 function killing<T>(work: () => Promise<T>): Promise<T> {
@@ -19,7 +19,7 @@ function killing<T>(work: () => Promise<T>): Promise<T> {
 const { partition } = await openNative(dir, systemClock, {
   config: { segmentBytesMax: 1 << 20 },
   limits: { abortedSpillMin: 20, tailCacheBytesMax: 0 },
-  leaderEpoch: Number(firstId),
+  leaderEpoch: Number(cycle),
   files: (files): Files => ({
     writeFile: (path, bytes) => killing(() => files.writeFile(path, bytes)),
     readFile: (path, position, length) => files.readFile(path, position, length),
@@ -59,4 +59,4 @@ async function advance(): Promise<void> {
   }
 }
 
-await Promise.all([advance(), ...[0, 1, 2, 3, 4].map((n) => write(Number(firstId) * 10 + n))]);
+await Promise.all([advance(), ...[0, 1, 2, 3, 4].map((n) => write(Number(cycle) * 10 + n))]);
