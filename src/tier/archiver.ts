@@ -26,6 +26,7 @@ export interface ArchiverDeps {
 }
 
 export interface ArchiveOutcome {
+  /** The first so many of the task; fewer than all where one manifest could not hold the aborts. */
   readonly segments: number;
   readonly records: number;
   readonly documents: number;
@@ -197,7 +198,7 @@ export function archiveKey(
   return `tantivy_indexes/${request.topic}/partition-${request.partition}/${name}`;
 }
 
-/** As many of the task's segments as one manifest has room for; the others' turn comes. */
+/** As many of the task's first segments as one manifest has room for. */
 async function fittingRequest(
   planned: ArchiveTask,
   indexMode: IndexMode,
