@@ -41,7 +41,7 @@ export async function openPartition(
   tails: TailCache,
 ): Promise<Partition> {
   const { topic, index, dir, config, leaderEpoch } = options;
-  const { checkpoint, damage } = await loadCheckpoint(options, parts);
+  const { checkpoint, damage: unread } = await loadCheckpoint(options, parts);
   const fromOffset = checkpoint?.logEnd ?? 0;
   const opened = await parts.wal.openLog({
     dir,
@@ -61,7 +61,9 @@ export async function openPartition(
   const nowMs = parts.clock.monotonicMs();
   const segments = new SegmentList(opened.segments, nowMs);
   const scanned = { wal: parts.wal, log: opened.log, start: () => segments.start };
-  const aborted = await openAborted(options, parts, checkpoint, scanned);
+  const damage =
+    unread ?? opened.damage ?? findDamage(dir, opened, logStart, logEnd, fromOffset, archived);
+  const aborted = await openAborted(options, parts, checkpoint, scanned, damage === null);
   return new Partition(
     {
       topic: topic.name,
@@ -85,8 +87,7 @@ export async function openPartition(
       aborted,
       segments,
       tail: tails.openTail(),
-      damage:
-        damage ?? opened.damage ?? findDamage(dir, opened, logStart, logEnd, fromOffset, archived),
+      damage,
     },
     parts,
   );
@@ -138,12 +139,14 @@ function findDamage(
 }
 
 /** What the checkpoint names. A file that it does not name is left of a run that ended before its
- * next checkpoint, or before the file was removed: this checkpoint and the log tell the same. */
+ * next checkpoint, or before the file was removed: this checkpoint and the log tell the same. In
+ * the folder of a damaged partition nothing is written or removed. */
 async function openAborted(
   { topic, index, dir, config }: OpenPartitionOptions,
   parts: PartitionParts,
   checkpoint: Checkpoint | null,
   log: ScannedLog,
+  isSound: boolean,
 ): Promise<AbortedLog> {
   const { files, clock, limits, events } = parts;
   const runs = checkpoint?.abortedRuns ?? [];
@@ -153,9 +156,10 @@ async function openAborted(
     const id = runIdOf(name);
     if (id === null) continue;
     nextId = Math.max(nextId, id + 1);
-    if (checkpoint !== null && !named.has(id)) await files.removeFile(`${dir}/${name}`);
+    if (isSound && checkpoint !== null && !named.has(id)) await files.removeFile(`${dir}/${name}`);
   }
   for (const id of named) nextId = Math.max(nextId, id + 1);
+  const isCleaned = topic.internal && config.compact;
   return new AbortedLog(
     {
       dir,
@@ -165,7 +169,7 @@ async function openAborted(
       log,
       budget: parts.abortedBudget,
       memoryMax: limits.abortedMax,
-      spillMin: topic.internal && config.compact ? null : limits.abortedSpillMin,
+      spillMin: isSound && !isCleaned ? limits.abortedSpillMin : null,
       rebuilt: (file, error) => events.abortsRebuilt(file, error),
     },
     checkpoint?.aborted ?? [],

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { AbortedBudget } from "../../src/log/aborted-budget.ts";
 import { AbortedHistory, AbortedLab } from "../support/aborted-lab.ts";
-import { turn } from "../support/log-lab.ts";
+import { batch, LogLab, turn } from "../support/log-lab.ts";
 import { noSpace } from "../support/memory-wal.ts";
 
 type Step =
@@ -306,4 +306,37 @@ test("what is aborted, and what is deleted, while a file is written", async () =
   expect(lab.log.size).toBeGreaterThanOrEqual(needed);
   expect(lab.rebuilt).toEqual([]);
   await lab.log.close();
+});
+
+test("leftovers are removed at the opening, but not from a damaged partition", async () => {
+  const limits = { abortedSpillMin: 2 };
+  const first = new LogLab({ limits });
+  const partition = await first.open();
+  const abort = async (sequence: number) => {
+    const producer = { producerId: 1, producerEpoch: 0 };
+    const data = batch({ ...producer, baseSequence: sequence, isTransactional: true });
+    await partition.append(data, { origin: "client" });
+    const marker = { ...producer, commit: false, coordinatorEpoch: 0, transactionVersion: 0 };
+    await partition.appendMarker(marker);
+  };
+  for (let n = 0; n < 4; n++) await abort(n);
+  await turn();
+  await partition.checkpoint();
+  await turn();
+  const { files } = first.disk;
+  const runs = () => [...files.keys()].filter((path) => path.includes("/aborted-"));
+  const named = runs();
+  expect(named.length).toBeGreaterThan(0);
+  files.set(`${partition.dir}/aborted-77`, new Uint8Array(3));
+  const opened = await first.restart().open();
+  expect(runs()).toEqual(named);
+  expect(await opened.abortedTransactions(0, 8)).toHaveLength(4);
+
+  files.set(`${partition.dir}/aborted-78`, new Uint8Array(3));
+  const checkpoint = files.get(`${partition.dir}/checkpoint`)!;
+  files.set(`${partition.dir}/checkpoint`, checkpoint.with(60, 0));
+  const damaged = await first.restart().open();
+  expect(damaged.damage).not.toBeNull();
+  await turn();
+  expect(runs()).toEqual([...named, `${partition.dir}/aborted-78`]);
 });
