@@ -118,7 +118,7 @@ async function codecs(): Promise<AnyCodec[]> {
 async function apiTable(): Promise<string> {
   const served = new Map<number, { minVersion: number; maxVersion: number }>();
   const volumeSpace = () => Promise.resolve({ totalBytes: -1, usableBytes: -1 });
-  for (const { codec, minVersion, maxVersion } of apiHandlers(volumeSpace)) {
+  for (const { codec, minVersion, maxVersion } of apiHandlers(volumeSpace, true)) {
     served.set(codec.key, { minVersion, maxVersion });
   }
   served.set(apiVersionsApi.key, apiVersionsApi);

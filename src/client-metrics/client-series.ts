@@ -1,0 +1,218 @@
+import type { Clock } from "../lib/clock.ts";
+import type { Attribute, MetricPoint } from "./otlp.ts";
+import { clientPrefix, labelText, metricName } from "./prometheus-names.ts";
+
+/** What a client is known by, beside its own words. */
+export interface PushingClient {
+  readonly instanceId: string;
+  readonly clientId: string;
+  readonly softwareName: string;
+  readonly softwareVersion: string;
+  readonly sourceAddress: string;
+}
+
+export interface SeriesLimits {
+  readonly seriesMax: number;
+  readonly seriesPerClientMax: number;
+}
+
+/** Why a number was not kept. */
+export type DropReason = "series" | "client-series" | "labels" | "name" | "value" | "kind";
+
+interface Series {
+  readonly client: string;
+  readonly labels: string;
+  value: number;
+  expiresMs: number;
+}
+
+interface Family {
+  readonly kind: "counter" | "gauge";
+  readonly help: string;
+  readonly series: Map<string, Series>;
+}
+
+interface Place {
+  readonly name: string;
+  readonly kind: Family["kind"];
+  readonly help: string;
+  readonly labels: string;
+}
+
+const info = `${clientPrefix}info`;
+/** Of all labels of a series together; what has more is dropped, not cut: cut labels may be equal. */
+const labelCharsMax = 1_024;
+/** Of one thing a client says of itself: it is cut, for the instance id tells clients apart. */
+const identityCharsMax = 200;
+/** Full tables look for series to forget no more often than this. */
+const sweepPauseMs = 1_000;
+
+/**
+ * The numbers that clients pushed, as Prometheus series. Every name begins with `chronik_client_`
+ * and every series carries `client_instance_id`, so a client can change no number but its own.
+ * Sums that tell their growth are added up. A series that is not pushed again is forgotten.
+ */
+export class ClientSeries {
+  /** Numbers not kept since the start, by reason. */
+  readonly dropped = new Map<DropReason, number>();
+  private readonly clock: Clock;
+  private readonly limits: SeriesLimits;
+  private readonly families = new Map<string, Family>();
+  private readonly countByClient = new Map<string, number>();
+  private total = 0;
+  private nextSweepMs = 0;
+
+  constructor(clock: Clock, limits: SeriesLimits) {
+    this.clock = clock;
+    this.limits = limits;
+  }
+
+  get size(): number {
+    return this.total;
+  }
+
+  /** Clients that have series. */
+  get clientCount(): number {
+    return this.countByClient.size;
+  }
+
+  /** Takes one push; its numbers are kept for `keepMs` unless they are pushed again. */
+  push(client: PushingClient, points: readonly MetricPoint[], keepMs: number): void {
+    if (points.length === 0) return;
+    const expiresMs = this.clock.monotonicMs() + keepMs;
+    this.makeRoom();
+    const self: Attribute[] = [
+      ["client_instance_id", client.instanceId],
+      ["client_id", cut(client.clientId)],
+    ];
+    const about = labelText(self, [
+      ["client_software_name", cut(client.softwareName)],
+      ["client_software_version", cut(client.softwareVersion)],
+      ["client_source_address", cut(client.sourceAddress)],
+    ]);
+    const known = { name: info, kind: "gauge" as const, help: "A client that pushes its metrics" };
+    const entry = this.at(known, client.instanceId, about, expiresMs);
+    if (entry !== undefined) entry.value = 1;
+    for (const point of points) this.take(client.instanceId, self, point, expiresMs);
+  }
+
+  drop(reason: DropReason, count = 1): void {
+    if (count > 0) this.dropped.set(reason, (this.dropped.get(reason) ?? 0) + count);
+  }
+
+  /** Lines of the text format 0.0.4, families whole. */
+  lines(): string[] {
+    this.sweep();
+    const lines: string[] = [];
+    for (const [name, { kind, help, series }] of this.families) {
+      lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`);
+      for (const { labels, value } of series.values()) {
+        lines.push(`${name}{${labels}} ${numberText(value)}`);
+      }
+    }
+    return lines;
+  }
+
+  private take(
+    client: string,
+    self: readonly Attribute[],
+    point: MetricPoint,
+    expiresMs: number,
+  ): void {
+    const placed = place(self, point);
+    if (typeof placed === "string") {
+      this.drop(placed);
+      return;
+    }
+    const series = this.at(placed, client, placed.labels, expiresMs);
+    if (series === undefined) return;
+    series.value = isDelta(point) ? series.value + point.value : point.value;
+  }
+
+  /** The series, made with 0 when new; undefined when there are too many. */
+  private at(
+    { name, kind, help }: Pick<Place, "name" | "kind" | "help">,
+    client: string,
+    labels: string,
+    expiresMs: number,
+  ): Series | undefined {
+    const family = this.families.get(name);
+    const known = family?.series.get(labels);
+    if (known !== undefined) {
+      known.expiresMs = Math.max(known.expiresMs, expiresMs);
+      return known;
+    }
+    const own = this.countByClient.get(client) ?? 0;
+    const reason =
+      this.total >= this.limits.seriesMax
+        ? "series"
+        : own >= this.limits.seriesPerClientMax
+          ? "client-series"
+          : null;
+    if (reason !== null) {
+      this.drop(reason);
+      return undefined;
+    }
+    const made: Series = { client, labels, value: 0, expiresMs };
+    if (family === undefined)
+      this.families.set(name, { kind, help, series: new Map([[labels, made]]) });
+    else family.series.set(labels, made);
+    this.countByClient.set(client, own + 1);
+    this.total++;
+    return made;
+  }
+
+  private makeRoom(): void {
+    const nowMs = this.clock.monotonicMs();
+    if (this.total < this.limits.seriesMax || nowMs < this.nextSweepMs) return;
+    this.nextSweepMs = nowMs + sweepPauseMs;
+    this.sweep();
+  }
+
+  /** Forgets what was not pushed again in time. */
+  private sweep(): void {
+    const nowMs = this.clock.monotonicMs();
+    for (const [name, { series }] of this.families) {
+      for (const [labels, { client, expiresMs }] of series) {
+        if (expiresMs > nowMs) continue;
+        series.delete(labels);
+        this.total--;
+        const left = (this.countByClient.get(client) ?? 1) - 1;
+        if (left === 0) this.countByClient.delete(client);
+        else this.countByClient.set(client, left);
+      }
+      if (series.size === 0) this.families.delete(name);
+    }
+  }
+}
+
+/** The series a number belongs to, or why to none. */
+function place(self: readonly Attribute[], point: MetricPoint): DropReason | Place {
+  const kind = point.kind.startsWith("counter") ? "counter" : "gauge";
+  const addsUp = kind === "counter" || isDelta(point);
+  if (addsUp && !Number.isFinite(point.value)) return "value";
+  if (kind === "counter" && point.value < 0) return "value";
+  const name = metricName(point.name, kind === "counter");
+  if (name === null || name === info) return "name";
+  const labels = labelText(self, point.attributes, point.resource);
+  if (labels.length > labelCharsMax) return "labels";
+  return { name, kind, labels, help: `Pushed by clients as ${escapeHelp(point.name)}` };
+}
+
+function isDelta({ kind }: MetricPoint): boolean {
+  return kind === "counter-delta" || kind === "gauge-delta";
+}
+
+function cut(text: string): string {
+  if (text.length <= identityCharsMax) return text;
+  return text.slice(0, identityCharsMax).toWellFormed();
+}
+
+function escapeHelp(text: string): string {
+  return text.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
+}
+
+function numberText(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "+Inf";
+  return value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value);
+}
