@@ -1,4 +1,5 @@
 import { compileRegex, type LinearRegex } from "../lib/linear-regex.ts";
+import { parseMatch } from "../metadata/client-metrics-configs.ts";
 import { parseList } from "../metadata/config-types.ts";
 
 /** What subscriptions choose clients by; null: the client did not tell. */
@@ -67,9 +68,10 @@ export class Subscriptions {
 function parse(configs: Configs): Subscription {
   const match = new Map<Selector, LinearRegex | null>();
   for (const pattern of parseList(configs.get("match") ?? "")) {
-    const [selector = "", expression = ""] = pattern.split("=");
-    const compiled = compileRegex(expression.trim());
-    match.set(selector.trim() as Selector, typeof compiled === "string" ? null : compiled);
+    const parsed = parseMatch(pattern);
+    if (parsed === null) continue;
+    const compiled = compileRegex(parsed.expression);
+    match.set(parsed.selector as Selector, typeof compiled === "string" ? null : compiled);
   }
   const interval = configs.get("interval.ms");
   return {

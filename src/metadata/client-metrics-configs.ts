@@ -1,3 +1,4 @@
+import { compileRegex } from "../lib/linear-regex.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   ConfigSource,
@@ -101,7 +102,7 @@ export function checkClientMetricsConfigs(configs: ReadonlyMap<string, string>):
 function checkInterval(text: string | undefined): Outcome | null {
   if (text === undefined) return null;
   const value = parseLong(text);
-  if (value === null) {
+  if (value === null || value !== (value | 0)) {
     const reason = `Invalid value ${text} for configuration interval.ms: Not a number of type INT`;
     return refused(ErrorCode.INVALID_CONFIG, reason);
   }
@@ -114,22 +115,22 @@ function checkInterval(text: string | undefined): Outcome | null {
 
 function checkMatch(text: string): Outcome | null {
   for (const pattern of parseList(text)) {
-    const [selector = "", expression, ...more] = pattern.split("=");
-    const sound = selectors.has(selector.trim()) && expression !== undefined && more.length === 0;
-    if (!sound || !compiles(expression.trim())) {
+    const parsed = parseMatch(pattern);
+    if (parsed === null || typeof compileRegex(parsed.expression) === "string") {
       return refused(ErrorCode.INVALID_CONFIG, `Illegal client matching pattern: ${pattern}`);
     }
   }
   return null;
 }
 
-function compiles(expression: string): boolean {
-  try {
-    return new RegExp(expression).source !== "";
-  } catch (error) {
-    if (error instanceof SyntaxError) return false;
-    throw error;
-  }
+/**
+ * One entry of `match`, `selector=expression`; null: it is none. As Java splits it: an expression
+ * holds no `=`, and those at the end count for nothing.
+ */
+export function parseMatch(pattern: string): { selector: string; expression: string } | null {
+  const [selector = "", expression, ...more] = pattern.replace(/=+$/, "").split("=");
+  if (!selectors.has(selector.trim()) || expression === undefined || more.length > 0) return null;
+  return { selector: selector.trim(), expression: expression.trim() };
 }
 
 function refused(errorCode: number, errorMessage: string): Outcome {
