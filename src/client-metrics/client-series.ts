@@ -40,7 +40,7 @@ interface Place {
 }
 
 const info = `${clientPrefix}info`;
-/** Of all labels of a series together; what has more is dropped, not cut: cut labels may be equal. */
+/** Of all labels of a series; what has more is dropped, not cut: cut labels may be equal. */
 const labelCharsMax = 1_024;
 /** Of one thing a client says of itself: it is cut, for the instance id tells clients apart. */
 const identityCharsMax = 200;
@@ -93,7 +93,10 @@ export class ClientSeries {
     const known = { name: info, kind: "gauge" as const, help: "A client that pushes its metrics" };
     const entry = this.at(known, client.instanceId, about, expiresMs);
     if (entry !== undefined) entry.value = 1;
-    for (const point of points) this.take(client.instanceId, self, point, expiresMs);
+    // More than a client may have is not even looked at: it would only cost the others time.
+    const taken = points.slice(0, this.limits.seriesPerClientMax);
+    this.drop("client-series", points.length - taken.length);
+    for (const point of taken) this.take(client.instanceId, self, point, expiresMs);
   }
 
   drop(reason: DropReason, count = 1): void {

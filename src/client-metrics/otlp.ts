@@ -26,8 +26,8 @@ export interface DecodedMetrics {
   readonly unreadMetrics: number;
 }
 
-/** Messages opened in one payload: each metric takes about six, and some bytes. */
-export const otlpMessagesMax = 100_000;
+/** Messages opened in one payload; each metric takes three, and two for each attribute. */
+export const otlpMessagesMax = 50_000;
 
 const { VARINT, FIXED64, LENGTH } = WireType;
 const first = tagOf(1, LENGTH);

@@ -36,18 +36,21 @@ export function labelText(...sources: readonly (readonly Attribute[])[]): string
       if (label !== "" && !labels.has(label)) labels.set(label, value);
     }
   }
-  return [...labels]
-    .sort(([left], [right]) => (left < right ? -1 : 1))
-    .map(([name, value]) => `${name}="${escapeLabel(value)}"`)
-    .join(",");
+  let text = "";
+  for (const name of [...labels.keys()].sort()) {
+    text += `${text === "" ? "" : ","}${name}="${escapeLabel(labels.get(name) ?? "")}"`;
+  }
+  return text;
 }
 
 /** Names that begin with two underscores are Prometheus's own. */
 function labelName(name: string): string {
+  if (/^[A-Za-z][A-Za-z0-9_]*$/.test(name)) return name;
   const plain = name.replace(/[^A-Za-z0-9_]/g, "_").replace(/^_+/, "");
   return /^\d/.test(plain) ? `_${plain}` : plain;
 }
 
 function escapeLabel(value: string): string {
+  if (!/["\\\n]/.test(value)) return value;
   return value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 }

@@ -1,16 +1,11 @@
 import { compileRegex, type LinearRegex } from "../lib/linear-regex.ts";
-import { parseMatch } from "../metadata/client-metrics-configs.ts";
+import { type MatchSelector, parseMatch } from "../metadata/client-metrics-configs.ts";
 import { parseList } from "../metadata/config-types.ts";
 
 /** What subscriptions choose clients by; null: the client did not tell. */
-export interface ClientAttributes {
-  readonly client_instance_id: string;
+export type ClientAttributes = Readonly<Record<Exclude<MatchSelector, "client_id">, string>> & {
   readonly client_id: string | null;
-  readonly client_software_name: string;
-  readonly client_software_version: string;
-  readonly client_source_address: string;
-  readonly client_source_port: string;
-}
+};
 
 /** What a client is asked for: beginnings of names, in order, and how often. */
 export interface Wanted {
@@ -19,14 +14,13 @@ export interface Wanted {
 }
 
 type Configs = ReadonlyMap<string, string>;
-type Selector = keyof ClientAttributes;
 
 interface Subscription {
   readonly configs: Configs;
   readonly metrics: readonly string[];
   readonly intervalMs: number;
-  /** Null: an expression that is refused nowadays; it matches nothing. */
-  readonly match: ReadonlyMap<Selector, LinearRegex | null>;
+  /** Null: what is refused nowadays stands in it, and nobody matches. */
+  readonly match: ReadonlyMap<MatchSelector, LinearRegex> | null;
 }
 
 const intervalMsDefault = 300_000;
@@ -66,28 +60,33 @@ export class Subscriptions {
 }
 
 function parse(configs: Configs): Subscription {
-  const match = new Map<Selector, LinearRegex | null>();
-  for (const pattern of parseList(configs.get("match") ?? "")) {
-    const parsed = parseMatch(pattern);
-    if (parsed === null) continue;
-    const compiled = compileRegex(parsed.expression);
-    match.set(parsed.selector as Selector, typeof compiled === "string" ? null : compiled);
-  }
   const interval = configs.get("interval.ms");
   return {
     configs,
     metrics: parseList(configs.get("metrics") ?? ""),
     intervalMs: interval === undefined ? intervalMsDefault : Number(interval),
-    match,
+    match: compile(parseList(configs.get("match") ?? "")),
   };
 }
 
+/** Of two expressions for one attribute the last counts. */
+function compile(patterns: readonly string[]): Subscription["match"] {
+  const match = new Map<MatchSelector, LinearRegex>();
+  for (const pattern of patterns) {
+    const parsed = parseMatch(pattern);
+    const regex = parsed === null ? "" : compileRegex(parsed.expression);
+    if (parsed === null || typeof regex === "string") return null;
+    match.set(parsed.selector, regex);
+  }
+  return match;
+}
+
 function matches({ match }: Subscription, client: ClientAttributes): boolean {
+  if (match === null) return false;
   for (const [selector, regex] of match) {
     const value = client[selector];
-    if (value === null || regex === null) return false;
     // What would take too long counts as no match.
-    if ((regex.matching([value]) ?? []).length === 0) return false;
+    if (value === null || (regex.matching([value]) ?? []).length === 0) return false;
   }
   return true;
 }

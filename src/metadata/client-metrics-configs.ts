@@ -40,14 +40,17 @@ const definitions: readonly Definition[] = [
   },
 ];
 
-const selectors: ReadonlySet<string> = new Set([
+const selectors = [
   "client_instance_id",
   "client_id",
   "client_software_name",
   "client_software_version",
   "client_source_address",
   "client_source_port",
-]);
+] as const;
+
+/** What of a client an expression is about. */
+export type MatchSelector = (typeof selectors)[number];
 
 const intervalMsMin = 100;
 const intervalMsMax = 3_600_000;
@@ -123,14 +126,20 @@ function checkMatch(text: string): Outcome | null {
   return null;
 }
 
+export interface MatchEntry {
+  readonly selector: MatchSelector;
+  readonly expression: string;
+}
+
 /**
  * One entry of `match`, `selector=expression`; null: it is none. As Java splits it: an expression
  * holds no `=`, and those at the end count for nothing.
  */
-export function parseMatch(pattern: string): { selector: string; expression: string } | null {
-  const [selector = "", expression, ...more] = pattern.replace(/=+$/, "").split("=");
-  if (!selectors.has(selector.trim()) || expression === undefined || more.length > 0) return null;
-  return { selector: selector.trim(), expression: expression.trim() };
+export function parseMatch(pattern: string): MatchEntry | null {
+  const [name = "", expression, ...more] = pattern.replace(/=+$/, "").split("=");
+  const selector = selectors.find((one) => one === name.trim());
+  if (selector === undefined || expression === undefined || more.length > 0) return null;
+  return { selector, expression: expression.trim() };
 }
 
 function refused(errorCode: number, errorMessage: string): Outcome {
