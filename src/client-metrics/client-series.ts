@@ -20,10 +20,22 @@ export interface SeriesLimits {
 export type DropReason = "series" | "client-series" | "labels" | "name" | "value" | "kind";
 
 interface Series {
-  readonly client: string;
+  readonly client: Client;
+  readonly family: string;
   readonly labels: string;
   value: number;
   expiresMs: number;
+  /** Ends with the first push that does not tell it: what is so now, not what was added up. */
+  isMomentary: boolean;
+  /** Of its client's pushes, the last that told it. */
+  push: number;
+}
+
+interface Client {
+  readonly id: string;
+  readonly series: Set<Series>;
+  /** Pushes so far. */
+  pushes: number;
 }
 
 interface Family {
@@ -50,7 +62,8 @@ const sweepPauseMs = 1_000;
 /**
  * The numbers that clients pushed, as Prometheus series. Every name begins with `chronik_client_`
  * and every series carries `client_instance_id`, so a client can change no number but its own.
- * Sums that tell their growth are added up. A series that is not pushed again is forgotten.
+ * Sums that tell their growth are added up. A gauge ends with the first push that does not tell it
+ * (its labels may have changed); whatever is not pushed again is forgotten some time later.
  */
 export class ClientSeries {
   /** Numbers not kept since the start, by reason. */
@@ -58,7 +71,7 @@ export class ClientSeries {
   private readonly clock: Clock;
   private readonly limits: SeriesLimits;
   private readonly families = new Map<string, Family>();
-  private readonly countByClient = new Map<string, number>();
+  private readonly clients = new Map<string, Client>();
   private total = 0;
   private nextSweepMs = 0;
 
@@ -73,7 +86,7 @@ export class ClientSeries {
 
   /** Clients that have series. */
   get clientCount(): number {
-    return this.countByClient.size;
+    return this.clients.size;
   }
 
   /** Takes one push; its numbers are kept for `keepMs` unless they are pushed again. */
@@ -90,13 +103,17 @@ export class ClientSeries {
       ["client_software_version", cut(client.softwareVersion)],
       ["client_source_address", cut(client.sourceAddress)],
     ]);
-    const known = { name: info, kind: "gauge" as const, help: "A client that pushes its metrics" };
-    const entry = this.at(known, client.instanceId, about, expiresMs);
-    if (entry !== undefined) entry.value = 1;
+    const sender = this.clients.get(client.instanceId) ?? newClient(client.instanceId);
+    sender.pushes++;
+    const help = "A client that pushes its metrics";
+    this.set({ name: info, kind: "gauge", labels: about, help }, sender, 1, expiresMs);
     // More than a client may have is not even looked at: it would only cost the others time.
     const taken = points.slice(0, this.limits.seriesPerClientMax);
     this.drop("client-series", points.length - taken.length);
-    for (const point of taken) this.take(client.instanceId, self, point, expiresMs);
+    for (const point of taken) this.take(sender, self, point, expiresMs);
+    for (const series of sender.series) {
+      if (series.isMomentary && series.push < sender.pushes) this.remove(series);
+    }
   }
 
   drop(reason: DropReason, count = 1): void {
@@ -117,7 +134,7 @@ export class ClientSeries {
   }
 
   private take(
-    client: string,
+    client: Client,
     self: readonly Attribute[],
     point: MetricPoint,
     expiresMs: number,
@@ -127,42 +144,55 @@ export class ClientSeries {
       this.drop(placed);
       return;
     }
-    const series = this.at(placed, client, placed.labels, expiresMs);
+    if (!isDelta(point)) {
+      this.set(placed, client, point.value, expiresMs);
+      return;
+    }
+    const series = this.at(placed, client, expiresMs);
+    if (series !== undefined) series.value += point.value;
+  }
+
+  private set(placed: Place, client: Client, value: number, expiresMs: number): void {
+    const series = this.at(placed, client, expiresMs);
     if (series === undefined) return;
-    series.value = isDelta(point) ? series.value + point.value : point.value;
+    series.value = value;
+    series.isMomentary = placed.kind === "gauge";
   }
 
   /** The series, made with 0 when new; undefined when there are too many. */
-  private at(
-    { name, kind, help }: Pick<Place, "name" | "kind" | "help">,
-    client: string,
-    labels: string,
-    expiresMs: number,
-  ): Series | undefined {
-    const family = this.families.get(name);
-    const known = family?.series.get(labels);
+  private at(placed: Place, client: Client, expiresMs: number): Series | undefined {
+    const { name, kind, help, labels } = placed;
+    const family = this.families.get(name) ?? { kind, help, series: new Map<string, Series>() };
+    const known = family.series.get(labels);
     if (known !== undefined) {
       known.expiresMs = Math.max(known.expiresMs, expiresMs);
+      known.push = client.pushes;
       return known;
     }
-    const own = this.countByClient.get(client) ?? 0;
-    const reason =
-      this.total >= this.limits.seriesMax
-        ? "series"
-        : own >= this.limits.seriesPerClientMax
-          ? "client-series"
-          : null;
-    if (reason !== null) {
-      this.drop(reason);
+    const { seriesMax, seriesPerClientMax } = this.limits;
+    if (this.total >= seriesMax || client.series.size >= seriesPerClientMax) {
+      this.drop(this.total >= seriesMax ? "series" : "client-series");
       return undefined;
     }
-    const made: Series = { client, labels, value: 0, expiresMs };
-    if (family === undefined)
-      this.families.set(name, { kind, help, series: new Map([[labels, made]]) });
-    else family.series.set(labels, made);
-    this.countByClient.set(client, own + 1);
+    const push = client.pushes;
+    const own = { client, family: name, labels };
+    const made: Series = { ...own, value: 0, expiresMs, isMomentary: false, push };
+    family.series.set(labels, made);
+    this.families.set(name, family);
+    client.series.add(made);
+    this.clients.set(client.id, client);
     this.total++;
     return made;
+  }
+
+  private remove(series: Series): void {
+    const { client, family, labels } = series;
+    const siblings = this.families.get(family)?.series;
+    siblings?.delete(labels);
+    if (siblings?.size === 0) this.families.delete(family);
+    client.series.delete(series);
+    if (client.series.size === 0) this.clients.delete(client.id);
+    this.total--;
   }
 
   private makeRoom(): void {
@@ -175,18 +205,14 @@ export class ClientSeries {
   /** Forgets what was not pushed again in time. */
   private sweep(): void {
     const nowMs = this.clock.monotonicMs();
-    for (const [name, { series }] of this.families) {
-      for (const [labels, { client, expiresMs }] of series) {
-        if (expiresMs > nowMs) continue;
-        series.delete(labels);
-        this.total--;
-        const left = (this.countByClient.get(client) ?? 1) - 1;
-        if (left === 0) this.countByClient.delete(client);
-        else this.countByClient.set(client, left);
-      }
-      if (series.size === 0) this.families.delete(name);
+    for (const { series } of this.clients.values()) {
+      for (const one of series) if (one.expiresMs <= nowMs) this.remove(one);
     }
   }
+}
+
+function newClient(id: string): Client {
+  return { id, series: new Set(), pushes: 0 };
 }
 
 /** The series a number belongs to, or why to none. */

@@ -188,6 +188,31 @@ describe("series", () => {
   });
 });
 
+test("a gauge ends with the first push without it, what adds up stays", () => {
+  const { series } = lab();
+  const member = (id: string): Partial<MetricPoint> => ({ resource: [["member_id", id]] });
+  const points = (id: string, value: number) => [
+    numberOf("now", value, member(id)),
+    numberOf("sum", value, { kind: "gauge-delta", ...member(id) }),
+    numberOf("sent", value, { kind: "counter-delta", ...member(id) }),
+  ];
+  series.push(clientOf("other"), [numberOf("now", 7)], keepMs);
+  series.push(clientOf("c"), points("", 1), keepMs);
+  series.push(clientOf("c", { sourceAddress: "10.0.0.1" }), points("m", 2), keepMs);
+  const self = 'client_id="app",client_instance_id="c",member_id';
+  expect(samples(series)).toEqual([
+    'chronik_client_now{client_id="app",client_instance_id="other"} 7',
+    `chronik_client_now{${self}="m"} 2`,
+    `chronik_client_sum{${self}=""} 1`,
+    `chronik_client_sum{${self}="m"} 2`,
+    `chronik_client_sent_total{${self}=""} 1`,
+    `chronik_client_sent_total{${self}="m"} 2`,
+  ]);
+  const told = series.lines().filter((line) => line.startsWith("chronik_client_info"));
+  expect(told.map((line) => /address="(.*)"/.exec(line)?.[1])).toEqual(["127.0.0.1", "10.0.0.1"]);
+  expect([series.size, series.clientCount]).toEqual([8, 2]);
+});
+
 describe("limits", () => {
   const many = (count: number, name = "m") =>
     Array.from({ length: count }, (_, index) => numberOf(`${name}${index}`, index));
