@@ -105,7 +105,7 @@ test("subscriptions survive a restart, and reach clients at once", async () => {
   after.close();
 }, 60_000);
 
-test("off, it is not advertised; who pushes all the same is answered and shown nowhere", async () => {
+test("off, it is not advertised; who pushes is answered, and shown nowhere", async () => {
   await using broker = await startBroker();
   const client = await connect(broker);
   expect(await advertised(client)).toEqual([]);

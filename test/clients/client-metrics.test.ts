@@ -13,7 +13,7 @@ import { startMember } from "./members.ts";
 import { type ClientProgram, clients, ensureToolchains } from "./programs.ts";
 import { createTopics, kafkaAt } from "./topics.ts";
 
-/** Client metrics (KIP-714): the clients that push by themselves do so, and it stands on /metrics. */
+/** Client metrics (KIP-714): clients that push by themselves do so, and it stands on /metrics. */
 
 const records = 200;
 const settleMsMax = 60_000;
