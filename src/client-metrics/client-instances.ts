@@ -122,11 +122,8 @@ export class ClientInstances {
   private check(push: PushHead, instance: ClientInstance): number {
     if (instance.terminating) return INVALID_REQUEST;
     const nowMs = this.clock.monotonicMs();
-    // At any time after a question: clients wait a random part of the interval before they push.
-    const inTime =
-      instance.lastGetMs > instance.lastPushMs ||
-      nowMs - instance.lastPushMs >= instance.intervalMs;
-    if (inTime) instance.lastPushMs = nowMs;
+    // Questions do not count: clients wait a random part of the interval before they push.
+    if (nowMs - instance.lastPushMs >= instance.intervalMs) instance.lastPushMs = nowMs;
     else if (!push.terminating) return THROTTLING_QUOTA_EXCEEDED;
     if (push.subscriptionId !== instance.subscriptionId) return UNKNOWN_SUBSCRIPTION_ID;
     const { compressionType } = push;

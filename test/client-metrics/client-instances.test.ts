@@ -71,6 +71,17 @@ describe("asking", () => {
     expect(lab.ask()).toBe("NONE");
   });
 
+  test("an interval after the last push, too", () => {
+    const lab = new Lab();
+    lab.ask();
+    lab.clock.advance(intervalMs / 2);
+    lab.push();
+    lab.clock.advance(intervalMs / 2);
+    expect(lab.ask()).toBe("THROTTLING_QUOTA_EXCEEDED");
+    lab.clock.advance(intervalMs / 2);
+    expect([lab.ask(), lab.push()]).toEqual(["NONE", "NONE"]);
+  });
+
   test("at once after a push that was told to", () => {
     for (const wrong of [{ subscriptionId: 1 }, { compressionType: 9 }]) {
       const lab = new Lab();

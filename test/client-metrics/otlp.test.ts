@@ -167,7 +167,8 @@ describe("bad bytes", () => {
     ["fixed32 cut", [13, 1, 2, 3]],
     ["group", [11, 12]],
     ["wire type 6", [14]],
-    ["inner length past its message", field(1, [10, 5])],
+    ["inner length past its message", [...field(1, [10, 5]), ...field(90, "more")]],
+    ["inner number past its message", [...field(1, [9, 1, 2]), ...field(90, "and more")]],
   ];
   for (const [name, bytes] of bad) {
     test(name, () => {
