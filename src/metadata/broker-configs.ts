@@ -113,6 +113,7 @@ const definitions: readonly BrokerConfigDefinition[] = [
     "Replicas of a topic whose creation names none.",
   ),
   define("delete.topic.enable", BOOLEAN, "true", boolean, "Whether topics can be deleted."),
+  define("telemetry.max.bytes", INT, "1048576", int(1), "Largest push of client metrics."),
   define("fetch.max.bytes", INT, "57671680", int(1024), "Largest fetch response."),
   define("max.incremental.fetch.session.cache.slots", INT, "1000", int(0), "Fetch sessions kept."),
   define("quota.window.num", INT, "11", int(1), "Windows of a client's rate."),
