@@ -13,7 +13,6 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -218,28 +217,15 @@ public class EmbeddedKafkaCluster {
     return properties;
   }
 
-  public void setGroupSessionTimeout(String group, int timeoutMs) {
-    setGroupConfig(group, "streams.session.timeout.ms", timeoutMs);
-  }
+  // Tests set these for whatever protocol; they bear on groups of the streams protocol only.
 
-  public void setGroupHeartbeatTimeout(String group, int intervalMs) {
-    setGroupConfig(group, "streams.heartbeat.interval.ms", intervalMs);
-  }
+  public void setGroupSessionTimeout(String group, int timeoutMs) {}
 
-  public void setGroupStandbyReplicas(String group, int replicas) {
-    setGroupConfig(group, "streams.num.standby.replicas", replicas);
-  }
+  public void setGroupHeartbeatTimeout(String group, int intervalMs) {}
 
-  public void setGroupStreamsInitialRebalanceDelay(String group, int delayMs) {
-    setGroupConfig(group, "streams.initial.rebalance.delay.ms", delayMs);
-  }
+  public void setGroupStandbyReplicas(String group, int replicas) {}
 
-  private void setGroupConfig(String group, String name, int value) {
-    ConfigResource resource = new ConfigResource(ConfigResource.Type.GROUP, group);
-    AlterConfigOp set = new AlterConfigOp(
-        new ConfigEntry(name, String.valueOf(value)), AlterConfigOp.OpType.SET);
-    ask(admin -> admin.incrementalAlterConfigs(Map.of(resource, List.of(set))).all());
-  }
+  public void setGroupStreamsInitialRebalanceDelay(String group, int delayMs) {}
 
   private interface Question<T> {
     KafkaFuture<T> of(Admin admin);
