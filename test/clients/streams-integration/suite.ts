@@ -1,7 +1,7 @@
 import { type JunitLine, junitTest, runJunit } from "../jvm/junit.ts";
 import { prepareJvm } from "../jvm/prepare.ts";
 import type { RunTest, Suite } from "../suite.ts";
-import { fullName, shortTests, testClasses } from "./classes.ts";
+import { fullName, tests } from "./classes.ts";
 import { excludedClasses, exclusionReasons, exclusions } from "./exclusions.ts";
 
 /**
@@ -34,16 +34,14 @@ export const streamsIntegration: Suite = {
   prepare: () => prepareJvm(parts),
   async run(context) {
     const { scope } = context;
-    const whole = [...testClasses, ...excludedClasses];
-    const asked =
-      process.env["CHRONIK_STREAMS_TESTS"]?.split(",") ?? (scope === "short" ? shortTests : whole);
-    const run = {
-      parts,
-      asked: asked.map(fullName),
-      exclusions: exclusionReasons,
-      timeoutMs: timeoutMs[scope],
-    };
-    const { lines, failed } = await runJunit(run, context);
-    return [...lines.map(runTest), ...failed];
+    const one = process.env["CHRONIK_STREAMS_TESTS"]?.split(",");
+    const asked = one === undefined ? tests[scope] : [one];
+    const left = scope === "whole" && one === undefined ? [excludedClasses] : [];
+    const runs = [...asked, ...left].map((names) => {
+      const run = { parts, asked: names.map(fullName), exclusions: exclusionReasons };
+      return runJunit({ ...run, timeoutMs: timeoutMs[scope] }, context);
+    });
+    const results = await Promise.all(runs);
+    return results.flatMap(({ lines, failed }) => [...lines.map(runTest), ...failed]);
   },
 };
