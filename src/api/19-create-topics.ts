@@ -1,7 +1,8 @@
 /**
  * CreateTopics, versions 2–7. Answered when the topics can be used. v5+ returns the partitions,
- * the replication factor and every config of the new topic but internal ones; v7 its id. A name given twice fails
- * with INVALID_REQUEST, more replicas than brokers with INVALID_REPLICATION_FACTOR.
+ * the replication factor and every config of the new topic but internal ones; v7 its id. A name
+ * given twice fails with INVALID_REQUEST, more replicas than brokers with
+ * INVALID_REPLICATION_FACTOR.
  * Over controller_mutation_rate: THROTTLING_QUOTA_EXCEEDED from v6 on, before only a wait.
  * A negative timeout has passed before it began (REQUEST_TIMED_OUT); any other is not used: on one
  * broker nothing is waited for but the disk.
