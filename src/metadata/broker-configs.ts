@@ -142,7 +142,7 @@ const definitions: readonly BrokerConfigDefinition[] = [
     "group.min.session.timeout.ms",
     INT,
     "6000",
-    int(1),
+    int(0),
     "Shortest session timeout a group member may ask for.",
   ),
   define("listeners", STRING, null, anyText, "Addresses this broker listens on."),
