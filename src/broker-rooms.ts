@@ -32,6 +32,7 @@ import type { ShareGroups } from "./share/share-groups.ts";
 import { LocalStore } from "./store/local-store.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
@@ -56,6 +57,7 @@ export interface RoomOptions {
   readonly loaded: LoadedConfig;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   /** What clients are told where no port was configured. */
   readonly kafkaPort: number;
 }
@@ -103,7 +105,15 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
-  const shares = openShareGroups({ config, metadata, partitions, clock, logger });
+  const shares = openShareGroups({
+    config,
+    metadata,
+    partitions,
+    clock,
+    logger,
+    metrics: options.metrics,
+    decompress: (codec, records, bytesMax) => storage.wal.decompress(codec, records, bytesMax),
+  });
   const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const producerIds = new ProducerIds(metadata);
   const transactions = openTransactions(

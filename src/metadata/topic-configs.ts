@@ -40,7 +40,7 @@ const hourMs = 60 * minuteMs;
 const segmentBytesMin = 1024 * 1024;
 
 /**
- * Every topic config of Kafka 4.3.1, then chronik's own. Names, types and bounds are Kafka's;
+ * Every topic config of Kafka 4.3.1 and those of share groups in 4.4, then chronik's own. Names, types and bounds are Kafka's;
  * defaults too, except `segment.bytes` (chronik's WAL rotates at 128 MiB).
  */
 const definitions: readonly TopicConfigDefinition[] = [
@@ -320,6 +320,14 @@ const definitions: readonly TopicConfigDefinition[] = [
     boolean,
     ["unclean.leader.election.enable"],
     "Whether a replica that is not in sync may become leader, at the price of lost records.",
+  ),
+  define(
+    "errors.deadletterqueue.group.enable",
+    BOOLEAN,
+    "false",
+    boolean,
+    [],
+    "Whether share groups may use the topic as their dead letter queue (KIP-1191).",
   ),
   define(
     "search.index",

@@ -17,6 +17,7 @@ const limits: ShareLimits = {
   deliveryCountMax: 4,
   recordLocksMax: 25,
   mayRenew: true,
+  deadLetterTopic: null,
 };
 
 type Action =
