@@ -33,8 +33,8 @@ function feature(
 /**
  * The one table of features. A maximum rises when the behaviour behind it is served:
  * transaction.version 2 with KIP-890, group.version 1 with KIP-848, share.version 1 with KIP-932
- * and 2 with KIP-1191, streams.version 1 with KIP-1071. kraft.version stays 0: no voter joins or leaves at run time;
- * eligible.leader.replicas.version too: no replica but the leader could be one.
+ * and 2 with KIP-1191, streams.version 1 with KIP-1071. kraft.version stays 0: no voter joins or
+ * leaves at run time; eligible.leader.replicas.version too: no replica but the leader could be one.
  */
 export const features: readonly Feature[] = [
   feature("group.version", 0, 1, 1),

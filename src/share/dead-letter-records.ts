@@ -19,7 +19,7 @@ export interface DeadLetterContext {
   readonly isRejected: boolean;
 }
 
-/** A record that is not delivered any more; without a body it cannot be, or is not to be, copied. */
+/** A record that is not delivered any more; without a body it cannot, or may not, be copied. */
 export interface DeadLetter {
   readonly offset: number;
   readonly body: Pick<RecordData, "key" | "value" | "headers"> | null;

@@ -145,7 +145,8 @@ export class DeadLetters {
     if (errorCode === ErrorCode.NONE) {
       this.parts.events.copied(records.length, job.isRejected);
     } else {
-      const reason = `${partition.topic} does not take them: ${errorMessage ?? errorName(errorCode)}`;
+      const why = errorMessage ?? errorName(errorCode);
+      const reason = `${partition.topic} does not take them: ${why}`;
       if (!finalErrors.has(errorCode)) return { kind: "failed", reason };
       this.parts.events.refused(job, records.length, reason);
     }

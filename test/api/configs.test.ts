@@ -28,7 +28,7 @@ describe("DescribeConfigs", () => {
       const request = { resources, includeSynonyms: true, includeDocumentation };
       const { results } = await api.client.request(describeConfigsApi, version, request);
       const [topic, broker, unknown] = results;
-      expect(topic?.configs.length).toBe(34);
+      expect(topic?.configs.length).toBe(35);
       expect(topic?.configs.find(({ name }) => name === "cleanup.policy")).toMatchObject({
         value: "compact",
         configSource: 1,

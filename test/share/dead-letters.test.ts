@@ -109,7 +109,7 @@ test("without a dead letter queue a rejected record is archived at once", async 
   expect(await world.letters()).toEqual([]);
 });
 
-test("what fails for the moment is tried again, and nothing is archived until it is copied", async () => {
+test("what fails for the moment is tried again; nothing is archived until it is copied", async () => {
   const { world, share } = await opened(1);
   const found = world.destination;
   world.destination = { kind: "failed", reason: "not open" };
