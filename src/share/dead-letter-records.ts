@@ -1,4 +1,4 @@
-import { BrokerError } from "../lib/errors.ts";
+import { BrokerError, ProtocolError } from "../lib/errors.ts";
 import {
   type BatchHeader,
   batchesIn,
@@ -135,18 +135,19 @@ async function lettersIn(
   decompress: Decompress,
 ): Promise<DeadLetter[]> {
   if (isControl(header.attributes)) return [];
-  let payload = recordsPayload(chunk, position, header);
-  if (compressionOf(header.attributes) !== "none") {
-    try {
-      payload = await decompress(header.attributes & codecMask, payload);
-    } catch (error) {
-      if (!(error instanceof BrokerError)) throw error;
-      // It decompresses to too much: told without what it holds.
-      return withoutBodies(header, range);
-    }
+  let records: readonly RecordData[];
+  try {
+    const stored = recordsPayload(chunk, position, header);
+    const isPlain = compressionOf(header.attributes) === "none";
+    const payload = isPlain ? stored : await decompress(header.attributes & codecMask, stored);
+    records = parseRecords(payload, header);
+  } catch (error) {
+    if (!(error instanceof BrokerError || error instanceof ProtocolError)) throw error;
+    // It decompresses to too much, or holds no records: told without what it holds.
+    return withoutBodies(header, range);
   }
   const letters: DeadLetter[] = [];
-  for (const { offsetDelta, key, value, headers } of parseRecords(payload, header)) {
+  for (const { offsetDelta, key, value, headers } of records) {
     const offset = header.baseOffset + offsetDelta;
     if (offset < range.first || offset > range.last) continue;
     letters.push({ offset, body: range.copies ? { key, value, headers } : null });
