@@ -2,7 +2,8 @@ import { expect, test } from "bun:test";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { decodeRecord } from "../../src/share/records.ts";
 import type { SharePartition } from "../../src/share/share-partition.ts";
-import { batch, turn } from "../support/log-lab.ts";
+import { batch, LogLab, topicB, turn } from "../support/log-lab.ts";
+import { MemoryArchive } from "../support/memory-archive.ts";
 import { DeadLetterWorld } from "./dead-letter-world.ts";
 import { gzipBatch } from "./gzip-batch.ts";
 
@@ -109,7 +110,7 @@ test("without a dead letter queue a rejected record is archived at once", async 
   expect(await world.letters()).toEqual([]);
 });
 
-test("what fails for the moment is tried again; nothing is archived until it is copied", async () => {
+test("what fails for the moment is tried again; only a copy archives", async () => {
   const { world, share } = await opened(1);
   const found = world.destination;
   world.destination = { kind: "failed", reason: "not open" };
@@ -201,6 +202,34 @@ test("compressed batches are copied record by record", async () => {
   await say(share, 2, 2, reject);
   await settled(share);
   expect((await world.letters())[0]).toStartWith("k=b|");
+});
+
+/** An archive of the source alone. */
+class SourceArchive extends MemoryArchive {
+  override archivedRange(topicId?: string) {
+    return topicId === topicB.id ? null : super.archivedRange();
+  }
+}
+
+test("records are copied out of archives when the WAL holds them no more", async () => {
+  const archive = new SourceArchive();
+  const lab = new LogLab({ cold: archive });
+  const before = new DeadLetterWorld(lab);
+  await before.start();
+  const { source } = before;
+  await source?.append(gzipBatch(["a", "b"]), { origin: "client" });
+  await source?.append(batch({ values: ["c"] }), { origin: "client" });
+  await source?.seal();
+  if (source !== null) await archive.take(source, true);
+  expect(source?.localStartOffset).toBe(3);
+  const world = await before.restart();
+  const share = await world.share();
+  expect(world.take(share)).toBe("0-2:1");
+  await say(share, 1, 2, reject);
+  await settled(share);
+  expect(archive.reads).toBeGreaterThan(0);
+  const letters = await world.letters();
+  expect(letters.map((one) => one.split("|")[0])).toEqual(["k=b", "k=c"]);
 });
 
 test("markers are no records, and what was deleted is not copied", async () => {

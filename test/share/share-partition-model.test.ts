@@ -9,9 +9,9 @@ import {
 } from "../../src/share/state-batches.ts";
 
 /**
- * Random members, acknowledgements, lost writes, expiring locks, dead letters and restarts against a log; a
- * second, simple account of every record watches: nobody acquires what another holds, the start
- * never passes a record that is not done, and in the end every record is.
+ * Random members, acknowledgements, lost writes, expiring locks, dead letters and restarts against
+ * a log; a second, simple account of every record watches: nobody acquires what another holds, the
+ * start never passes a record that is not done, and in the end every record is.
  */
 
 const members = ["a", "b", "c"];

@@ -370,7 +370,7 @@ describe("dead letters", () => {
     expect(letters(state)).toBeNull();
   });
 
-  test("a record that was delivered too often is archiving when released or when its lock ends", () => {
+  test("a record delivered too often is archiving when released or its lock ends", () => {
     const state = open(0, [], queue);
     take(state, 2, 2);
     acknowledge(state, 0, 1, release);
