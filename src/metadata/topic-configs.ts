@@ -40,8 +40,8 @@ const hourMs = 60 * minuteMs;
 const segmentBytesMin = 1024 * 1024;
 
 /**
- * Every topic config of Kafka 4.3.1 and that of dead letters in 4.4, then chronik's own. Names,
- * types and bounds are Kafka's; defaults too, except `segment.bytes` (chronik's WAL rotates at 128 MiB).
+ * Every topic config of Kafka 4.3.1, that of dead letters in 4.4, then chronik's own. Names, types
+ * and bounds are Kafka's; defaults too, except `segment.bytes` (chronik's WAL rotates at 128 MiB).
  */
 const definitions: readonly TopicConfigDefinition[] = [
   define(

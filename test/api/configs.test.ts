@@ -53,7 +53,7 @@ describe("DescribeConfigs", () => {
       });
       expect(named.results[0]?.configs.map(({ name }) => name)).toEqual(["retention.ms"]);
       expect(named.results[0]?.configs[0]?.synonyms).toEqual([]);
-      expect(named.results[1]?.configs.length).toBe(34);
+      expect(named.results[1]?.configs.length).toBe(35);
     });
   }
 
