@@ -124,7 +124,8 @@ export class DeadLetters {
     return await this.append(job, partition, letters, bytesMax, next);
   }
 
-  /** Appends as many as one batch takes; the first alone, and without its body, if it must be. */
+  /** Appends as many as one batch takes. Where the topic will not take such a batch, the first of
+   * them alone; and where that is too large, without its body. */
   private async append(
     job: DeadLetterJob,
     partition: Partition,
@@ -133,14 +134,16 @@ export class DeadLetters {
     next: number,
   ): Promise<Outcome> {
     const nowMs = this.parts.clock.nowMs();
-    const records = deadLetterRecords(job, letters, bytesMax, nowMs);
+    let records = deadLetterRecords(job, letters, bytesMax, nowMs);
     let { errorCode, errorMessage } = await appendTo(partition, records);
-    const settled = letters.slice(0, records.length);
-    const isTooLarge = errorCode === ErrorCode.MESSAGE_TOO_LARGE;
-    if (isTooLarge && settled.length === 1 && settled[0]?.body !== null) {
-      const told = settled.map(({ offset }) => ({ offset, body: null }));
-      const bare = deadLetterRecords(job, told, bytesMax, nowMs);
-      ({ errorCode, errorMessage } = await appendTo(partition, bare));
+    if (finalErrors.has(errorCode) && records.length > 1) {
+      records = deadLetterRecords(job, letters.slice(0, 1), bytesMax, nowMs);
+      ({ errorCode, errorMessage } = await appendTo(partition, records));
+    }
+    if (errorCode === ErrorCode.MESSAGE_TOO_LARGE) {
+      const told = letters.slice(0, 1).map(({ offset }) => ({ offset, body: null }));
+      records = deadLetterRecords(job, told, bytesMax, nowMs);
+      ({ errorCode, errorMessage } = await appendTo(partition, records));
     }
     if (errorCode === ErrorCode.NONE) {
       this.parts.events.copied(records.length, job.isRejected);
@@ -150,8 +153,8 @@ export class DeadLetters {
       if (!finalErrors.has(errorCode)) return { kind: "failed", reason };
       this.parts.events.refused(job, records.length, reason);
     }
-    const isAll = settled.length === letters.length;
-    return { kind: "done", last: isAll ? next - 1 : (settled.at(-1)?.offset ?? job.first) };
+    const after = letters[records.length];
+    return { kind: "done", last: (after?.offset ?? next) - 1 };
   }
 
   /** An ErrorCode where the records cannot be read for the moment. */

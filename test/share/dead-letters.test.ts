@@ -194,6 +194,24 @@ test("a record that is too large for the queue is told of without its body", asy
   expect(letters.map((one) => one.split("|")[0])).toEqual(["k=v0", "null=null", "k=small"]);
 });
 
+test("one record that the queue will not take does not take others along", async () => {
+  const { world } = await opened(1);
+  const keys = ["a", null, "b"];
+  await world.source?.append(batch({ values: ["x", "y", "z"], keys }), { origin: "client" });
+  if (world.queue !== null) world.queue.config = { ...world.queue.config, compact: true };
+  const share = await world.share();
+  world.take(share);
+  await say(share, 1, 3, reject);
+  await settled(share);
+  const letters = await world.letters();
+  expect(letters.map((one) => one.split("|")[0])).toEqual(["a=x", "b=z"]);
+  expect(world.heard).toEqual([
+    "copied 1 true",
+    expect.stringContaining("refused 1: b does not take them"),
+    "copied 1 true",
+  ]);
+});
+
 test("compressed batches are copied record by record", async () => {
   const { world } = await opened(1);
   await world.source?.append(gzipBatch(["a", "b", "c"]), { origin: "client" });
