@@ -108,7 +108,15 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
-  const shares = openShareGroups({ config, metadata, partitions, clock, logger });
+  const shares = openShareGroups({
+    config,
+    metadata,
+    partitions,
+    clock,
+    logger,
+    metrics: options.metrics,
+    decompress: (codec, records, bytesMax) => storage.wal.decompress(codec, records, bytesMax),
+  });
   const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const producerIds = new ProducerIds(metadata);
   const transactions = openTransactions(

@@ -1,5 +1,3 @@
-import { ProtocolError } from "../lib/errors.ts";
-import type { DataCodec } from "../protocol/api-codec.ts";
 import { shareGroupCurrentMemberAssignmentKeyData } from "../protocol/messages/data-share-group-current-member-assignment-key.ts";
 import { shareGroupCurrentMemberAssignmentValueData } from "../protocol/messages/data-share-group-current-member-assignment-value.ts";
 import { shareGroupMemberMetadataKeyData } from "../protocol/messages/data-share-group-member-metadata-key.ts";
@@ -13,7 +11,7 @@ import { shareGroupTargetAssignmentMemberValueData } from "../protocol/messages/
 import { shareGroupTargetAssignmentMetadataKeyData } from "../protocol/messages/data-share-group-target-assignment-metadata-key.ts";
 import { shareGroupTargetAssignmentMetadataValueData } from "../protocol/messages/data-share-group-target-assignment-metadata-value.ts";
 import { Reader } from "../protocol/reader.ts";
-import { Writer } from "../protocol/writer.ts";
+import { decodeValue, encodeKey, encodeValue } from "../protocol/topic-records.ts";
 import type { OffsetsRecord } from "./ports.ts";
 import type { SharedPartitions } from "./share-assignor.ts";
 import {
@@ -52,7 +50,6 @@ export type ShareChange =
 
 /** MemberState.STABLE: members of a share group have no other. */
 const stable = 0;
-const valueVersion = 0;
 
 const keys = {
   member: shareGroupMemberMetadataKeyData,
@@ -253,30 +250,4 @@ function partitionsOf(
   topics: readonly { readonly topicId: string; readonly partitions: readonly number[] }[],
 ): SharedPartitions {
   return new Map(topics.map(({ topicId, partitions }) => [topicId, new Set(partitions)]));
-}
-
-function encodeKey<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(64);
-  writer.int16(codec.recordType ?? 0);
-  codec.encode(writer, message, 0);
-  return writer.bytesWritten();
-}
-
-function encodeValue<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(valueVersion);
-  codec.encode(writer, message, valueVersion);
-  return writer.bytesWritten();
-}
-
-function decodeValue<Message>(
-  codec: DataCodec<Message>,
-  bytes: Uint8Array,
-): ReturnType<DataCodec<Message>["decode"]> {
-  const reader = new Reader(bytes);
-  const version = reader.int16();
-  if (version < codec.minVersion || version > codec.maxVersion) {
-    throw new ProtocolError(`${codec.name} in version ${version}, which is not known`);
-  }
-  return codec.decode(reader, version);
 }

@@ -42,8 +42,10 @@ const topicDefaults: ReadonlySet<string> = new Set(
   }),
 );
 
-/** What else takes effect at once when changed, as in Kafka 4.3. */
+/** What else takes effect at once when changed, as in Kafka. */
 const otherDynamic: ReadonlySet<string> = new Set([
+  "errors.deadletterqueue.auto.create.topics.enable",
+  "errors.deadletterqueue.topic.name.prefix",
   "group.consumer.assignment.interval.ms",
   "group.share.assignment.interval.ms",
   "producer.id.expiration.ms",

@@ -189,6 +189,11 @@ export function resolveBrokerNumber(name: string, layers: ConfigLayers): number 
   return value;
 }
 
+/** The value in force of a broker config; "" where it has none. */
+export function resolveBrokerText(name: string, layers: ConfigLayers): string {
+  return brokerValues(name, layers)[0]?.value ?? "";
+}
+
 /**
  * What a group goes by beside the broker's settings at start: its own configs and, where it has
  * none, the broker configs that were changed while the broker runs. Null: nothing.

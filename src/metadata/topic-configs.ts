@@ -43,8 +43,8 @@ export const internalSegmentBytes = "internal.segment.bytes";
 const segmentBytesMin = 1024 * 1024;
 
 /**
- * Every topic config of Kafka 4.3.1, then chronik's own. Names, types and bounds are Kafka's;
- * defaults too, except `segment.bytes` (chronik's WAL rotates at 128 MiB).
+ * Every topic config of Kafka 4.3.1, that of dead letters in 4.4, then chronik's own. Names, types
+ * and bounds are Kafka's; defaults too, except `segment.bytes` (chronik's WAL rotates at 128 MiB).
  */
 const definitions: readonly TopicConfigDefinition[] = [
   define(
@@ -331,6 +331,14 @@ const definitions: readonly TopicConfigDefinition[] = [
     boolean,
     ["unclean.leader.election.enable"],
     "Whether a replica that is not in sync may become leader, at the price of lost records.",
+  ),
+  define(
+    "errors.deadletterqueue.group.enable",
+    BOOLEAN,
+    "false",
+    boolean,
+    [],
+    "Whether share groups may use the topic as their dead letter queue (KIP-1191).",
   ),
   define(
     "search.index",

@@ -7,7 +7,7 @@ import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
 import { shareConfigDefaults, shareGroupSettings } from "../../src/share/config.ts";
 import { ShareGroups } from "../../src/share/share-groups.ts";
-import { StateWorld } from "../share/state-world.ts";
+import { noDeadLetters, StateWorld } from "../share/state-world.ts";
 import { ApiLab } from "../support/api-lab.ts";
 import { batch, topicA } from "../support/log-lab.ts";
 
@@ -27,7 +27,8 @@ beforeEach(async () => {
     clock: lab.log.clock,
     find: ({ topicId, partition: index }) =>
       lab.log.partitions.byId(topicId, index) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-    settingsOf: () => shareGroupSettings(earliest, shareConfigDefaults),
+    settingsOf: () => shareGroupSettings(earliest, shareConfigDefaults, false),
+    deadLetters: noDeadLetters(lab.log),
   });
   Object.assign(lab.services, { shares });
   const key = { groupId: "g", topicId: topicA.id, partition: 0 };

@@ -7,7 +7,7 @@ export const accepted: readonly {
 }[] = [
   {
     where: /CreateTopics v[5-7] |DescribeConfigs v4 no keys/,
-    why: "segment.bytes has another default, search.index is chronik's own",
+    why: "segment.bytes has another default; search.index, and dead letters of 4.4",
   },
   { where: /CreateTopics v4 consumer offsets/, why: "only with the configured partition count" },
   {
@@ -92,7 +92,7 @@ export const accepted: readonly {
   { where: /IncrementalAlterConfigs v\d .*configOperation/, why: "Kafka: UNKNOWN_SERVER_ERROR" },
   {
     where: /DescribeConfigs v\d (resources.*keys|configurationKeys|include)|Keys (none|null)$/,
-    why: "other words and synonyms; search.index is chronik's own",
+    why: "other words and synonyms; search.index, and dead letters of 4.4",
   },
   { where: /Produce v\d+ .*records one byte/, why: "chronik says why", textsOnly: true },
   {
