@@ -109,6 +109,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const transactions = openTransactions(
     { metadata, partitions, groups, producerIds, clock, logger },
     config.transaction,
+    config.limits,
   );
   const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
@@ -213,10 +214,10 @@ function openGroups(
   partitions: Partitions,
   states: ShareStates,
 ): GroupCoordinator {
-  const { group, consumerGroup, shareGroup } = loaded.config;
+  const { group, consumerGroup, shareGroup, limits } = loaded.config;
   const share = shareMembershipFrom(shareGroup);
   return new GroupCoordinator({
-    config: { ...groupConfigFrom(group, consumerConfigFrom(consumerGroup)), share },
+    config: { ...groupConfigFrom(group, limits, consumerConfigFrom(consumerGroup)), share },
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

@@ -103,6 +103,12 @@ export interface GroupSettings {
   readonly maxSize: number;
 }
 
+/** The settings of the `limits` section that bound the coordinator. */
+export interface GroupLimits {
+  readonly groupsMax: number;
+  readonly groupStateBytesMax: number;
+}
+
 /** The settings of the `consumer_group` section. */
 export interface ConsumerGroupSettings {
   readonly sessionTimeoutMs: number;
@@ -145,10 +151,13 @@ const offsetMetadataBytesCap = 10_922;
 /** The coordinator's limits under these settings. */
 export function groupConfigFrom(
   settings: GroupSettings,
+  limits: GroupLimits,
   consumer: ConsumerGroupConfig = consumerGroupConfigDefaults,
 ): GroupConfig {
   return {
     ...groupConfigDefaults,
+    groupsMax: limits.groupsMax,
+    stateBytesMax: limits.groupStateBytesMax,
     consumer,
     sessionTimeoutMsMin: settings.minSessionTimeoutMs,
     sessionTimeoutMsMax: settings.maxSessionTimeoutMs,
