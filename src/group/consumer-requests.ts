@@ -99,10 +99,12 @@ function heartbeatStep(
   const undoSwap = swap(shard, entry, upgrade.group, context);
   const timers = [...upgrade.group.restartTimers(context), ...step.timers];
   const undo = (): void => {
-    step.undo();
+    step.undo(0);
     undoSwap();
   };
-  return { ...step, records: [...upgrade.records, ...step.records], timers, undo };
+  // Half of a conversion is no group of either kind: all or nothing.
+  const records = [...upgrade.records, ...step.records];
+  return { ...step, records, breaks: [], timers, undo };
 }
 
 /** The consumer group that takes a classic group's place, or why there cannot be one. */

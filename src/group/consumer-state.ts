@@ -79,6 +79,8 @@ export class ConsumerState {
   group: GroupEpoch = firstEpoch;
   targetEpoch: TargetEpoch = noTargetEpoch;
   hasPartitionMetadata = false;
+  /** A target is being computed beside other work. */
+  isAssigning = false;
   /** Bytes held, roughly. */
   sizeBytes = 0;
   private readonly partitionEpochs = new Map<string, Map<number, number>>();

@@ -42,6 +42,7 @@ import type {
   TransactionMarker,
 } from "./ports.ts";
 import { ShareMembership } from "./share-membership.ts";
+import { Lane, TurnBudget } from "./turn-budget.ts";
 
 export interface GroupCoordinatorOptions {
   readonly config: GroupConfig;
@@ -67,7 +68,8 @@ const loadsAtOnceMax = 8;
 /**
  * The group coordinator: groups of every kind and their offsets, kept in `__consumer_offsets`.
  * Every answer that reports a change is given after the change is durable. A request that finds its
- * partition loaded is applied before the first await, so a connection's requests keep their order.
+ * partition loaded is applied, or stands in line for its turn, before the first await, so a
+ * connection's requests keep their order.
  */
 export class GroupCoordinator {
   readonly topics: CoordinatorTopics;
@@ -87,7 +89,11 @@ export class GroupCoordinator {
     this.clock = options.clock;
     this.uuid = options.uuid ?? (() => crypto.randomUUID());
     const { config, topics, clock, onProblem } = options;
+    const turns = new TurnBudget(clock);
     this.shards = new GroupShards({
+      turns,
+      assignments: new Lane(turns),
+      expressions: new Lane(turns),
       config,
       topics,
       clock,

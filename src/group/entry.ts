@@ -6,6 +6,7 @@ import type { Group } from "./group-kinds.ts";
 import type { GroupOffsets } from "./offsets.ts";
 import type { CoordinatorTopics } from "./ports.ts";
 import type { TimerTable } from "./timer-table.ts";
+import type { Lane, TurnBudget } from "./turn-budget.ts";
 
 /** What all shards of a coordinator share. */
 export interface ShardContext {
@@ -15,6 +16,11 @@ export interface ShardContext {
   readonly onProblem: (error: BrokerError) => void;
   /** Groups and bytes held by all shards. */
   readonly usage: { groups: number; bytes: number };
+  readonly turns: TurnBudget;
+  /** Target assignments too large for one step: one for each group at most. */
+  readonly assignments: Lane;
+  /** Expressions to be matched with all topics: one for each request and each group at most. */
+  readonly expressions: Lane;
 }
 
 /** One group as the shard keeps it. */

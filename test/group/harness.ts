@@ -28,6 +28,7 @@ interface StoredRecord extends OffsetsRecord {
 export class MemoryOffsetsLog implements OffsetsLog {
   readonly durable: StoredRecord[] = [];
   appendCount = 0;
+  batchBytesMax = 1_048_588;
   /** Writes wait for `release` while true. */
   isHeld = false;
   errorCode: number = ErrorCode.NONE;
