@@ -39,6 +39,8 @@ interface Queue {
 interface Decided {
   readonly task: Task;
   readonly step: RecordStep<unknown>;
+  /** That made the step. */
+  readonly group: Group;
   /** Takes the group's succession back. */
   readonly unbecome: (() => void) | null;
 }
@@ -167,6 +169,10 @@ export class RecordDriver {
       this.shard.batchBytesMax,
     );
     this.write(entry, queue, { decided, batches }, 0);
+    // Behind the write: the result may be there at once, and is a step of its own.
+    for (const { step, group } of decided) {
+      for (const work of step.later ?? []) this.computeLater(entry, group, work);
+    }
   }
 
   private decide(entry: Entry, task: Task): Decided | null {
@@ -178,10 +184,10 @@ export class RecordDriver {
       return null;
     }
     this.applyTimers(entry, step.timers);
-    for (const work of step.later ?? []) this.computeLater(entry, entry.group, work);
+    const { group } = entry;
     const { becomes } = step;
     const unbecome = becomes === undefined ? null : this.succeed(entry, becomes);
-    return { task, step, unbecome };
+    return { task, step, group, unbecome };
   }
 
   /** The result is a step of its own, unless the group is another by then. */
