@@ -53,6 +53,10 @@ export interface ConsumerGroupConfig {
   readonly assignors: readonly string[];
   readonly migrationPolicy: MigrationPolicy;
   readonly regexRefreshIntervalMs: number;
+  /** Different regular expressions by which the members of one group subscribe. */
+  readonly regexesMax: number;
+  /** Names that all those expressions may match together. */
+  readonly regexMatchesMax: number;
 }
 
 export type MigrationPolicy = "bidirectional" | "upgrade" | "downgrade" | "disabled";
@@ -71,6 +75,8 @@ export const consumerGroupConfigDefaults: ConsumerGroupConfig = {
   assignors: ["uniform", "range"],
   migrationPolicy: "bidirectional",
   regexRefreshIntervalMs: 600_000,
+  regexesMax: 1_000,
+  regexMatchesMax: 1_000_000,
 };
 
 export const groupConfigDefaults: GroupConfig = {
@@ -142,6 +148,8 @@ export function consumerConfigFrom(settings: ConsumerGroupSettings): ConsumerGro
     assignors: settings.assignors.split(",").map((name) => name.trim()),
     migrationPolicy: settings.migrationPolicy,
     regexRefreshIntervalMs: settings.regexRefreshIntervalMs,
+    regexesMax: consumerGroupConfigDefaults.regexesMax,
+    regexMatchesMax: consumerGroupConfigDefaults.regexMatchesMax,
   };
 }
 
