@@ -21,8 +21,8 @@ import { main } from "./support.ts";
  * What many groups cost, one JSON line a figure: memory and heartbeats of `--groups 500` with
  * `--members 2000` in all, beside `--transactions 1000` that are open, and how late the broker's
  * event loop is, at rest and while members come and go. A probe asks for ApiVersions every 5 ms on
- * a thread and a connection of its own: what its answers take is the loop's lag and more. `--protocol classic`
- * for the old protocol.
+ * a thread and a connection of its own: what its answers take is the loop's lag and more.
+ * `--protocol classic` for the old protocol.
  */
 
 const clockTicksPerSec = 100;

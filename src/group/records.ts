@@ -160,11 +160,13 @@ function decodeGroupValue(bytes: Uint8Array): GroupSnapshot {
   };
 }
 
+/** Every record is copied out of it: a writer for each would cost several times as much. */
+const scratch = new Writer();
+
 export function encodeKey<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(codec.recordType ?? 0);
-  codec.encode(writer, message, 0);
-  return writer.bytesWritten();
+  scratch.reset().int16(codec.recordType ?? 0);
+  codec.encode(scratch, message, 0);
+  return new Uint8Array(scratch.bytesWritten());
 }
 
 export function encodeValue<Message>(
@@ -172,10 +174,9 @@ export function encodeValue<Message>(
   message: Message,
   version: number,
 ): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(version);
-  codec.encode(writer, message, version);
-  return writer.bytesWritten();
+  scratch.reset().int16(version);
+  codec.encode(scratch, message, version);
+  return new Uint8Array(scratch.bytesWritten());
 }
 
 export function decodeValue<Message>(

@@ -56,7 +56,7 @@ describe("the expressions of a group", () => {
     expect(second.errorCode).toBe(ErrorCode.NONE);
   });
 
-  test("are limited in what they match together; a refresh beyond that changes nothing", async () => {
+  test("are limited in what they match together, also when they are refreshed", async () => {
     const world = newWorld(5, { regexMatchesMax: 8 });
     expect((await beat(world, "a", 0, "topic-.*")).topics).toBe(5);
     const more = await beat(world, "b", 0, "topic.*");
