@@ -72,12 +72,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { loaded, clock, logger } = options;
   const { config } = loaded;
   const metadata = await openMetadata(options, storage);
-  if (!(await takeCleanStopMark(storage))) {
-    if (metadata.image.partitionCount > 0) {
-      logger.warn("the last stop was not clean; leader epochs go up so that clients notice");
-    }
-    await metadata.bumpLeaderEpochs();
-  }
+  await noticeUncleanStop(metadata, storage, logger);
   const registry = await SegmentRegistry.open(storage.registryJournal, (message, error) =>
     logger.child("registry").warn(message, { error: errorText(error) }),
   );
@@ -122,6 +117,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const transactions = openTransactions(
     { metadata, partitions, groups, producerIds, clock, logger },
     config.transaction,
+    config.limits,
   );
   const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
@@ -149,6 +145,18 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     rolling,
     cleaning,
   };
+}
+
+async function noticeUncleanStop(
+  metadata: Metadata,
+  storage: Storage,
+  logger: Logger,
+): Promise<void> {
+  if (await takeCleanStopMark(storage)) return;
+  if (metadata.image.partitionCount > 0) {
+    logger.warn("the last stop was not clean; leader epochs go up so that clients notice");
+  }
+  await metadata.bumpLeaderEpochs();
 }
 
 function openPartitions(
@@ -231,10 +239,10 @@ function openGroups(
   partitions: Partitions,
   states: ShareStates,
 ): GroupCoordinator {
-  const { group, consumerGroup, shareGroup } = loaded.config;
+  const { group, consumerGroup, shareGroup, limits } = loaded.config;
   const share = shareMembershipFrom(shareGroup);
   return new GroupCoordinator({
-    config: { ...groupConfigFrom(group, consumerConfigFrom(consumerGroup)), share },
+    config: { ...groupConfigFrom(group, limits, consumerConfigFrom(consumerGroup)), share },
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

@@ -21,6 +21,7 @@ import {
   type FetchResponseFetchableTopicResponse,
   fetchApi,
 } from "../protocol/messages/01-fetch.ts";
+import type { FetchCharge } from "../quota/client-quotas.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { epochError, type Found, findById, findByName } from "./find-partition.ts";
 import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
@@ -302,11 +303,10 @@ function respond(
   session: FetchContext,
   all: readonly AskAnswer[],
 ): FetchResponse {
-  const throttleMs = charge(context, session, all);
-  const told =
-    throttleMs > 0
-      ? session.throttled()
-      : session.finish(all, context.services.clock.monotonicMs());
+  const { throttleMs, isHeldBack } = charge(context, session, all);
+  const told = isHeldBack
+    ? session.throttled()
+    : session.finish(all, context.services.clock.monotonicMs());
   const leaderIds = new Set<number>();
   const responses = byTopic(told, (one) => hinted(context, version, one, leaderIds));
   if (replicaIdOf(request, version) >= 0) leaderIds.clear();
@@ -319,23 +319,27 @@ function respond(
   };
 }
 
-/** What the client has to wait; not 0: it is answered without partitions and asks again. */
-function charge(context: RequestContext, session: FetchContext, all: readonly AskAnswer[]): number {
+/** What the client has to wait, and whether it is answered without partitions and asks again. */
+function charge(
+  context: RequestContext,
+  session: FetchContext,
+  all: readonly AskAnswer[],
+): FetchCharge {
   const { client, services } = context;
   const { quotas } = services;
   const requestMs = quotas.countsRequests ? quotas.request(client, context.workMs()) : 0;
-  let fetchMs = 0;
+  let charged: FetchCharge = { throttleMs: 0, isHeldBack: false };
   if (quotas.countsFetches) {
     let bytes = 0;
     for (const { answer } of session.news(all)) {
       bytes += partitionAnswerBytes + (answer.records?.length ?? 0);
     }
-    fetchMs = quotas.fetch(client, bytes);
-    if (fetchMs === 0 && requestMs > 0) quotas.notFetched(client, bytes);
+    charged = quotas.fetch(client, bytes);
+    if (!charged.isHeldBack && requestMs > 0) quotas.notFetched(client, bytes);
   }
-  const throttleMs = Math.max(requestMs, fetchMs);
+  const throttleMs = Math.max(requestMs, charged.throttleMs);
   context.throttle(throttleMs);
-  return throttleMs;
+  return { throttleMs, isHeldBack: requestMs > 0 || charged.isHeldBack };
 }
 
 /** Neighbours of the same topic share its entry. */

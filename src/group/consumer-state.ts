@@ -79,6 +79,12 @@ export class ConsumerState {
   group: GroupEpoch = firstEpoch;
   targetEpoch: TargetEpoch = noTargetEpoch;
   hasPartitionMetadata = false;
+  /** A target is being computed beside other work. */
+  isAssigning = false;
+  /** What the expressions match is being found beside other work. */
+  isRefreshing = false;
+  /** Names that all resolved expressions match. */
+  matchCount = 0;
   /** Bytes held, roughly. */
   sizeBytes = 0;
   private readonly partitionEpochs = new Map<string, Map<number, number>>();
@@ -213,6 +219,7 @@ export class ConsumerState {
   private countRegex(regex: string, resolved: ResolvedRegex | null, by: 1 | -1): void {
     if (resolved === null) return;
     const fixedBytes = 128;
+    this.matchCount += by * resolved.topics.length;
     this.sizeBytes += by * (fixedBytes + 2 * regex.length + 64 * resolved.topics.length);
     for (const name of resolved.topics) this.countTopic(name, 0, by);
   }

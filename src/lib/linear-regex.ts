@@ -1,5 +1,6 @@
 import { unreachable } from "./assert.ts";
 import { asciiChars, parseRegex, type RegexNode } from "./linear-regex-parser.ts";
+import { Pace, type Portions, runAll } from "./turn-budget.ts";
 
 /**
  * Regular expressions over names, in RE2's syntax and in linear time: an expression becomes a
@@ -9,6 +10,8 @@ import { asciiChars, parseRegex, type RegexNode } from "./linear-regex-parser.ts
 export interface LinearRegex {
   /** Names that the expression matches whole; null: finding them would take too long. */
   matching(names: Iterable<string>): string[] | null;
+  /** As `matching`, in portions; one round at a time. */
+  matchingInPortions(names: Iterable<string>): Portions<string[] | null>;
 }
 
 /** An instruction of the machine; `next` and `other` are indexes. */
@@ -123,28 +126,36 @@ class Machine implements LinearRegex {
   }
 
   matching(names: Iterable<string>): string[] | null {
-    this.work = 0;
-    const matched: string[] = [];
-    for (const name of names) {
-      if (this.matches(name)) matched.push(name);
-      if (this.work > workMax) return null;
-    }
-    return matched;
+    return runAll(this.matchingInPortions(names));
   }
 
-  private matches(name: string): boolean {
-    let state = this.first;
-    for (let index = 0; index < name.length; index++) {
-      const code = name.charCodeAt(index);
-      if (code >= asciiChars) return false;
-      const known = state.steps[code];
-      const next = known === undefined ? this.step(state, code) : known;
-      if (known === undefined) state.steps[code] = next;
-      if (next === null) return false;
-      state = next;
+  *matchingInPortions(names: Iterable<string>): Generator<void, string[] | null> {
+    this.work = 0;
+    const pace = new Pace();
+    const matched: string[] = [];
+    for (const name of names) {
+      let state: State | null = this.first;
+      for (let index = 0; index < name.length && state !== null; index++) {
+        const code = name.charCodeAt(index);
+        const known: State | null | undefined = code < asciiChars ? state.steps[code] : null;
+        if (known !== undefined) {
+          state = known;
+          continue;
+        }
+        const before = this.work;
+        const next = this.step(state, code);
+        state.steps[code] = next;
+        state = next;
+        if (this.work > workMax) return null;
+        if (pace.isDue(this.work - before)) yield;
+      }
+      if (state !== null) {
+        state.accepts ??= this.closure(state, null).includes("match");
+        if (state.accepts) matched.push(name);
+      }
+      if (pace.isDue(1 + (name.length >> 3))) yield;
     }
-    state.accepts ??= this.closure(state, null).includes("match");
-    return state.accepts;
+    return this.work > workMax ? null : matched;
   }
 
   private step(state: State, code: number): State | null {

@@ -7,11 +7,13 @@ import type { DataCodec } from "./api-codec.ts";
 import { Reader } from "./reader.ts";
 import { Writer } from "./writer.ts";
 
+/** Every record is copied out of it: a writer for each would cost several times as much. */
+const scratch = new Writer();
+
 export function encodeKey<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(codec.recordType ?? 0);
-  codec.encode(writer, message, 0);
-  return writer.bytesWritten();
+  scratch.reset().int16(codec.recordType ?? 0);
+  codec.encode(scratch, message, 0);
+  return new Uint8Array(scratch.bytesWritten());
 }
 
 export function encodeValue<Message>(
@@ -19,10 +21,9 @@ export function encodeValue<Message>(
   message: Message,
   version = 0,
 ): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(version);
-  codec.encode(writer, message, version);
-  return writer.bytesWritten();
+  scratch.reset().int16(version);
+  codec.encode(scratch, message, version);
+  return new Uint8Array(scratch.bytesWritten());
 }
 
 /** Throws ProtocolError for a version that is not known, or bytes that are not what they say. */

@@ -55,6 +55,35 @@ describe("share groups", () => {
     expect(owners.length).toBeGreaterThanOrEqual(4);
   });
 
+  test("a step larger than a batch may be refused behind any batch of it", async () => {
+    for (let succeeding = 0; succeeding < 4; succeeding++) {
+      const world = new Harness({ batchBytesMax: 200 });
+      world.topics.topics.set("t1", { id: t1, partitions: 30 });
+      const log = world.logOf("g");
+      log.batchBytesMax = 500;
+      const ids = ["a", "b", "c", "d", "e"];
+      for (const memberId of ids) await beat(world, memberId, 0);
+      world.clock.advance(1_000);
+      const before = log.appendCount;
+      log.appendsLeft = succeeding;
+      const late = await beat(world, "late", 0);
+      expect(late.errorCode).toBe(ErrorCode.NOT_COORDINATOR);
+      expect(log.appendCount - before).toBe(succeeding + 1);
+      log.appendsLeft = null;
+      const members = async () =>
+        (await world.groups.share.describe("g")).members.toSorted((left, right) =>
+          left.memberId < right.memberId ? -1 : 1,
+        );
+      const live = await members();
+      await world.restart();
+      expect(await members()).toEqual(live);
+      expect(live.length).toBe(succeeding > 0 ? 6 : 5);
+      world.clock.advance(1_000);
+      const again = await beat(world, "late", 0);
+      expect(again.errorCode).toBe(ErrorCode.NONE);
+    }
+  });
+
   test("epochs fence, and the last answer may have been lost", async () => {
     const world = new Harness();
     expect(await told(beat(world, "a", 1))).toBe(String(ErrorCode.GROUP_ID_NOT_FOUND));
