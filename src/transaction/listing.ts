@@ -3,8 +3,6 @@ import type { DescribedTransaction, TransactionFilter, TransactionList } from ".
 import type { IdEntry, TransactionShard } from "./shard.ts";
 import {
   noPartitions,
-  noProducerEpoch,
-  noProducerId,
   transactionStateNames,
 } from "./transaction-types.ts";
 
@@ -31,15 +29,16 @@ export function describeEntry(
   };
 }
 
+/** As Kafka leaves it: every number is 0. */
 export function undescribed(transactionalId: string, errorCode: number): DescribedTransaction {
   return {
     errorCode,
     transactionalId,
     state: "",
-    producerId: noProducerId,
-    producerEpoch: noProducerEpoch,
+    producerId: 0,
+    producerEpoch: 0,
     timeoutMs: 0,
-    startMs: -1,
+    startMs: 0,
     partitions: noPartitions,
   };
 }
@@ -71,6 +70,6 @@ export function listEntries(
       transactions.push({ transactionalId: id, producerId, state });
     }
   }
-  const unknownStates = filter.states.filter((state) => !known.has(state));
+  const unknownStates = [...states].filter((state) => !known.has(state));
   return { errorCode: ErrorCode.NONE, unknownStates, transactions };
 }
