@@ -47,8 +47,8 @@ function describe({ services }: RequestContext, topic: string, index: number): A
   if (problem !== null) return failed(index, ErrorCode.INVALID_TOPIC_EXCEPTION, problem);
   const partition = findByName(services, topic, index);
   if (typeof partition === "number") {
-    const isUnknown = partition === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
-    return failed(index, partition, isUnknown ? unknownText : null);
+    const isKnown = services.metadata.image.topicsByName.has(topic);
+    return failed(index, partition, isKnown ? null : unknownText);
   }
   const { NONE } = ErrorCode;
   const activeProducers = [...partition.activeProducers()];

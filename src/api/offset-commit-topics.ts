@@ -37,7 +37,8 @@ export interface CommitTopics {
   settle(errorCodes: readonly number[]): void;
 }
 
-/** Topics and partitions that do not exist are refused one by one. */
+/** Topics and partitions that do not exist are refused one by one; a topic without partitions is
+ * not answered. */
 export function commitTopics(
   known: CoordinatorTopics,
   asked: readonly AskedTopic[],
@@ -45,7 +46,8 @@ export function commitTopics(
 ): CommitTopics {
   const valid: CommitPartition[] = [];
   const open: { errorCode: number }[] = [];
-  const topics = asked.map((topic) => {
+  const named = asked.filter(({ partitions }) => partitions.length > 0);
+  const topics = named.map((topic) => {
     const found = resolve(known, topic, byId);
     const partitions = topic.partitions.map((one) => {
       const partition = one.partitionIndex;

@@ -1,10 +1,7 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import type { DescribedTransaction, TransactionFilter, TransactionList } from "./api-types.ts";
 import type { IdEntry, TransactionShard } from "./shard.ts";
-import {
-  noPartitions,
-  transactionStateNames,
-} from "./transaction-types.ts";
+import { noPartitions, transactionStateNames } from "./transaction-types.ts";
 
 /** A transactional id as DescribeTransactions shows it. */
 export function describeEntry(

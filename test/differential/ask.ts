@@ -4,10 +4,14 @@ import { consumerGroupCases } from "./consumer-group-cases.ts";
 import { dataCases } from "./data-cases.ts";
 import { fetchCases } from "./fetch-cases.ts";
 import { groupCases } from "./group-cases.ts";
+import { moreGroupCases } from "./more-group-cases.ts";
 import { type Case, type Note, Peer } from "./peer.ts";
 import { quotaCases } from "./quota-cases.ts";
 import { schemaCases } from "./schema-cases.ts";
+import { shareCases } from "./share-cases.ts";
 import { topicCases } from "./topic-cases.ts";
+import { transactionCases } from "./transaction-cases.ts";
+import { transactionOffsetCases } from "./transaction-offset-cases.ts";
 
 /** Cases by name, in the order in which they are asked. */
 export type Cases = Readonly<Record<string, Case>>;
@@ -28,6 +32,10 @@ export const meaningCases: Cases = {
   ...fetchCases,
   ...quotaCases,
   ...adminCases,
+  ...transactionCases,
+  ...transactionOffsetCases,
+  ...shareCases,
+  ...moreGroupCases,
 };
 
 /** Every case: those of meaning, then the sweeps over the message definitions. */

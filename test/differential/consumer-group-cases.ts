@@ -250,6 +250,9 @@ async function classicMembers(peer: Peer): Promise<void> {
   await peer.note("rejoins", joinGroupApi, 9, join("k"));
   await peer.note("upgrade", beatApi, 1, beat("cg-c", "b", 0));
   await peer.note("of another type", beatApi, 1, beat("cg-c", "", 3));
+  // Nobody is left whose state the time changes.
+  await peer.ask(beatApi, 1, beat("cg-c", "b", -1));
+  await peer.ask(leaveGroupApi, 5, { groupId: "cg-c", members: [{ memberId: "k" }] });
 }
 
 async function configs(peer: Peer): Promise<void> {

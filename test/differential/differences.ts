@@ -16,7 +16,8 @@ export interface Difference {
   readonly chronik: unknown;
 }
 
-/** What is expected of a value: itself, or an expression over its JSON. */
+/** What is expected of a value: itself (as JSON if it is none of these), or an expression over
+ * its JSON. */
 export type Expected = string | number | boolean | null | RegExp;
 
 /** One intended difference: at which path, what Kafka says, what chronik says. */
@@ -53,6 +54,10 @@ export function differencesOf(kafka: unknown, chronik: unknown, path = ""): Diff
   if (JSON.stringify(kafka) === JSON.stringify(chronik)) return [];
   if (Array.isArray(kafka) && Array.isArray(chronik)) return ofLists(kafka, chronik, path);
   if (!isRecord(kafka) || !isRecord(chronik)) return [{ path, kafka, chronik }];
+  // One of them did not answer: the other's answer stands whole.
+  if ("connection" in kafka !== "connection" in chronik) {
+    return [{ path: "answer", kafka, chronik }];
+  }
   const names = new Set([...Object.keys(kafka), ...Object.keys(chronik)]);
   return [...names].flatMap((name) => {
     const inner = path === "" ? name : `${path}.${name}`;
@@ -90,6 +95,7 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function meets(expected: Expected, value: unknown): boolean {
   if (expected instanceof RegExp) return expected.test(JSON.stringify(value));
+  if (typeof value === "object" && value !== null) return expected === JSON.stringify(value);
   return expected === value;
 }
 

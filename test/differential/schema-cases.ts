@@ -45,7 +45,10 @@ const leftOut: readonly { readonly where: RegExp; readonly why: string }[] = [
   { where: /^UnregisterBroker .*brokerId 1$/, why: "Kafka unregisters itself" },
   { where: /^JoinGroup .*(sessionTimeoutMs|rebalanceTimeoutMs) 2147/, why: "both wait" },
   { where: /^Produce .*(twice|acks (0|1|2|99))/, why: "other offsets follow" },
-  { where: /^DescribeLogDirs v5 /, why: "the disk fills meanwhile" },
+  {
+    where: /^ConsumerGroupHeartbeat v1 subscribedTopicNames five said/,
+    why: "the bytes of a topic's id are read as names, and they are made by chance",
+  },
 ];
 
 const apisLeftOut = new Map<string, string>([
@@ -158,12 +161,17 @@ async function sendNonsense(
   await send("5 tags said, one there", Uint8Array.from([...tagged, 5, 99, 1, 1]));
 }
 
+/** Groups are listed before the sweep of JoinGroup leaves some that change with time. */
+function placeOf({ name, key }: AnyApi): number {
+  return name === "ListGroups" ? 10.5 : key;
+}
+
 /** One case for each API, in the order of keys; `common` are the versions both brokers serve. */
 export function schemaCases(
   common: ReadonlyMap<number, readonly [number, number]>,
 ): Readonly<Record<string, Case>> {
   const cases: Record<string, Case> = {};
-  for (const api of apiCodecs.toSorted((left, right) => left.key - right.key)) {
+  for (const api of apiCodecs.toSorted((left, right) => placeOf(left) - placeOf(right))) {
     const range = common.get(api.key);
     if (range === undefined || apisLeftOut.has(api.name)) continue;
     const [from, to] = range;
