@@ -37,8 +37,8 @@ export interface CommitTopics {
   settle(errorCodes: readonly number[]): void;
 }
 
-/** Topics and partitions that do not exist are refused one by one; a topic without partitions is
- * not answered. */
+/** Topics and partitions that do not exist are refused one by one; a known
+ * topic without partitions is not answered. */
 export function commitTopics(
   known: CoordinatorTopics,
   asked: readonly AskedTopic[],
@@ -46,9 +46,11 @@ export function commitTopics(
 ): CommitTopics {
   const valid: CommitPartition[] = [];
   const open: { errorCode: number }[] = [];
-  const named = asked.filter(({ partitions }) => partitions.length > 0);
-  const topics = named.map((topic) => {
+  const topics: AnsweredTopic[] = [];
+  for (const topic of asked) {
     const found = resolve(known, topic, byId);
+    const isNothing = topic.partitions.length === 0 && found.errorCode === ErrorCode.NONE;
+    if (isNothing) continue;
     const partitions = topic.partitions.map((one) => {
       const partition = one.partitionIndex;
       const answer = { partitionIndex: partition, errorCode: errorFor(found, partition) };
@@ -64,8 +66,8 @@ export function commitTopics(
       });
       return answer;
     });
-    return { name: found.name, topicId: topic.topicId, partitions };
-  });
+    topics.push({ name: found.name, topicId: topic.topicId, partitions });
+  }
   const settle = (errorCodes: readonly number[]): void => {
     for (const [index, answer] of open.entries()) {
       answer.errorCode = errorCodes[index] ?? ErrorCode.UNKNOWN_SERVER_ERROR;

@@ -254,3 +254,20 @@ test("OffsetForLeaderEpoch: every version; ends, unknown and fenced epochs", asy
     expect(await run(version, 1, -1, 8)).toEqual([ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1]);
   }
 });
+
+test("DeleteRecords: of a partition named twice the last offset counts", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open();
+  for (let n = 0; n < 4; n++) await partition.append(batch(), client);
+  const to = (offset: number) => ({ partitionIndex: 0, offset });
+  const topics = [
+    { name: "a", partitions: [to(3), to(1)] },
+    { name: "b", partitions: [] },
+    { name: "a", partitions: [to(2)] },
+  ];
+  const answer = await lab.call(deleteRecordsHandler, { topics, timeoutMs: 1000 }, 2);
+  expect(answer!.topics).toEqual([
+    { name: "a", partitions: [{ partitionIndex: 0, lowWatermark: 2, errorCode: ErrorCode.NONE }] },
+  ]);
+  expect(partition.logStartOffset).toBe(2);
+});

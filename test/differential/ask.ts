@@ -38,9 +38,17 @@ export const meaningCases: Cases = {
   ...moreGroupCases,
 };
 
-/** Every case: those of meaning, then the sweeps over the message definitions. */
-export async function everyCase(kafkaPort: number, chronikPort: number): Promise<Cases> {
-  return { ...meaningCases, ...schemaCases(await servedByBoth(kafkaPort, chronikPort)) };
+/**
+ * Every case: those of meaning, then the sweeps over the message definitions, in a short run over
+ * the newest versions only.
+ */
+export async function everyCase(
+  kafkaPort: number,
+  chronikPort: number,
+  extent: "whole" | "short" = "whole",
+): Promise<Cases> {
+  const common = await servedByBoth(kafkaPort, chronikPort);
+  return { ...meaningCases, ...schemaCases(common, extent === "short") };
 }
 
 /** Puts the cases to both at the same time, to each one after the other. */

@@ -2,6 +2,7 @@ import { offsetCommitApi } from "../../src/protocol/messages/08-offset-commit.ts
 import { offsetFetchApi } from "../../src/protocol/messages/09-offset-fetch.ts";
 import { joinGroupApi } from "../../src/protocol/messages/11-join-group.ts";
 import { heartbeatApi } from "../../src/protocol/messages/12-heartbeat.ts";
+import { leaveGroupApi } from "../../src/protocol/messages/13-leave-group.ts";
 import { describeGroupsApi } from "../../src/protocol/messages/15-describe-groups.ts";
 import { deleteGroupsApi } from "../../src/protocol/messages/42-delete-groups.ts";
 import { offsetDeleteApi } from "../../src/protocol/messages/47-offset-delete.ts";
@@ -124,6 +125,7 @@ async function deletions(peer: Peer): Promise<void> {
   }));
   await peer.note("nothing", deleteGroupsApi, 2, { groupsNames: [] });
   await peer.every("then", describeGroupsApi, [0, 6], () => ({ groups: ["mg-d"] }));
+  await peer.ask(leaveGroupApi, 5, { groupId: "mg-d", members: [{ memberId }] });
 }
 
 /** A consumer's subscription to one topic, version 1, as clients send it. */
@@ -208,6 +210,9 @@ async function consumers(peer: Peer): Promise<void> {
   await peer.note("with members", deleteGroupsApi, 2, { groupsNames: ["mg-c"] });
   await note("leaves", "a", -1);
   await note("is gone", "a", 3);
+  for (const memberId of ["b", "x".repeat(37)]) {
+    await peer.ask(beatApi, 1, beat("mg-c", memberId, -1));
+  }
 }
 
 export const moreGroupCases: Readonly<Record<string, Case>> = {

@@ -15,8 +15,7 @@ export interface Note {
 }
 
 /** After which a broker is taken not to answer at all. */
-const silenceMs = 8000;
-const sweepSilenceMs = 3000;
+const silenceMs = 10_000;
 const recentMs = 3_600_000;
 
 /** Lists whose order means nothing: Kafka answers in the order of a hash map. */
@@ -94,9 +93,15 @@ export class Peer {
   }
 
   /** As `note`, with a body that need not be a request. */
-  async noteBytes<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, body: Uint8Array) {
+  async noteBytes<Q, R>(
+    label: string,
+    codec: ApiCodec<Q, R>,
+    version: number,
+    body: Uint8Array,
+    waitMs = silenceMs,
+  ): Promise<void> {
     this.aliases.clear();
-    await this.record(`${codec.name} v${version} ${label}`, sweepSilenceMs, async () => {
+    await this.record(`${codec.name} v${version} ${label}`, waitMs, async () => {
       this.client ??= await this.connection();
       return await this.client.requestEncoded(codec, version, (writer) => writer.raw(body));
     });
@@ -139,8 +144,7 @@ export class Peer {
   }
 
   private sorted(key: string, value: readonly unknown[], texts: string[]): unknown {
-    // Partitions by number only: told of in answers, they are sets.
-    const isSet = unordered.has(key) || (key === "partitions" && typeof value[0] === "number");
+    const isSet = unordered.has(key) || (key === "partitions" && isSetOfPartitions(value));
     const inOrder = isSet ? this.ordered(key, value) : value;
     return inOrder.map((item) => this.plain(key, item, texts));
   }
@@ -181,6 +185,12 @@ export class Peer {
     this.aliases.set(key, alias);
     return alias;
   }
+}
+
+/** By number only, or by number and size. */
+function isSetOfPartitions([first]: readonly unknown[]): boolean {
+  if (typeof first === "number") return true;
+  return typeof first === "object" && first !== null && "partitionSize" in first;
 }
 
 function batches(bytes: Uint8Array): unknown {

@@ -60,7 +60,8 @@ async function heartbeats(peer: Peer): Promise<void> {
     peer.note(label, beatApi, 1, beat("sh-b", memberId, epoch, parts));
   const describe = (label: string, ...groupIds: string[]) =>
     peer.note(label, describeApi, 1, { groupIds, includeAuthorizedOperations: false });
-  await joined(peer, "sh-warm", member).catch(() => 0);
+  await create(peer, "sh-warm");
+  await joined(peer, "sh-warm", member);
   await note("unknown group", member, 1);
   await note("unknown group leaves", member, -1);
   await note("no group", member, 0, { groupId: "" });
@@ -91,6 +92,8 @@ async function heartbeats(peer: Peer): Promise<void> {
   await describe("empty", "sh-b");
   await peer.note("empty", deleteGroupsApi, 2, { groupsNames: ["sh-b", "sh-b"] });
   await describe("deleted", "sh-b");
+  await peer.ask(beatApi, 1, beat("sh-b", "x".repeat(36), -1));
+  await peer.ask(beatApi, 1, beat("sh-warm", member, -1));
 }
 
 interface Acknowledged {
@@ -163,6 +166,7 @@ async function sessions(peer: Peer): Promise<void> {
   await fetch("begins again", 0);
   await fetch("begins once more", 0);
   await fetch("ends", -1, { topics: [] });
+  await peer.ask(beatApi, 1, beat("sh-s", member, -1));
 }
 
 /** Acknowledgements of what was acquired, and of what was not. */

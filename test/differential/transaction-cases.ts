@@ -241,7 +241,8 @@ async function writes(peer: Peer): Promise<void> {
     };
     await put("another transactional id", 0, { transactionalId: "tx-none" });
     await put("not begun", 0);
-    await put("epoch ahead", 0, { producerEpoch: 9 });
+    // Elsewhere: Kafka remembers the sequence of what it refused.
+    await put("epoch ahead", 0, { producerEpoch: 9 }, 1);
     await peer.note("no transactional id", produceApi, version, {
       ...written("tx-write", writer, 0),
       transactionalId: null,

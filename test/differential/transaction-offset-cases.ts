@@ -1,6 +1,7 @@
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { offsetFetchApi } from "../../src/protocol/messages/09-offset-fetch.ts";
 import { joinGroupApi } from "../../src/protocol/messages/11-join-group.ts";
+import { leaveGroupApi } from "../../src/protocol/messages/13-leave-group.ts";
 import { addOffsetsToTxnApi } from "../../src/protocol/messages/25-add-offsets-to-txn.ts";
 import { endTxnApi } from "../../src/protocol/messages/26-end-txn.ts";
 import { txnOffsetCommitApi } from "../../src/protocol/messages/28-txn-offset-commit.ts";
@@ -123,6 +124,8 @@ async function members(peer: Peer): Promise<void> {
   }
   await peer.ask(endTxnApi, 4, { ...writer, committed: false });
   await settled(peer, writer);
+  await peer.ask(consumerGroupHeartbeatApi, 1, { ...beat, memberEpoch: -1 });
+  await peer.ask(leaveGroupApi, 5, { groupId: "to-m", members: [{ memberId }] });
 }
 
 export const transactionOffsetCases: Readonly<Record<string, Case>> = {
