@@ -1,5 +1,6 @@
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { produceApi } from "../../src/protocol/messages/00-produce.ts";
+import { findCoordinatorApi } from "../../src/protocol/messages/10-find-coordinator.ts";
 import { deleteGroupsApi } from "../../src/protocol/messages/42-delete-groups.ts";
 import { incrementalAlterConfigsApi } from "../../src/protocol/messages/44-incremental-alter-configs.ts";
 import { consumerGroupHeartbeatApi } from "../../src/protocol/messages/68-consumer-group-heartbeat.ts";
@@ -314,7 +315,39 @@ async function emptyGroup(peer: Peer): Promise<void> {
   });
 }
 
+/** Keys of share partitions: `GROUP:TOPIC_ID:PARTITION`, where groups may hold colons. */
+async function coordinators(peer: Peer): Promise<void> {
+  const topicId = await create(peer, "sh-k");
+  const ask = (key: string, version = 6) =>
+    peer.ask(findCoordinatorApi, version, { coordinatorKeys: [key], keyType: 2 });
+  for (let tries = 0; tries < 200; tries++) {
+    const { coordinators: found } = await ask(`sh-k:${topicId}:0`);
+    if (found[0]?.errorCode !== ErrorCode.COORDINATOR_NOT_AVAILABLE) break;
+    await Bun.sleep(50);
+  }
+  const keys = {
+    good: `sh-k:${topicId}:0`,
+    "another partition": `sh-k:${topicId}:7`,
+    "unknown topic": `sh-k:${unknownId}:0`,
+    "no group": `:${topicId}:0`,
+    "group with colons": `sh:k:${topicId}:0`,
+    "no partition": `sh-k:${topicId}`,
+    "no number": `sh-k:${topicId}:x`,
+    negative: `sh-k:${topicId}:-1`,
+    "no id": "sh-k:x:0",
+    nothing: "",
+    colons: ":::",
+  };
+  for (const [label, key] of Object.entries(keys)) {
+    const answer = await ask(key);
+    peer.add(`FindCoordinator v6 share partition, ${label}`, {
+      coordinators: answer.coordinators.map((one) => ({ ...one, key: one.key === key })),
+    });
+  }
+}
+
 export const shareCases: Readonly<Record<string, Case>> = {
+  "share-coordinators": coordinators,
   "share-heartbeats": heartbeats,
   "share-sessions": sessions,
   "share-acknowledgements": acknowledgements,
