@@ -22,7 +22,7 @@ const groups: readonly Accepted[] = [
     sometimes: true,
   },
   {
-    where: /FindCoordinator v[456] (type|keyType) 2$/,
+    where: /FindCoordinator v[456] ((type|keyType) 2|share partition, .*)$/,
     why: "chronik says why",
     differs: [["coordinators[].errorMessage", "", "<text>"]],
   },
