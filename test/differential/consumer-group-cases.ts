@@ -54,7 +54,8 @@ async function warm(peer: Peer, topic: string): Promise<string> {
     for (let tries = 0; tries < 200; tries++) {
       const found = await peer.ask(findCoordinatorApi, 3, { key, keyType: 0 });
       const left = await peer.ask(beatApi, 1, beat(key, "nobody", -1));
-      const isThere = left.errorCode === ErrorCode.GROUP_ID_NOT_FOUND;
+      const { GROUP_ID_NOT_FOUND, UNKNOWN_MEMBER_ID } = ErrorCode;
+      const isThere = [GROUP_ID_NOT_FOUND, UNKNOWN_MEMBER_ID].some((one) => one === left.errorCode);
       if (found.errorCode === ErrorCode.NONE && isThere) break;
       await Bun.sleep(50);
     }

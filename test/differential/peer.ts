@@ -71,9 +71,15 @@ export class Peer {
   }
 
   /** Asks in one version and notes the answer, or that the connection ended. */
-  async note<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, request: Q) {
+  async note<Q, R>(
+    label: string,
+    codec: ApiCodec<Q, R>,
+    version: number,
+    request: Q,
+    waitMs = silenceMs,
+  ) {
     const name = `${codec.name} v${version} ${label}`;
-    return await this.record(name, silenceMs, () => this.ask(codec, version, request));
+    return await this.record(name, waitMs, () => this.ask(codec, version, request));
   }
 
   private async record<A>(name: string, waitMs: number, ask: () => Promise<A>): Promise<A | null> {
