@@ -171,7 +171,10 @@ function charge(context: RequestContext, { acks }: Request): void {
   }
 }
 
-/** In the shape of the request, without topics that name no partition; a partition without an answer ran into the timeout. */
+/**
+ * In the shape of the request, without topics that name no partition; a partition without an
+ * answer ran into the timeout.
+ */
 function assemble(request: Request, done: readonly (Answer | null)[]): ProduceResponse {
   let at = 0;
   const asked = request.topicData.filter(({ partitionData }) => partitionData.length > 0);

@@ -42,7 +42,7 @@ export const deleteRecordsHandler: ApiHandler<DeleteRecordsRequest, DeleteRecord
   }),
 };
 
-/** Of a partition named twice the last offset counts; a topic without partitions is not answered. */
+/** Of a partition named twice the last offset counts; a topic without any is not answered. */
 function offsetsByTopic(
   topics: Decoded<DeleteRecordsRequest>["topics"],
 ): ReadonlyMap<string, ReadonlyMap<number, number>> {

@@ -68,7 +68,7 @@ test("ListOffsets: errors per partition", async () => {
   expect(negative!.errorCode).toBe(ErrorCode.FENCED_LEADER_EPOCH);
 });
 
-test("ListOffsets: a topic named twice is one, one without partitions is not answered", async () => {
+test("ListOffsets: a topic named twice is one, one without partitions is none", async () => {
   const lab = new ApiLab();
   await lab.open({}, 3);
   const at = (partitionIndex: number) => ({ partitionIndex, timestamp: -1 });

@@ -35,7 +35,7 @@ const api = (key: number, max = "\\d+") =>
 
 /** Lists that may be null, in versions that say so with -1. */
 const nullLists =
-  /: (Metadata|OffsetFetch|CreatePartitions|ElectLeaders|Describe(Config|LogDir|\w+Token)).* -2 said$/;
+  /: (Metadata|OffsetFetch|CreatePartitions|ElectLeaders|Describe(Conf|Log|\w+Tok)).* -2 said$/;
 
 const answered: readonly Accepted[] = [
   {
