@@ -1,5 +1,6 @@
 import { apiVersionsApi } from "../../src/protocol/messages/18-api-versions.ts";
 import { adminCases } from "./admin-cases.ts";
+import { clientMetricsCases } from "./client-metrics-cases.ts";
 import { consumerGroupCases } from "./consumer-group-cases.ts";
 import { dataCases } from "./data-cases.ts";
 import { fetchCases } from "./fetch-cases.ts";
@@ -32,6 +33,7 @@ export const meaningCases: Cases = {
   ...fetchCases,
   ...quotaCases,
   ...adminCases,
+  ...clientMetricsCases,
   ...transactionCases,
   ...transactionOffsetCases,
   ...shareCases,
