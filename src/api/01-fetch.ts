@@ -194,7 +194,8 @@ async function readRound(
 function check(found: Found, ask: FetchAsk, isFollower: boolean, version: number): Found {
   if (typeof found === "number") return found;
   if (!found.isOpen) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
-  const stale = epochError(found, ask.currentLeaderEpoch);
+  // Here, as in Kafka, any negative epoch is none.
+  const stale = epochError(found, Math.max(-1, ask.currentLeaderEpoch));
   if (stale !== ErrorCode.NONE) return stale;
   if (!isFollower) return isReadable(found, version) ? found : unsupportedCodec;
   // No partition has followers: this one may come from a later epoch than ours, or is lost.

@@ -56,7 +56,7 @@ export interface SubscriptionCount {
 const noTarget: TargetPartitions = new Map();
 /** A group's first target is for epoch 2, as in Kafka: nothing happened in this one. */
 const firstEpoch: GroupEpoch = { epoch: 1, metadataHash: 0n };
-const noTargetEpoch: TargetEpoch = { epoch: -1, timestampMs: 0 };
+const noTargetEpoch: TargetEpoch = { epoch: firstEpoch.epoch, timestampMs: 0 };
 
 /**
  * The data of one consumer group: what its records add up to, and what can be counted from that.
@@ -95,7 +95,8 @@ export class ConsumerState {
 
   /** Nothing is known of the group but its name. */
   get isFresh(): boolean {
-    const hasEpochs = this.group.epoch !== firstEpoch.epoch || this.targetEpoch.epoch !== -1;
+    const hasEpochs =
+      this.group.epoch !== firstEpoch.epoch || this.targetEpoch.epoch !== noTargetEpoch.epoch;
     return this.members.size === 0 && this.targets.size === 0 && !hasEpochs;
   }
 

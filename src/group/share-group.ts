@@ -83,7 +83,7 @@ export class ShareGroup implements RecordGroup {
 
   get isVacant(): boolean {
     const { members, epoch, initialized } = this.current;
-    return members.size === 0 && epoch === 0 && initialized.size === 0;
+    return members.size === 0 && epoch === emptyShareGroup.epoch && initialized.size === 0;
   }
 
   get isUnused(): boolean {

@@ -16,6 +16,7 @@ import type { OffsetsRecord } from "./ports.ts";
 import type { SharedPartitions } from "./share-assignor.ts";
 import {
   emptyShareGroup,
+  firstEpoch,
   newShareMember,
   nothingAssigned,
   type ShareGroupState,
@@ -119,9 +120,9 @@ export function decodeShareRecord(
 export function applyShareChange(state: ShareGroupState, change: ShareChange): ShareGroupState {
   switch (change.type) {
     case "group":
-      return { ...state, ...(change.value ?? { epoch: 0, metadataHash: 0n }) };
+      return { ...state, ...(change.value ?? { epoch: firstEpoch, metadataHash: 0n }) };
     case "targetEpoch": {
-      const { epoch, timestampMs } = change.value ?? { epoch: 0, timestampMs: 0 };
+      const { epoch, timestampMs } = change.value ?? { epoch: firstEpoch, timestampMs: 0 };
       return { ...state, targetEpoch: epoch, targetTimestampMs: timestampMs };
     }
     case "initialized":

@@ -82,6 +82,16 @@ describe("ShareFetch", () => {
     expect(await acquired(ask(0, { memberId: "other" }))).toBe("");
   });
 
+  test("a new session names its partitions, a going one only what there is to tell", async () => {
+    const begun = await lab.call(shareFetchHandler, ask(0), 2);
+    const [one] = begun?.responses[0]?.partitions ?? [];
+    expect(one).toMatchObject({ errorCode: ErrorCode.NONE, acquiredRecords: [] });
+    // Where no other leader is meant the field is left at Kafka's zeros.
+    expect(one?.currentLeader).toEqual({ leaderId: 0, leaderEpoch: 0 });
+    const next = await lab.call(shareFetchHandler, ask(1), 2);
+    expect(next?.responses).toEqual([]);
+  });
+
   test("waits for records, and for those another one gives back", async () => {
     const waiting = acquired(ask(0, { maxWaitMs: 60_000 }));
     await append(3);

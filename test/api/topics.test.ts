@@ -288,6 +288,23 @@ describe("CreateTopics, DeleteTopics, CreatePartitions", () => {
     });
   }
 
+  test("a topic named by name and by id is refused once, told by its name", async () => {
+    await using api = await apiServer();
+    await api.metadata.createTopics([spec("a")], false);
+    const topicId = api.metadata.image.topicsByName.get("a")?.id ?? "";
+    const neither = { name: null, topicId: zeroUuid };
+    const topics = [{ name: "a", topicId: zeroUuid }, { name: null, topicId }, neither, neither];
+    const request = { timeoutMs: 1, topics };
+    const { responses } = await api.client.request(deleteTopicsApi, 6, request);
+    const { INVALID_REQUEST } = ErrorCode;
+    expect(responses.map((one) => [one.name, one.topicId, one.errorCode])).toEqual([
+      ["a", topicId, INVALID_REQUEST],
+      [null, zeroUuid, INVALID_REQUEST],
+      [null, zeroUuid, INVALID_REQUEST],
+    ]);
+    expect(api.metadata.image.topicsByName.size).toBe(1);
+  });
+
   test("deletion can be switched off; internal topics are never deleted", async () => {
     await using api = await apiServer({ topic: { deleteEnabled: false } });
     await api.metadata.createTopics([spec("a")], false);
