@@ -8,9 +8,12 @@ import { createPartitionsApi } from "../../src/protocol/messages/37-create-parti
 import { incrementalAlterConfigsApi } from "../../src/protocol/messages/44-incremental-alter-configs.ts";
 import { describeClientQuotasApi } from "../../src/protocol/messages/48-describe-client-quotas.ts";
 import { alterClientQuotasApi } from "../../src/protocol/messages/49-alter-client-quotas.ts";
+import { alterUserScramCredentialsApi } from "../../src/protocol/messages/51-alter-user-scram-credentials.ts";
+import { updateFeaturesApi } from "../../src/protocol/messages/57-update-features.ts";
 import { listConfigResourcesApi } from "../../src/protocol/messages/74-list-config-resources.ts";
 import { apiServer } from "../support/api-server.ts";
 import { type Exchange, expectAnswers } from "../support/exact-answers.ts";
+import { MemoryJournal } from "../support/memory-journal.ts";
 import { spec } from "../support/metadata.ts";
 
 const throttleTimeMs = 0;
@@ -179,6 +182,14 @@ describe("configs", () => {
       "Null value not supported for : retention.ms, cleanup.policy",
     ],
     [
+      resource.topic,
+      "t",
+      [set("retention.ms", null)],
+      INVALID_REQUEST,
+      "Null value not supported for : retention.ms",
+    ],
+    [resource.broker, "1", [set("log.retention.ms", "5")], 0, null],
+    [
       resource.loggers,
       "x",
       [set("a", "INFO")],
@@ -308,4 +319,39 @@ describe("client quotas", () => {
     const { entries } = await api.client.request(alterClientQuotasApi, 1, request);
     expect(entries.map(({ errorCode }) => errorCode)).toEqual([INVALID_REQUEST]);
   });
+});
+
+test("what could not be written did not happen, and nobody is told it did", async () => {
+  const journal = new MemoryJournal();
+  await using api = await apiServer({ metadata: { journal } });
+  await api.metadata.createTopics([spec("t")], false);
+  const { version } = api.metadata.image;
+  journal.failing = true;
+  const { client } = api;
+  const entity = [{ entityType: "user", entityName: "u" }];
+  const ops = [{ key: "producer_byte_rate", value: 5, remove: false }];
+  const quotas = { entries: [{ entity, ops }], validateOnly: false };
+  const salt = new Uint8Array([1]);
+  const credential = { name: "u", mechanism: 1, iterations: 4096, salt, saltedPassword: salt };
+  const credentials = { deletions: [], upsertions: [credential] };
+  const lower = { feature: "group.version", maxVersionLevel: 0, upgradeType: 2 };
+  const configs = [{ name: "retention.ms", value: "5", configOperation: 0 }];
+  const resources = [{ resourceType: resource.topic, resourceName: "t", configs }];
+  const topic = { name: "n", numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] };
+  const growth = { name: "t", count: 9, assignments: null };
+  const validateOnly = false;
+  const timeoutMs = 1;
+  const codes = [
+    (await client.request(alterClientQuotasApi, 1, quotas)).entries[0]?.errorCode,
+    (await client.request(alterUserScramCredentialsApi, 0, credentials)).results[0]?.errorCode,
+    (await client.request(updateFeaturesApi, 2, { featureUpdates: [lower] })).errorCode,
+    (await client.request(incrementalAlterConfigsApi, 1, { resources, validateOnly })).responses[0]
+      ?.errorCode,
+    (await client.request(createTopicsApi, 7, { topics: [topic], timeoutMs, validateOnly }))
+      .topics[0]?.errorCode,
+    (await client.request(createPartitionsApi, 3, { topics: [growth], timeoutMs, validateOnly }))
+      .results[0]?.errorCode,
+  ];
+  expect(codes).toEqual(codes.map(() => ErrorCode.KAFKA_STORAGE_ERROR));
+  expect(api.metadata.image.version).toBe(version);
 });

@@ -88,7 +88,7 @@ test("a snapshot holds durable batches only and restores to the same answers", (
   const snapshot = state.snapshot(6);
   expect(snapshot[0]!.batches.map((batch) => batch.firstSequence)).toEqual([1, 2, 3, 4, 5]);
   const restored = new Batches(options);
-  restored.restore(snapshot, 0);
+  restored.restore(snapshot, () => 0, 0);
   expect(restored.ask(1, 0, 1, 1, 0).kind).toBe("duplicate");
   expect(restored.ask(1, 0, 6, 6, 0).kind).toBe("accept");
 });
