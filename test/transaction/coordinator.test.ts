@@ -247,6 +247,39 @@ test("a second producer fences the first, whose transaction is aborted", async (
   expect(await world.add(second, "t-0")).toBe(0);
 });
 
+for (const level of [0, 1] as const) {
+  test(`transaction.version ${level}: a timeout and a second producer fence with one epoch`, async () => {
+    const world = new Harness();
+    world.transactionVersion = level;
+    await world.transactions.start();
+    const first = await world.init("id", 5_000);
+    await world.add(first, "t-0");
+    world.clock.advance(10_000);
+    await settle();
+    // The abort carries the fence's epoch; the end itself bumps none.
+    expect(await world.state()).toBe("CompleteAbort 100/1");
+    expect(world.markers.list()).toEqual(["t-0 abort 100/1"]);
+    expect(await world.add(first, "t-0")).toBe(ErrorCode.PRODUCER_FENCED);
+    const second = await world.init();
+    expect(second).toMatchObject({ errorCode: 0, producerEpoch: 2 });
+    await world.add(second, "t-0");
+    // A fence that is not written counts all the same, and is not bumped a second time.
+    world.logOf("id").errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
+    for (let attempt = 0; attempt < 3; attempt++) {
+      expect(await world.init()).toMatchObject({ errorCode: ErrorCode.NOT_COORDINATOR });
+      expect(await world.state()).toBe("Ongoing 100/3");
+    }
+    expect(await world.add(second, "t-1")).toBe(ErrorCode.PRODUCER_FENCED);
+    world.logOf("id").errorCode = ErrorCode.NONE;
+    expect(await world.init()).toMatchObject({ errorCode: ErrorCode.CONCURRENT_TRANSACTIONS });
+    await settle();
+    expect(world.markers.list()).toEqual(["t-0 abort 100/1", "t-0 abort 100/3"]);
+    expect(await world.init()).toMatchObject({ errorCode: 0, producerEpoch: 4 });
+    await world.restart();
+    expect(await world.state()).toBe("Empty 100/4");
+  });
+}
+
 test("ids unused for long are forgotten, durably; those in use are not", async () => {
   const world = new Harness({ idExpirationMs: 7_200_000 });
   await world.transactions.start();
