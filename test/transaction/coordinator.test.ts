@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import { BrokerError } from "../../src/lib/errors.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { TransactionFilter } from "../../src/transaction/api-types.ts";
+import { encodeState } from "../../src/transaction/records.ts";
+import { noPartitions, producerEpochMax } from "../../src/transaction/transaction-types.ts";
 import { Harness, settle } from "./harness.ts";
 
 const everything = { producerIds: [], states: [], durationMs: -1 };
@@ -279,6 +281,32 @@ for (const level of [0, 1] as const) {
     expect(await world.state()).toBe("Empty 100/4");
   });
 }
+
+test("the last epoch, which is for fencing, is given to nobody", async () => {
+  const world = new Harness();
+  // A level that was lowered under a client of version 2, whose aborts then bring no new id.
+  world.transactionVersion = 1;
+  const epochs = { producerId: 1, prevProducerId: -1, nextProducerId: -1, lastProducerEpoch: -1 };
+  const rest = { timeoutMs: 5_000, partitions: noPartitions, startMs: 1, lastUpdateMs: 1 };
+  const data = {
+    ...epochs,
+    ...rest,
+    producerEpoch: producerEpochMax - 2,
+    clientVersion: 2,
+  } as const;
+  world.logOf("id").durable.push(encodeState("id", { ...data, state: "CompleteCommit" }, 1, 1));
+  await world.restart();
+  const producer = await world.init("id", 5_000);
+  expect(producer.producerEpoch).toBe(producerEpochMax - 1);
+  await world.add(producer, "t-0");
+  world.clock.advance(10_000);
+  await settle();
+  expect(await world.state()).toBe(`CompleteAbort 1/${producerEpochMax}`);
+  expect(await world.end(producer, false)).toMatchObject({ errorCode: ErrorCode.PRODUCER_FENCED });
+  expect(await world.end(producer, true)).toMatchObject({ errorCode: ErrorCode.PRODUCER_FENCED });
+  const next = await world.init();
+  expect([next.errorCode, next.producerId > 1, next.producerEpoch]).toEqual([0, true, 0]);
+});
 
 test("ids unused for long are forgotten, durably; those in use are not", async () => {
   const world = new Harness({ idExpirationMs: 7_200_000 });
