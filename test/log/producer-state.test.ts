@@ -92,6 +92,10 @@ test("a snapshot holds durable batches only and restores to the same answers", (
   restored.restore(snapshot, () => 0, 0);
   expect(restored.ask(1, 0, 1, 1, 0).kind).toBe("duplicate");
   expect(restored.ask(1, 0, 6, 6, 0).kind).toBe("accept");
+  // Nothing of this one is durable yet.
+  state.add(2, one(0, 0, 0, 8), 6, 0);
+  expect(state.snapshot(6).map(({ producerId }) => producerId)).toEqual([1]);
+  expect(state.snapshot(9).map(({ producerId }) => producerId)).toEqual([1, 2]);
 });
 
 test("the number of producers is bounded: the longest unseen goes, never a pending one", () => {
