@@ -250,7 +250,7 @@ test("a second producer fences the first, whose transaction is aborted", async (
 });
 
 for (const level of [0, 1] as const) {
-  test(`transaction.version ${level}: a timeout and a second producer fence with one epoch`, async () => {
+  test(`transaction.version ${level}: whoever fences does it with one epoch`, async () => {
     const world = new Harness();
     world.transactionVersion = level;
     await world.transactions.start();
