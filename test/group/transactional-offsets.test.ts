@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import type { Entry } from "../../src/group/entry.ts";
 import { type CommittedOffset, GroupOffsets } from "../../src/group/offsets.ts";
+import { OpenTransactions } from "../../src/group/open-transactions.ts";
 
 const at = (offset: number): CommittedOffset => ({
   offset,
@@ -95,4 +97,34 @@ test("against a model: what the log says last of what counts, and no byte is lef
     }),
     { numRuns: 500 },
   );
+});
+
+test("a producer's groups are told once; a group that is gone, never", () => {
+  const open = new OpenTransactions();
+  const entry = (): Entry => ({ offsets: new GroupOffsets() }) as unknown as Entry;
+  const [stays, goes] = [entry(), entry()];
+  for (const one of [stays, goes]) {
+    one.offsets.applyTransactional(1, "t", 0, at(1));
+    open.opened(1, one);
+  }
+  goes.offsets.applyTransactional(2, "t", 0, at(1));
+  open.opened(2, goes);
+  open.forget(goes);
+  expect(open.ended(2)).toEqual([]);
+  expect(open.ended(1)).toEqual([stays]);
+  expect(open.ended(1)).toEqual([]);
+});
+
+test("the offsets of a topic are those of open transactions too", () => {
+  const offsets = new GroupOffsets();
+  offsets.apply("t", 0, at(5));
+  offsets.applyTransactional(1, "t", 0, at(10));
+  offsets.applyTransactional(1, "t", 3, at(11));
+  offsets.applyTransactional(2, "u", 0, at(12));
+  const ofT = [...offsets.ofTopic("t")].map((one) => [one.partition, one.committed.offset]);
+  expect(ofT).toEqual([
+    [0, 5],
+    [0, 10],
+    [3, 11],
+  ]);
 });

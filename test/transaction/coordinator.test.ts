@@ -249,6 +249,26 @@ test("a second producer fences the first, whose transaction is aborted", async (
   expect(await world.add(second, "t-0")).toBe(0);
 });
 
+test("a coordinator that is closed tries no marker again; the next one does", async () => {
+  const world = new Harness();
+  const producer = await world.init();
+  await world.add(producer, "t-0");
+  const failed = { kind: "failed", errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER } as const;
+  world.markers.answers.set("t-0", failed);
+  await world.end(producer);
+  await settle();
+  world.transactions.close();
+  await settle();
+  const { attempts } = world.markers;
+  world.markers.answers.clear();
+  world.clock.advance(600_000);
+  await settle();
+  expect([attempts > 0, world.markers.attempts]).toEqual([true, attempts]);
+  expect(world.transactions.completingCount).toBe(0);
+  await world.restart();
+  expect(await world.state()).toBe("CompleteCommit 100/1");
+});
+
 for (const level of [0, 1] as const) {
   test(`transaction.version ${level}: whoever fences does it with one epoch`, async () => {
     const world = new Harness();
