@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
+import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
@@ -14,6 +15,7 @@ import {
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
+import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
@@ -32,6 +34,7 @@ import type { ShareGroups } from "./share/share-groups.ts";
 import { LocalStore } from "./store/local-store.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
@@ -47,6 +50,7 @@ export interface Rooms extends ClientRooms {
   readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
+  readonly clientMetrics: ClientMetrics;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -56,6 +60,7 @@ export interface RoomOptions {
   readonly loaded: LoadedConfig;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   /** What clients are told where no port was configured. */
   readonly kafkaPort: number;
 }
@@ -127,6 +132,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     producerIds,
     transactions,
     ...openClientRooms(config, clock, metadata),
+    clientMetrics: openClientMetrics({
+      ...{ config, clock, logger, metadata },
+      metrics: options.metrics,
+      decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
+    }),
     indexer,
     rolling,
     cleaning,

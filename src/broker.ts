@@ -138,11 +138,16 @@ export class Broker {
       shares: this.rooms.shares,
       producerIds: this.rooms.producerIds,
       transactions: this.rooms.transactions,
+      clientMetrics: this.rooms.clientMetrics,
     };
-    const dispatcher = new Router(apiHandlers(volumeSpace(this.storage)), services, {
-      clock,
-      ...requestReporter(metrics, logger.child("api")),
-    });
+    const dispatcher = new Router(
+      apiHandlers(volumeSpace(this.storage), config.telemetry.enabled),
+      services,
+      {
+        clock,
+        ...requestReporter(metrics, logger.child("api")),
+      },
+    );
     return Listener.start({
       name: listenerName,
       addresses: config.bind.map((address, index) => ({ ...address, optional: index > 0 })),

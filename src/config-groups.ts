@@ -43,7 +43,7 @@ export const groupSettings = {
   "group.minSessionTimeoutMs": integer({
     kafka: ["group.min.session.timeout.ms"],
     default: 6_000,
-    min: 1,
+    min: 0,
     max: int32Max,
     doc: "Shortest session timeout a consumer may ask for, in milliseconds",
   }),

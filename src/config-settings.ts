@@ -1,5 +1,6 @@
 import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
+import { telemetrySettings } from "./config-telemetry.ts";
 import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
@@ -390,6 +391,7 @@ export const settings = {
 
   ...groupSettings,
   ...transactionSettings,
+  ...telemetrySettings,
 
   "logging.level": pattern({
     key: "log_level",

@@ -1,7 +1,7 @@
+import { compileRegex, tooLarge } from "../lib/linear-regex.ts";
 import type { ConsumerDraft } from "./consumer-draft.ts";
 import { dropRegexIfUnused } from "./consumer-fence.ts";
 import { type MemberMetadata, regexOf, sameNames } from "./consumer-member.ts";
-import { compileTopicRegex, tooLarge } from "./topic-regex.ts";
 
 /** Refreshes follow each other at least this far apart. */
 const refreshIntervalMsMin = 10_000;
@@ -60,7 +60,7 @@ function refreshAll(draft: ConsumerDraft): boolean {
 /** Stores what the expression matches now; a text when it is no expression. */
 function resolveRegex(draft: ConsumerDraft, regex: string): string | null {
   const { topics, nowMs } = draft.context;
-  const compiled = compileTopicRegex(regex);
+  const compiled = compileRegex(regex);
   if (typeof compiled === "string") return compiled;
   const matched = compiled.matching(topics.topicNames());
   if (matched === null) return tooLarge;

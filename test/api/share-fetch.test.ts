@@ -107,6 +107,30 @@ describe("ShareFetch", () => {
     expect(state?.stateBatches.map((one) => one.deliveryState)).toEqual([2, 0, 2]);
   });
 
+  test("the first fetch brings one partition: a member under way finds the others", async () => {
+    const second = lab.log.partitions.byId(topicA.id, 1);
+    const key = { groupId: "g", topicId: topicA.id, partition: 1 };
+    await shares.persister.initialize([{ key, epoch: 1, start: -1 }], false);
+    await append(2);
+    const appendSecond = async (count: number) => {
+      const values = Array(count).fill("v");
+      const written = await second?.append(batch({ values }), { origin: "client" });
+      expect(written?.errorCode).toBe(ErrorCode.NONE);
+    };
+    await appendSecond(3);
+    const partitions = [0, 1].map((partitionIndex) => ({
+      partitionIndex,
+      acknowledgementBatches: [],
+    }));
+    const topics = [{ topicId: topicA.id, partitions }];
+    expect(await acquired(ask(0, { topics }))).toBe("0-1:1");
+    expect(await acquired(ask(0, { topics, memberId: "other" }))).toBe("0-2:1");
+    // Their states are read: one answer brings both.
+    await append(2);
+    await appendSecond(1);
+    expect(await acquired(ask(0, { topics, memberId: "third" }))).toBe("2-3:1 3-3:1");
+  });
+
   test("a connection that ends gives back what its member held", async () => {
     await append(2);
     expect(await acquired(ask(0))).toBe("0-1:1");

@@ -185,6 +185,20 @@ describe("CreateTopics, DeleteTopics, CreatePartitions", () => {
     });
   }
 
+  test("an internal config is taken and not told with the topic", async () => {
+    await using api = await apiServer();
+    const configs = [{ name: "internal.segment.bytes", value: "2000" }];
+    const request = { topics: [topic("a", { configs })] };
+    const answer = await api.client.request(createTopicsApi, 7, request);
+    expect(answer.topics[0]?.errorCode).toBe(0);
+    const names = answer.topics[0]?.configs?.map(({ name }) => name);
+    expect(names).toContain("segment.bytes");
+    expect(names).not.toContain("internal.segment.bytes");
+    expect(api.metadata.image.topicsByName.get("a")?.configs).toEqual(
+      new Map([["internal.segment.bytes", "2000"]]),
+    );
+  });
+
   test("validateOnly creates nothing; -1 means the defaults", async () => {
     await using api = await apiServer({ metadata: { numPartitions: 3 } });
     const defaults = topic("a", { numPartitions: -1, replicationFactor: -1 });

@@ -10,6 +10,7 @@
 import { apiVersionsApi } from "../../src/protocol/messages/18-api-versions.ts";
 import { accepted } from "./accepted.ts";
 import { adminCases } from "./admin-cases.ts";
+import { clientMetricsCases } from "./client-metrics-cases.ts";
 import { consumerGroupCases } from "./consumer-group-cases.ts";
 import { dataCases } from "./data-cases.ts";
 import { fetchCases } from "./fetch-cases.ts";
@@ -27,6 +28,7 @@ const cases: Readonly<Record<string, Case>> = {
   ...dataCases,
   ...fetchCases,
   ...quotaCases,
+  ...clientMetricsCases,
   ...adminCases,
 };
 

@@ -1,12 +1,12 @@
-import { unreachable } from "../lib/assert.ts";
-import { asciiChars, parseTopicRegex, type RegexNode } from "./topic-regex-parser.ts";
+import { unreachable } from "./assert.ts";
+import { asciiChars, parseRegex, type RegexNode } from "./linear-regex-parser.ts";
 
 /**
- * Regular expressions over topic names, in RE2's syntax and in linear time: an expression becomes a
+ * Regular expressions over names, in RE2's syntax and in linear time: an expression becomes a
  * machine that reads each character once, whatever a client thinks of. Only whole names match, so
- * greediness and captures mean nothing; topic names are ASCII, so other characters match nothing.
+ * greediness and captures mean nothing; characters beyond ASCII match nothing.
  */
-export interface TopicRegex {
+export interface LinearRegex {
   /** Names that the expression matches whole; null: finding them would take too long. */
   matching(names: Iterable<string>): string[] | null;
 }
@@ -32,8 +32,8 @@ const statesMax = 2_000;
 export const tooLarge = "expression too large";
 
 /** The machine of the expression, or why it is none. */
-export function compileTopicRegex(text: string): TopicRegex | string {
-  const parsed = parseTopicRegex(text);
+export function compileRegex(text: string): LinearRegex | string {
+  const parsed = parseRegex(text);
   if (typeof parsed === "string") return parsed;
   const program = new Program();
   const start = program.compile(parsed, program.add({ kind: "match" }));
@@ -111,7 +111,7 @@ interface State {
   accepts: boolean | null;
 }
 
-class Machine implements TopicRegex {
+class Machine implements LinearRegex {
   private readonly instructions: readonly Instruction[];
   private readonly first: State;
   private readonly states = new Map<string, State>();
