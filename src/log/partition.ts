@@ -388,13 +388,9 @@ export class Partition {
 
   private durable(batch: DurableBatch, segmentId: number, position: number): void {
     const { clock } = this.parts;
-    const rotated = this.state.segments.appended(
-      segmentId,
-      position,
-      batch,
-      clock.nowMs(),
-      clock.monotonicMs(),
-    );
+    const [nowMs, monotonicMs] = [clock.nowMs(), clock.monotonicMs()];
+    const { segments } = this.state;
+    const rotated = segments.appended(segmentId, position, batch, nowMs, monotonicMs);
     if (rotated) void this.afterRotation();
     if (this.mark.localDurable(batch.last + 1)) this.advanced(batch.bytes);
     this.wakeStop();
