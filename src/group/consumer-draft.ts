@@ -133,6 +133,7 @@ export class ConsumerDraft {
   }
 
   private undo(kept: number): void {
+    for (const { work } of this.later) work.drop();
     for (const inverse of this.inverses.splice(kept).reverse()) this.state.apply(inverse);
   }
 }

@@ -38,6 +38,7 @@ const inlinePortionsMax = 6;
 
 interface NewTarget {
   readonly memberId: string;
+  readonly instanceId: string | null;
   readonly before: TargetPartitions | null;
   readonly value: TargetPartitions;
   readonly record: OffsetsRecord;
@@ -50,7 +51,7 @@ interface NewTarget {
  */
 export function updateTarget(draft: ConsumerDraft): void {
   const { state, context } = draft;
-  if (state.targetEpoch.epoch >= state.group.epoch || state.isAssigning) return;
+  if (state.targetEpoch.epoch >= state.group.epoch || state.assigning !== null) return;
   const { assignmentIntervalMs } = consumerSettings(state.groupId, context);
   const { timestampMs } = state.targetEpoch;
   const isUnlimited = timestampMs === 0 || assignmentIntervalMs === 0;
@@ -68,12 +69,15 @@ export function updateTarget(draft: ConsumerDraft): void {
   if (state.targetEpoch.epoch < 0) {
     draft.change({ type: "targetEpoch", value: { epoch: epoch - 1, timestampMs: 0 } });
   }
-  draft.computeLater(
-    { lane: "assignments", portions: assignedLater(state, epoch, portions) },
-    () => {
-      state.isAssigning = true;
-    },
-  );
+  const ticket = {};
+  const drop = (): void => {
+    if (state.assigning === ticket) state.assigning = null;
+  };
+  const isWanted = (): boolean => state.assigning === ticket;
+  const late = assignedLater(state, epoch, portions, isWanted);
+  draft.computeLater({ lane: "assignments", portions: late, drop }, () => {
+    state.assigning = ticket;
+  });
 }
 
 /** Every member's target where that is not what it has; what the group is now counts. */
@@ -84,19 +88,18 @@ function* newTargets(
 ): Generator<void, readonly NewTarget[]> {
   const pace = new Pace();
   const { groupId } = state;
-  const targets = new Map<string, TargetPartitions | null>();
-  for (const memberId of state.members.keys()) {
-    targets.set(memberId, state.targets.get(memberId) ?? null);
-  }
+  const members = [...state.members.values()].map(({ memberId, instanceId }) => {
+    return { memberId, instanceId, before: state.targets.get(memberId) ?? null };
+  });
   const task = yield* inPortions(assignmentTask(state, topics));
   const assignment = yield* inPortions(assign(task));
   const found: NewTarget[] = [];
-  for (const [memberId, before] of targets) {
+  for (const { memberId, instanceId, before } of members) {
     const value = assignment.get(memberId) ?? new Map<string, readonly number[]>();
     if (pace.isDue(1 + value.size)) yield;
     if (before !== null && sameTarget(before, value)) continue;
     const record = encodeConsumerChange(groupId, { type: "target", memberId, value }, nowMs);
-    found.push({ memberId, before, value, record });
+    found.push({ memberId, instanceId, before, value, record });
     if (pace.isDue(1 + record.key.length + (record.value?.length ?? 0) / 4)) yield;
   }
   return found;
@@ -106,28 +109,44 @@ function* assignedLater(
   state: ConsumerState,
   epoch: number,
   portions: Portions<readonly NewTarget[]>,
+  isWanted: () => boolean,
 ): Generator<void, (context: StepContext) => RecordStep<void>> {
-  const found = yield* inPortions(portions);
+  let found: readonly NewTarget[] = [];
+  while (isWanted()) {
+    const portion = portions.next();
+    if (portion.done === true) {
+      found = portion.value;
+      break;
+    }
+    yield;
+  }
   return (context) => {
     const draft = new ConsumerDraft(state, context);
-    state.isAssigning = false;
-    // What it was computed for may have been taken back. If the group has gone on since, this is
-    // a step on the way; were it dropped, a group that never rests would get no target at all.
-    if (epoch <= state.group.epoch && epoch > state.targetEpoch.epoch) {
-      applyTargets(draft, epoch, found);
-    }
+    // What it was computed for was taken back: another group may be in the same epoch now.
+    if (!isWanted()) return draft.done(undefined);
+    state.assigning = null;
+    // If the group has gone on since, this is a step on the way; were it dropped, a group that
+    // never rests would get no target at all.
+    if (epoch > state.targetEpoch.epoch) applyTargets(draft, epoch, found);
     return draft.done(undefined);
   };
 }
 
 function applyTargets(draft: ConsumerDraft, epoch: number, found: readonly NewTarget[]): void {
   const { state, context } = draft;
-  for (const { memberId, before, value, record } of found) {
-    // It left, or another took its place, since this was computed.
-    if (!state.members.has(memberId) || (state.targets.get(memberId) ?? null) !== before) continue;
+  for (const { memberId, instanceId, before, value, record } of found) {
+    // A static member may have come back under a new id, with its old target, since this was
+    // computed: that changes no epoch, so no other target follows.
+    const heir = instanceId === null ? undefined : state.staticMembers.get(instanceId);
+    const takerId = state.members.has(memberId) ? memberId : (heir ?? memberId);
+    const target = state.targets.get(takerId) ?? null;
+    // It left, or another took its place.
+    const isTheSame = target === before || (before === null && target?.size === 0);
+    if (!state.members.has(takerId) || !isTheSame) continue;
     // The epoch comes last: until then the group asks for a target anew.
     draft.mayBreak();
-    draft.change({ type: "target", memberId, value }, record);
+    const encoded = takerId === memberId ? record : undefined;
+    draft.change({ type: "target", memberId: takerId, value }, encoded);
   }
   if (found.length > 0) draft.mayBreak();
   draft.change({ type: "targetEpoch", value: { epoch, timestampMs: context.nowMs } });

@@ -82,7 +82,7 @@ export function updateRegexes(
 }
 
 function isStale(state: ConsumerState, { topics, config, nowMs }: StepContext): boolean {
-  if (state.isRefreshing) return false;
+  if (state.refreshing !== null) return false;
   const { value: newest } = state.regexes.values().next();
   const lastMs = newest?.timestampMs ?? Number.NEGATIVE_INFINITY;
   const isUnresolved = state.regexes.size !== state.regexCounts.size;
@@ -100,9 +100,16 @@ function refreshAll(draft: ConsumerDraft): boolean {
   const portions = matchAll([...state.regexCounts.keys()], topicNamesOf(context.topics));
   const matches = runSome(portions, inlinePortionsMax);
   if (matches !== null) return storeMatches(draft, matches.result);
-  draft.computeLater({ lane: "expressions", portions: refreshedLater(state, portions) }, () => {
-    state.isRefreshing = true;
-  });
+  const ticket = {};
+  const drop = (): void => {
+    if (state.refreshing === ticket) state.refreshing = null;
+  };
+  draft.computeLater(
+    { lane: "expressions", portions: refreshedLater(state, portions, drop), drop },
+    () => {
+      state.refreshing = ticket;
+    },
+  );
   return false;
 }
 
@@ -121,11 +128,12 @@ function* matchAll(
 function* refreshedLater(
   state: ConsumerState,
   portions: Portions<readonly RegexMatch[]>,
+  end: () => void,
 ): Generator<void, (context: StepContext) => RecordStep<void>> {
   const matches = yield* inPortions(portions);
   return (context) => {
     const draft = new ConsumerDraft(state, context);
-    state.isRefreshing = false;
+    end();
     if (storeMatches(draft, matches)) bumpEpoch(draft);
     return draft.done(undefined);
   };

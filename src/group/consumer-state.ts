@@ -79,10 +79,10 @@ export class ConsumerState {
   group: GroupEpoch = firstEpoch;
   targetEpoch: TargetEpoch = noTargetEpoch;
   hasPartitionMetadata = false;
-  /** A target is being computed beside other work. */
-  isAssigning = false;
-  /** What the expressions match is being found beside other work. */
-  isRefreshing = false;
+  /** Stands for the target that is being computed beside other work. */
+  assigning: object | null = null;
+  /** Stands for the search beside other work for what the expressions match. */
+  refreshing: object | null = null;
   /** Names that all resolved expressions match. */
   matchCount = 0;
   /** Bytes held, roughly. */

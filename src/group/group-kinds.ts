@@ -71,6 +71,8 @@ export interface RecordStep<Answer> {
 export interface LaterWork {
   readonly lane: "assignments" | "expressions";
   readonly portions: Portions<(context: StepContext) => RecordStep<void>>;
+  /** Its result is not wanted any more, or will not come: it may be asked for anew. */
+  drop(): void;
 }
 
 export interface ClassicSuccessor {

@@ -191,11 +191,15 @@ export class RecordDriver {
   }
 
   /** The result is a step of its own, unless the group is another by then. */
-  private computeLater(entry: Entry, group: Group, { lane, portions }: LaterWork): void {
-    this.context[lane].run(portions, (decide) => {
+  private computeLater(entry: Entry, group: Group, work: LaterWork): void {
+    this.context[work.lane].run(work.portions, (decide) => {
       if (this.isClosed || !this.shard.isListed(entry)) return;
-      void this.run<unknown>(entry, (context) => {
+      const applied = this.run<unknown>(entry, (context) => {
         return entry.group === group ? decide(context) : nothing;
+      });
+      // The group was about to be deleted, or the log refused it.
+      void applied.then(({ errorCode }) => {
+        if (errorCode !== ErrorCode.NONE) work.drop();
       });
     });
   }
