@@ -116,9 +116,10 @@ type Draft = Map<string, Set<number>>;
  * Uniform, where all members read the same topics: everyone gets as many partitions as anyone else
  * (one more for some), and keeps what it has as far as that allows.
  */
-function* spreadEvenly({ members, partitionCounts }: AssignmentTask): Generator<void, Assignment> {
+function* spreadEvenly(task: AssignmentTask): Generator<void, Assignment> {
+  const { members, partitionCounts } = task;
   const pace = new Pace();
-  const unassigned = yield* unassignedPartitions(members, partitionCounts, pace);
+  const { unclaimed, unassigned } = yield* givenPartitions(members, partitionCounts, pace);
   let total = 0;
   for (const count of partitionCounts.values()) total += count;
   const quotaMin = Math.floor(total / Math.max(members.size, 1));
@@ -129,7 +130,7 @@ function* spreadEvenly({ members, partitionCounts }: AssignmentTask): Generator<
   for (const [memberId, member] of members) {
     let quota = quotaMin + (extrasLeft > 0 ? 1 : 0);
     let hasExtra = extrasLeft > 0;
-    const draft = yield* keepUpTo(member.current, partitionCounts, quota, unassigned, pace);
+    const draft = yield* keepUpTo(member.current, { ...task, unclaimed, unassigned }, quota, pace);
     drafts.set(memberId, draft);
     for (const partitions of draft.values()) quota -= partitions.size;
     // The last members must take the extra ones; others leave theirs to who has it already.
@@ -153,21 +154,33 @@ function* spreadEvenly({ members, partitionCounts }: AssignmentTask): Generator<
   return yield* finished(drafts, pace);
 }
 
-/** The part of `current` that fits into the quota; what does not joins `unassigned`. */
+/** Who has what, before and while it is spread. */
+interface GivenPartitions {
+  /** What members were given last and nobody has claimed yet. */
+  readonly unclaimed: Draft;
+  readonly unassigned: { topicId: string; partition: number }[];
+}
+
+/**
+ * The part of `current` that fits into the quota; what does not joins `unassigned`. Two members may
+ * have been given the same: targets are not always written together, and a crash may come between.
+ * It belongs to the first.
+ */
 function* keepUpTo(
   current: TargetPartitions,
-  partitionCounts: ReadonlyMap<string, number>,
+  given: GivenPartitions & Pick<AssignmentTask, "partitionCounts">,
   quota: number,
-  unassigned: { topicId: string; partition: number }[],
   pace: Pace,
 ): Generator<void, Draft> {
   const draft: Draft = new Map();
+  const { partitionCounts, unclaimed, unassigned } = given;
   let left = quota;
   for (const [topicId, partitions] of current) {
+    const claimable = unclaimed.get(topicId);
     const count = partitionCounts.get(topicId) ?? 0;
     if (pace.isDue(1 + partitions.length)) yield;
     for (const partition of partitions) {
-      if (partition >= count) continue;
+      if (partition >= count || !claimable?.delete(partition)) continue;
       if (left > 0) {
         left--;
         give(draft, topicId, partition);
@@ -331,27 +344,27 @@ function extreme(
   return found;
 }
 
-function* unassignedPartitions(
+function* givenPartitions(
   members: ReadonlyMap<string, AssignedMember>,
   partitionCounts: ReadonlyMap<string, number>,
   pace: Pace,
-): Generator<void, { topicId: string; partition: number }[]> {
-  const assigned = new Map<string, Set<number>>();
+): Generator<void, GivenPartitions> {
+  const unclaimed: Draft = new Map();
   for (const { current } of members.values()) {
     for (const [topicId, partitions] of current) {
-      for (const partition of partitions) give(assigned, topicId, partition);
+      for (const partition of partitions) give(unclaimed, topicId, partition);
       if (pace.isDue(1 + partitions.length)) yield;
     }
   }
   const unassigned: { topicId: string; partition: number }[] = [];
   for (const [topicId, count] of partitionCounts) {
-    const taken = assigned.get(topicId);
+    const taken = unclaimed.get(topicId);
     if (pace.isDue(1 + count)) yield;
     for (let partition = 0; partition < count; partition++) {
       if (!taken?.has(partition)) unassigned.push({ topicId, partition });
     }
   }
-  return unassigned;
+  return { unclaimed, unassigned };
 }
 
 function give(draft: Draft, topicId: string, partition: number): void {
