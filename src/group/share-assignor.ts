@@ -37,7 +37,11 @@ function poolsOf(
   members: ReadonlyMap<string, SharingMember>,
   assignable: SharedPartitions,
 ): Pool[] {
-  const topicIds = new Set([...members.values()].flatMap((one) => [...one.topicIds]));
+  const topicIds = new Set<string>();
+  // Members that read the same mostly share one set.
+  for (const ids of new Set([...members.values()].map((one) => one.topicIds))) {
+    for (const topicId of ids) topicIds.add(topicId);
+  }
   const slotsOf = (topicId: string): Slot[] =>
     [...(assignable.get(topicId) ?? [])].map((partition) => ({ topicId, partition }));
   const readsAll = [...members.values()].every((one) => one.topicIds.size === topicIds.size);
@@ -50,6 +54,58 @@ function poolsOf(
   }));
 }
 
+/** Of each slot the members that have it now, in their order. */
+function holdersOf(
+  slots: Pool["slots"],
+  memberIds: readonly string[],
+  members: ReadonlyMap<string, SharingMember>,
+): string[][] {
+  const holders: string[][] = slots.map(() => []);
+  const places = new Map<string, Map<number, number>>();
+  for (const [index, { topicId, partition }] of slots.entries()) {
+    const ofTopic = places.get(topicId) ?? new Map<number, number>();
+    places.set(topicId, ofTopic.set(partition, index));
+  }
+  for (const memberId of memberIds) {
+    for (const [topicId, partitions] of members.get(memberId)?.current ?? []) {
+      const ofTopic = places.get(topicId);
+      if (ofTopic === undefined) continue;
+      for (const partition of partitions) holders[ofTopic.get(partition) ?? -1]?.push(memberId);
+    }
+  }
+  return holders;
+}
+
+/** Round and round: whoever has room, and not this partition yet, is one of its sharers. */
+function fillUp(
+  sharers: readonly Set<string>[],
+  sharing: number,
+  memberIds: readonly string[],
+  room: Map<string, number>,
+): void {
+  // A ring, which members without room leave.
+  let ring = memberIds.filter((memberId) => (room.get(memberId) ?? 0) > 0);
+  let next = 0;
+  let hasGone = 0;
+  for (const keepers of sharers) {
+    const once = ring.length;
+    for (let turns = 0; turns < once && keepers.size < sharing; turns++) {
+      const memberId = ring[next] ?? "";
+      next = (next + 1) % ring.length;
+      const left = room.get(memberId) ?? 0;
+      if (left <= 0 || keepers.has(memberId)) continue;
+      keepers.add(memberId);
+      room.set(memberId, left - 1);
+      if (left === 1) hasGone++;
+    }
+    if (2 * hasGone <= ring.length) continue;
+    const behind = [...ring.slice(next), ...ring.slice(0, next)];
+    ring = behind.filter((memberId) => (room.get(memberId) ?? 0) > 0);
+    next = 0;
+    hasGone = 0;
+  }
+}
+
 function shareOut(
   { memberIds, slots }: Pool,
   members: ReadonlyMap<string, SharingMember>,
@@ -59,29 +115,18 @@ function shareOut(
   const sharing = Math.ceil(memberIds.length / slots.length);
   const upTo = (index: number) => Math.ceil((sharing * slots.length * index) / memberIds.length);
   const room = new Map(memberIds.map((id, index) => [id, upTo(index + 1) - upTo(index)]));
-  const sharers = slots.map((slot) => {
+  const holders = holdersOf(slots, memberIds, members);
+  const sharers = slots.map((_, index) => {
     const keepers = new Set<string>();
-    for (const memberId of memberIds) {
-      const has = members.get(memberId)?.current.get(slot.topicId)?.has(slot.partition) ?? false;
+    for (const memberId of holders[index] ?? []) {
       const left = room.get(memberId) ?? 0;
-      if (!has || left <= 0 || keepers.size >= sharing) continue;
+      if (left <= 0 || keepers.size >= sharing) continue;
       keepers.add(memberId);
       room.set(memberId, left - 1);
     }
     return keepers;
   });
-  let next = 0;
-  for (const keepers of sharers) {
-    // Once around: whoever has room and not this partition yet.
-    for (let turns = 0; turns < memberIds.length && keepers.size < sharing; turns++) {
-      const memberId = memberIds[next % memberIds.length] ?? "";
-      next++;
-      const left = room.get(memberId) ?? 0;
-      if (left <= 0 || keepers.has(memberId)) continue;
-      keepers.add(memberId);
-      room.set(memberId, left - 1);
-    }
-  }
+  fillUp(sharers, sharing, memberIds, room);
   for (const [index, { topicId, partition }] of slots.entries()) {
     const keepers = sharers[index] ?? new Set<string>();
     if (keepers.size === 0) keepers.add(memberIds[index % memberIds.length] ?? "");

@@ -24,9 +24,9 @@ import {
   type ShareGroupState,
   type ShareMember,
   type StatefulTopics,
+  sameNames,
   samePartitions,
   shareGroupBytes,
-  subscribedNames,
 } from "./share-state.ts";
 
 export interface ShareHeartbeat {
@@ -220,10 +220,9 @@ export class ShareGroup implements RecordGroup {
     timers: readonly TimerEffect[],
     answer: Answer,
   ): RecordStep<Answer> {
-    const before = this.current;
     this.current = draft.state;
     const undo = (kept: number): void => {
-      this.current = draft.stateAfter(kept) ?? before;
+      this.current = draft.stateAfter(kept);
     };
     const { breaks } = draft;
     return { answer, records: draft.records(this.groupId), breaks, timers, undo };
@@ -233,26 +232,26 @@ export class ShareGroup implements RecordGroup {
 /** One step while it is decided. */
 class Draft {
   state: ShareGroupState;
+  private readonly before: ShareGroupState;
   private readonly context: StepContext;
   private readonly changes: ShareChange[] = [];
-  private readonly states: ShareGroupState[] = [];
   /** Targets stand alone, for the group asks for new ones until their epoch is there. */
   readonly breaks: number[] = [];
 
   constructor(state: ShareGroupState, context: StepContext) {
     this.state = state;
+    this.before = state;
     this.context = context;
   }
 
   change(change: ShareChange): void {
     this.state = applyShareChange(this.state, change);
     this.changes.push(change);
-    this.states.push(this.state);
   }
 
-  /** After the first changes; null for none. */
-  stateAfter(count: number): ShareGroupState | null {
-    return this.states[count - 1] ?? null;
+  /** After the first changes. */
+  stateAfter(count: number): ShareGroupState {
+    return this.changes.slice(0, count).reduce(applyShareChange, this.before);
   }
 
   private mayBreak(): void {
@@ -301,7 +300,7 @@ class Draft {
   /** Asks for a new assignment when subscriptions, topics or their states changed. */
   updateEpoch(hasChanged: boolean): void {
     const { epoch, targetEpoch } = this.state;
-    const isPending = targetEpoch >= epoch && this.hasUnassigned();
+    const isPending = targetEpoch >= epoch && hasUnassigned(this.state);
     const metadataHash = topicsHash(this.state, this.context.topics);
     if (hasChanged || isPending || metadataHash !== this.state.metadataHash) this.bumpEpoch();
   }
@@ -318,19 +317,28 @@ class Draft {
     // A clock that went back must not keep a group from its assignment.
     if (context.nowMs < nextMs && context.nowMs >= state.targetTimestampMs) return;
     const members = new Map<string, SharingMember>();
-    for (const { memberId, topicNames } of state.members.values()) {
+    /** Members with the same subscription share one set. */
+    let last: { readonly names: readonly string[]; readonly topicIds: Set<string> } | null = null;
+    for (const { memberId, topicNames: names } of state.members.values()) {
       const current = state.targets.get(memberId) ?? nothingAssigned;
-      members.set(memberId, { topicIds: idsOf(topicNames, context.topics), current });
+      if (last === null || !sameNames(last.names, names)) {
+        last = { names, topicIds: idsOf(names, context.topics) };
+      }
+      members.set(memberId, { topicIds: last.topicIds, current });
     }
     const assignable = new Map(
       [...state.initialized].map(([topicId, { partitions }]) => [topicId, partitions]),
     );
+    // All in one new map: a thousand targets are not worth a thousand copies of them.
+    const targets = new Map(state.targets);
     for (const [memberId, value] of assignShared(members, assignable)) {
-      const before = state.targets.get(memberId);
+      const before = targets.get(memberId);
       if (before !== undefined && samePartitions(before, value)) continue;
       this.mayBreak();
-      this.change({ type: "target", memberId, value });
+      this.changes.push({ type: "target", memberId, value });
+      targets.set(memberId, value);
     }
+    this.state = { ...state, targets };
     this.mayBreak();
     const value = { epoch: state.epoch, timestampMs: context.nowMs };
     this.change({ type: "targetEpoch", value });
@@ -351,22 +359,32 @@ class Draft {
     }
     return this.state.members.get(memberId) ?? before;
   }
+}
 
-  private hasUnassigned(): boolean {
-    const names = subscribedNames(this.state);
-    const assigned = new Map<string, Set<number>>();
-    for (const target of this.state.targets.values()) {
-      for (const [topicId, partitions] of target) {
-        const known = assigned.get(topicId) ?? new Set<number>();
-        for (const partition of partitions) known.add(partition);
-        assigned.set(topicId, known);
-      }
+/** By the targets they were computed for: every heartbeat asks, and targets rarely change. */
+const unassignedBy = new WeakMap<
+  ShareGroupState["targets"],
+  Pick<ShareGroupState, "initialized" | "readers"> & { readonly found: boolean }
+>();
+
+/** Is there a partition that members read and nobody was given? */
+function hasUnassigned({ targets, initialized, readers }: ShareGroupState): boolean {
+  const known = unassignedBy.get(targets);
+  if (known?.initialized === initialized && known.readers === readers) return known.found;
+  const assigned = new Map<string, Set<number>>();
+  for (const target of targets.values()) {
+    for (const [topicId, partitions] of target) {
+      const all = assigned.get(topicId) ?? new Set<number>();
+      for (const partition of partitions) all.add(partition);
+      assigned.set(topicId, all);
     }
-    return [...this.state.initialized].some(
-      ([topicId, { name, partitions }]) =>
-        names.has(name) && assigned.get(topicId)?.size !== partitions.size,
-    );
   }
+  const found = [...initialized].some(
+    ([topicId, { name, partitions }]) =>
+      readers.has(name) && assigned.get(topicId)?.size !== partitions.size,
+  );
+  unassignedBy.set(targets, { initialized, readers, found });
+  return found;
 }
 
 /** The share groups among a partition's records. */
@@ -401,19 +419,30 @@ function sessionTimer(memberId: string): string {
   return `session/${memberId}`;
 }
 
-function sameNames(left: readonly string[], right: readonly string[]): boolean {
-  return left.length === right.length && left.every((name, index) => name === right[index]);
-}
-
 function idsOf(names: readonly string[], topics: CoordinatorTopics): Set<string> {
   return new Set(names.map((name) => topics.topicId(name)).filter((id) => id !== null));
 }
 
+/** By what is read; the hash was taken when the topics were in that version. */
+const hashBy = new WeakMap<
+  ShareGroupState["readers"],
+  { readonly topicsVersion: number; readonly hash: bigint }
+>();
+
 /** Stands for the existing topics the group reads and their partition counts; not Kafka's hash. */
-function topicsHash(state: ShareGroupState, topics: CoordinatorTopics): bigint {
+function topicsHash({ readers }: ShareGroupState, topics: CoordinatorTopics): bigint {
+  const { topicsVersion } = topics;
+  const known = hashBy.get(readers);
+  if (known?.topicsVersion === topicsVersion) return known.hash;
+  const hash = freshTopicsHash([...readers.keys()].sort(), topics);
+  hashBy.set(readers, { topicsVersion, hash });
+  return hash;
+}
+
+function freshTopicsHash(names: readonly string[], topics: CoordinatorTopics): bigint {
   let high = 0;
   let low = 0;
-  for (const name of [...subscribedNames(state)].sort()) {
+  for (const name of names) {
     const count = topics.partitionCountOf(name);
     if (count === null) continue;
     for (const unit of `${name} ${topics.topicId(name)} ${count} `) {

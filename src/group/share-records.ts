@@ -24,6 +24,7 @@ import {
   type ShareMemberAssignment,
   type ShareMemberMetadata,
   type StatefulTopics,
+  withReader,
 } from "./share-state.ts";
 
 /** The records of a share group, as Kafka 4.3 writes them; a null value erases. */
@@ -135,10 +136,12 @@ export function applyShareChange(state: ShareGroupState, change: ShareChange): S
     }
     default: {
       const members = new Map(state.members);
-      const member = changedMember(members.get(change.memberId), change);
+      const known = members.get(change.memberId);
+      const member = changedMember(known, change);
       if (member === null) members.delete(change.memberId);
       else members.set(change.memberId, member);
-      return { ...state, members };
+      const readers = withReader(state.readers, known?.topicNames ?? [], member?.topicNames ?? []);
+      return { ...state, members, readers };
     }
   }
 }

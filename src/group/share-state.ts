@@ -34,6 +34,8 @@ export interface ShareGroupState {
   /** Of the topics the members read, see `topicsHash`. */
   readonly metadataHash: bigint;
   readonly members: ReadonlyMap<string, ShareMember>;
+  /** Topic name → members that read it. */
+  readonly readers: ReadonlyMap<string, number>;
   readonly targets: ReadonlyMap<string, SharedPartitions>;
   readonly targetEpoch: number;
   /** When the targets were computed, wall clock. */
@@ -49,6 +51,7 @@ export const emptyShareGroup: ShareGroupState = {
   epoch: firstEpoch,
   metadataHash: 0n,
   members: new Map(),
+  readers: new Map(),
   targets: new Map(),
   targetEpoch: firstEpoch,
   targetTimestampMs: 0,
@@ -70,8 +73,26 @@ export function newShareMember(memberId: string): ShareMember {
   };
 }
 
-export function subscribedNames(state: ShareGroupState): Set<string> {
-  return new Set([...state.members.values()].flatMap(({ topicNames }) => topicNames));
+/** The counts once a member that read `before` reads `after`. */
+export function withReader(
+  readers: ShareGroupState["readers"],
+  before: readonly string[],
+  after: readonly string[],
+): ShareGroupState["readers"] {
+  if (sameNames(before, after)) return readers;
+  const counts = new Map(readers);
+  for (const name of after) counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const name of before) {
+    const count = counts.get(name) ?? 0;
+    if (count > 1) counts.set(name, count - 1);
+    else counts.delete(name);
+  }
+  return counts;
+}
+
+export function sameNames(left: readonly string[], right: readonly string[]): boolean {
+  if (left === right) return true;
+  return left.length === right.length && left.every((name, index) => name === right[index]);
 }
 
 export function samePartitions(left: SharedPartitions, right: SharedPartitions): boolean {
@@ -89,14 +110,23 @@ export function samePartitions(left: SharedPartitions, right: SharedPartitions):
 export function shareGroupBytes(state: ShareGroupState): number {
   let bytes = 256;
   for (const member of state.members.values()) {
-    bytes += 256 + member.memberId.length + member.clientId.length;
-    for (const name of member.topicNames) bytes += 16 + name.length;
-    bytes += partitionsBytes(member.assigned);
+    const known = memberBytes.get(member) ?? shareMemberBytes(member);
+    memberBytes.set(member, known);
+    bytes += known;
   }
   for (const target of state.targets.values()) bytes += partitionsBytes(target);
   for (const { name, partitions } of state.initialized.values()) {
     bytes += 96 + name.length + 8 * partitions.size;
   }
+  return bytes;
+}
+
+/** Of members as they are: one that changes is another object. */
+const memberBytes = new WeakMap<ShareMember, number>();
+
+function shareMemberBytes({ memberId, clientId, topicNames, assigned }: ShareMember): number {
+  let bytes = 256 + memberId.length + clientId.length + partitionsBytes(assigned);
+  for (const name of topicNames) bytes += 16 + name.length;
   return bytes;
 }
 

@@ -220,7 +220,7 @@ test("a group is deleted behind all batches of what was decided before", async (
   log.batchBytesMax = 300;
   log.release();
   await settle();
-  // Both departures are decided, and too much for one batch; other groups take the rest of the turn.
+  // Both departures are decided, too much for one batch; other groups take the rest of the turn.
   slowDown(world);
   const others = ["h", "i", "j", "k", "l", "m"].map((groupId) => beat(world, "x", {}, groupId));
   const deletion = world.groups.deleteGroup("g");

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { groupConfigDefaults } from "../../src/group/config.ts";
 import { assignShared, type SharingMember } from "../../src/group/share-assignor.ts";
-import type { ShareHeartbeatAnswer } from "../../src/group/share-group.ts";
+import { ShareGroup, type ShareHeartbeatAnswer } from "../../src/group/share-group.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
-import { Harness, settle } from "./harness.ts";
+import { Harness, MemoryTopics, settle } from "./harness.ts";
 
 const t1 = "AAAAAAAAAAAAAAAAAAAAAQ";
 const sessionMs = 45_000;
@@ -179,6 +180,7 @@ describe("share groups", () => {
     const world = new Harness();
     await beat(world, "a", 0);
     world.topics.topics.delete("t1");
+    world.topics.topicsVersion++;
     await world.groups.topicDeleted("t1", t1);
     expect((await world.groups.share.initializedPartitions("g")).size).toBe(0);
     world.clock.advance(1_000);
@@ -251,4 +253,44 @@ describe("the simple assignor", () => {
       }),
     );
   });
+});
+
+test("a heartbeat that changes nothing does not look at all members' subscriptions", () => {
+  const names = Array.from({ length: 500 }, (_, index) => `topic-${index}`);
+  let looks = 0;
+  const topics = new MemoryTopics(1);
+  for (const [index, name] of names.entries()) {
+    const id = Buffer.from(String(index).padStart(16, "0")).toString("base64url");
+    topics.topics.set(name, { id, partitions: 1 });
+  }
+  const partitionCountOf = topics.partitionCountOf.bind(topics);
+  topics.partitionCountOf = (name) => {
+    looks++;
+    return partitionCountOf(name);
+  };
+  const config = groupConfigDefaults;
+  const group = new ShareGroup("g");
+  const send = (memberId: string, memberEpoch: number) => {
+    const topicNames = memberEpoch === 0 ? names : null;
+    const client = { clientId: "c", clientHost: "/h", rackId: null };
+    const request = { memberId, memberEpoch, topicNames, initialized: new Map(), ...client };
+    return group.heartbeat(request, { nowMs: 1, config, topics, groupConfig: () => null });
+  };
+  for (let member = 0; member < 50; member++) send(`m${member}`, 0);
+  const epoch = group.state.members.get("m1")?.epoch ?? -1;
+  send("m1", epoch);
+  looks = 0;
+  send("m1", epoch);
+  expect(looks).toBe(0);
+  // A step that is taken back leaves the group as it was, step by step.
+  const before = group.state;
+  const step = send("late", 0);
+  expect(group.state.readers.get("topic-0")).toBe(51);
+  step.undo(0);
+  expect(group.state).toBe(before);
+  // Topics that changed are looked at again.
+  looks = 0;
+  topics.topicsVersion++;
+  send("m1", epoch);
+  expect(looks).toBe(names.length);
 });
