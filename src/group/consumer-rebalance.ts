@@ -19,9 +19,11 @@ import type { OffsetsRecord } from "./ports.ts";
 
 /** The next group epoch, for the topics the group reads now. */
 export function bumpEpoch(draft: ConsumerDraft): void {
-  const { state, context } = draft;
-  const hash = metadataHash(state.subscriptions, context.topics);
-  const value = { epoch: state.group.epoch + 1, metadataHash: hash };
+  bumpEpochFor(draft, metadataHash(draft.state.subscriptions, draft.context.topics));
+}
+
+function bumpEpochFor(draft: ConsumerDraft, hash: bigint): void {
+  const value = { epoch: draft.state.group.epoch + 1, metadataHash: hash };
   draft.change({ type: "group", value });
 }
 
@@ -29,7 +31,7 @@ export function bumpEpoch(draft: ConsumerDraft): void {
 export function updateEpoch(draft: ConsumerDraft, mustBump: boolean): void {
   const { state, context } = draft;
   const hash = metadataHash(state.subscriptions, context.topics);
-  if (mustBump || hash !== state.group.metadataHash) bumpEpoch(draft);
+  if (mustBump || hash !== state.group.metadataHash) bumpEpochFor(draft, hash);
   if (state.hasPartitionMetadata) draft.change({ type: "partitionMetadata", value: null });
 }
 

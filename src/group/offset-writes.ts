@@ -63,8 +63,8 @@ export async function deleteEntry(
   batchBytesMax: number,
 ): Promise<number> {
   entry.isDeleting = true;
-  // What is under way may bring the group a member; then it stays. All of it comes to the log first,
-  // be it several batches: behind the tombstones it would bring the group back.
+  // What is under way may bring the group a member; then it stays. All of it comes to the log
+  // first, be it several batches: behind the tombstones it would bring the group back.
   await shard.records.settled(entry);
   if (!entry.group.isUnused) {
     entry.isDeleting = false;
