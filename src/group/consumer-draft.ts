@@ -115,14 +115,14 @@ export class ConsumerDraft {
     const { timers, breaks } = this;
     for (const { begin } of this.later) begin();
     const later = this.later.map(({ work }) => work);
-    const undo = (kept: number): void => this.undo(kept);
+    const undo = (kept: number): void => this.takeBack(kept);
     return { answer, records: this.records(), breaks, timers, later, undo };
   }
 
   /** The group is given up for a classic one, whose records come behind the step's own. */
   doneAs<Answer>(answer: Answer, downgrade: Downgrade): RecordStep<Answer> {
     const { records, ...becomes } = downgrade;
-    const undo = (): void => this.undo(0);
+    const undo = (): void => this.takeBack(0);
     return { answer, records: [...this.records(), ...records], timers: [], undo, becomes };
   }
 
@@ -130,6 +130,12 @@ export class ConsumerDraft {
   refuse<Answer>(answer: Answer): RecordStep<Answer> {
     this.undo(0);
     return { answer, records: [], timers: [], undo: () => undefined };
+  }
+
+  /** The log refused it, or a part: the next step sees whether the epoch fits what is left. */
+  private takeBack(kept: number): void {
+    this.state.topicsVersion = -1;
+    this.undo(kept);
   }
 
   private undo(kept: number): void {

@@ -55,8 +55,6 @@ export class ConsumerGroup implements RecordGroup {
   readonly kind = "consumer";
   readonly protocolType = consumerProtocolType;
   readonly state: ConsumerState;
-  /** The version of the topics the group epoch was last checked against. */
-  private topicsVersion = -1;
 
   constructor(state: ConsumerState) {
     this.state = state;
@@ -183,22 +181,17 @@ export class ConsumerGroup implements RecordGroup {
   }
 
   private topicsChanged(context: StepContext): boolean {
-    return this.topicsVersion !== context.topics.topicsVersion;
+    return this.state.topicsVersion !== context.topics.topicsVersion;
   }
 
-  /** The step has looked at the topics as they are; should it be taken back, the next one must. */
+  /** The step has looked at the topics as they are. */
   private noteTopics<Answer>(
     step: RecordStep<Answer>,
     errorCode: number,
     context: StepContext,
   ): RecordStep<Answer> {
-    if (errorCode !== ErrorCode.NONE) return step;
-    this.topicsVersion = context.topics.topicsVersion;
-    const undo = (kept: number): void => {
-      this.topicsVersion = -1;
-      step.undo(kept);
-    };
-    return { ...step, undo };
+    if (errorCode === ErrorCode.NONE) this.state.topicsVersion = context.topics.topicsVersion;
+    return step;
   }
 }
 

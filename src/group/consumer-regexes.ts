@@ -43,9 +43,17 @@ export interface TopicNames {
   readonly topicsVersion: number;
 }
 
+/** Whatever waits in line meanwhile, there is one list of each version. */
 export function topicNamesOf(topics: CoordinatorTopics): TopicNames {
-  return { names: [...topics.topicNames()], topicsVersion: topics.topicsVersion };
+  const { topicsVersion } = topics;
+  const known = namesBy.get(topics);
+  if (known?.topicsVersion === topicsVersion) return known;
+  const found = { names: [...topics.topicNames()], topicsVersion };
+  namesBy.set(topics, found);
+  return found;
 }
+
+const namesBy = new WeakMap<CoordinatorTopics, TopicNames>();
 
 /**
  * Follows a member to its new expression, and finds anew what all expressions of the group match
@@ -90,13 +98,15 @@ function isStale(state: ConsumerState, { topics, config, nowMs }: StepContext): 
     isUnresolved ||
     (newest?.version ?? -1) < topics.topicsVersion ||
     nowMs > lastMs + config.consumer.regexRefreshIntervalMs;
-  return isDue && nowMs > lastMs + refreshIntervalMsMin;
+  // What is refused stays as it was: without the second it were tried with every heartbeat.
+  return isDue && nowMs > Math.max(lastMs, state.refreshedMs) + refreshIntervalMsMin;
 }
 
 /** True when an expression matches other topics than before; where that takes long, it shows
  * later. */
 function refreshAll(draft: ConsumerDraft): boolean {
   const { state, context } = draft;
+  state.refreshedMs = context.nowMs;
   const portions = matchAll([...state.regexCounts.keys()], topicNamesOf(context.topics));
   const matches = runSome(portions, inlinePortionsMax);
   if (matches !== null) return storeMatches(draft, matches.result);

@@ -83,6 +83,10 @@ export class ConsumerState {
   assigning: object | null = null;
   /** Stands for the search beside other work for what the expressions match. */
   refreshing: object | null = null;
+  /** When what the expressions match was asked for last, found or not; wall clock. */
+  refreshedMs = Number.NEGATIVE_INFINITY;
+  /** The version of the topics the group epoch was last checked against; −1: to be checked. */
+  topicsVersion = -1;
   /** Names that all resolved expressions match. */
   matchCount = 0;
   /** Bytes held, roughly. */

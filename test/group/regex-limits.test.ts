@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { consumerGroupConfigDefaults } from "../../src/group/config.ts";
+import { consumerGroupConfigDefaults, groupConfigDefaults } from "../../src/group/config.ts";
+import { ConsumerGroup } from "../../src/group/consumer-group.ts";
+import { topicNamesOf } from "../../src/group/consumer-regexes.ts";
+import { ConsumerState } from "../../src/group/consumer-state.ts";
 import { compileRegex } from "../../src/lib/linear-regex.ts";
 import { runAll } from "../../src/lib/turn-budget.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
@@ -24,8 +27,8 @@ function newWorld(topicCount: number, limits: { regexesMax?: number; regexMatche
   return new Harness({ consumer }, topics);
 }
 
-async function beat(world: Harness, memberId: string, memberEpoch: number, regex: string | null) {
-  const answer = await world.groups.consumerHeartbeat("g", {
+function request(memberId: string, memberEpoch: number, regex: string | null) {
+  return {
     memberId,
     memberEpoch,
     instanceId: null,
@@ -37,7 +40,11 @@ async function beat(world: Harness, memberId: string, memberEpoch: number, regex
     reported: memberEpoch === 0 ? new Map() : null,
     clientId: "c",
     clientHost: "/h",
-  });
+  };
+}
+
+async function beat(world: Harness, memberId: string, memberEpoch: number, regex: string | null) {
+  const answer = await world.groups.consumerHeartbeat("g", request(memberId, memberEpoch, regex));
   const { errorCode, errorMessage, assignment } = answer;
   return { errorCode, errorMessage, epoch: answer.memberEpoch, topics: assignment?.size ?? null };
 }
@@ -113,4 +120,74 @@ test("matching in portions finds what matching in one go finds, in steps that ar
   while (single.next().done !== true) pieces++;
   expect(pieces).toBeGreaterThan(20);
   expect(runAll(large.matchingInPortions(["x"]))).toEqual([]);
+});
+
+test("what is refused when it is refreshed is not tried with every heartbeat", () => {
+  const topics = newWorld(5, {}).topics;
+  let searches = 0;
+  let nowMs = 1_700_000_000_000;
+  const group = new ConsumerGroup(new ConsumerState("g"));
+  const consumer = { ...consumerGroupConfigDefaults, regexMatchesMax: 8 };
+  const config = { ...groupConfigDefaults, consumer };
+  const send = (memberEpoch: number) => {
+    // Nothing is known of it from before.
+    const view: MemoryTopics = Object.create(topics);
+    view.topicNames = () => {
+      searches++;
+      return topics.topicNames();
+    };
+    return group.heartbeat(
+      { ...request("a", memberEpoch, memberEpoch === 0 ? "topic.*" : null) },
+      { nowMs, config, topics: view, groupConfig: () => null },
+    );
+  };
+  const { memberEpoch } = send(0).answer;
+  addTopics(topics, 5, 9);
+  nowMs += 10_001;
+  searches = 0;
+  for (let count = 0; count < 5; count++) expect(send(memberEpoch).answer.errorCode).toBe(0);
+  expect(searches).toBe(1);
+  nowMs += 10_001;
+  send(memberEpoch);
+  expect(searches).toBe(2);
+});
+
+test("of each version of the topics there is one list of names", () => {
+  const topics = newWorld(3, {}).topics;
+  const before = topicNamesOf(topics);
+  expect(topicNamesOf(topics)).toBe(before);
+  addTopics(topics, 3, 4);
+  expect(topicNamesOf(topics).names).toContain("topic-3");
+});
+
+test("a refresh of which all but the epoch came to the log is followed by an epoch", async () => {
+  const world = newWorld(0, {});
+  const { topics } = world;
+  addTopics(topics, 0, 20);
+  await beat(world, "a", 0, "topic-[0-9]*");
+  await beat(world, "b", 0, "topic-.*");
+  const log = world.logOf("g");
+  const group = await world.groups.describeConsumerGroup("g");
+  const epoch = group.members.find(({ memberId }) => memberId === "b")?.memberEpoch ?? -1;
+  // So much that it is found beside other work.
+  addTopics(topics, 20, 22);
+  for (let index = 0; index < 30_000; index++) {
+    topics.topics.set(`other-${index}`, { id: idOf(index), partitions: 1 });
+  }
+  topics.topicsVersion++;
+  world.clock.advance(10_001);
+  // What both match, and not the epoch.
+  log.batchBytesMax = 350;
+  log.appendsLeft = 2;
+  const count = log.ends.length;
+  await beat(world, "b", epoch, null);
+  await settle();
+  expect(log.ends.length).toBe(count + 2);
+  log.appendsLeft = null;
+  log.batchBytesMax = 1_000_000;
+  const matched = (await world.groups.describeConsumerGroup("g")).groupEpoch;
+  expect(matched).toBe(group.groupEpoch);
+  await beat(world, "b", epoch, null);
+  await settle();
+  expect((await world.groups.describeConsumerGroup("g")).groupEpoch).toBe(matched + 1);
 });
