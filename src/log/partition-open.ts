@@ -171,6 +171,7 @@ async function openAborted(
       memoryMax: limits.abortedMax,
       spillMin: isSound && !isCleaned ? limits.abortedSpillMin : null,
       rebuilt: (file, error) => events.abortsRebuilt(file, error),
+      notRebuilt: (file, error) => events.abortsNotRebuilt(file, error),
     },
     checkpoint?.aborted ?? [],
     runs,

@@ -225,7 +225,8 @@ export class PartitionStore {
     await this.checkpointNow({});
     // What a recovery would replay, and what is not decided, stays as it is.
     const keepFrom = Math.min(end, this.written.logEnd);
-    const rules = { keepFrom, stableEnd, tombstoneAgeMs, aborted: aborted.from(this.start) };
+    const known = await aborted.from(this.start);
+    const rules = { keepFrom, stableEnd, tombstoneAgeMs, aborted: known };
     const report = await wal.clean(log, rules);
     segments.sealed(await wal.segments(log));
     // Their records are gone. Only the next cleaning may take a marker that nobody is told of.
