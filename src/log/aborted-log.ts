@@ -236,7 +236,7 @@ export class AbortedLog {
     this.relieve();
   }
 
-  /** Waits for what is under way; nothing is written from then on. */
+  /** Waits for what is under way, but for the reading of a log; nothing is begun from now on. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
@@ -341,7 +341,9 @@ export class AbortedLog {
     const { budget, log, rebuilt } = this.parts;
     await budget.rescans.take();
     try {
-      const { start, aborted } = await scanAborted(log, run.firstMarker, run.lastMarker);
+      const { firstMarker, lastMarker } = run;
+      const scan = scanAborted(log, firstMarker, lastMarker, () => this.assertOpen());
+      const { start, aborted } = await scan;
       if (start > from) throw error;
       const isWhole = start <= run.minFirstOffset;
       if (aborted.length > run.entries || (isWhole && aborted.length < run.entries)) {
@@ -371,8 +373,12 @@ export class AbortedLog {
     return isNeeded;
   }
 
+  private assertOpen(): void {
+    if (this.closed) throw new BrokerError("CHRONIK_CLOSED", "the partition is closed");
+  }
+
   private reportUnmade(run: HeldRun, error: unknown): void {
-    if (!(error instanceof BrokerError)) throw error;
+    if (this.closed || !(error instanceof BrokerError)) throw error;
     this.parts.notRebuilt(this.reader.path(run), error);
   }
 
@@ -435,7 +441,7 @@ export class AbortedLog {
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
     const go = () => {
-      if (this.closed) throw new BrokerError("CHRONIK_CLOSED", "the partition is closed");
+      this.assertOpen();
       return work();
     };
     const done = this.turn.then(go, go);

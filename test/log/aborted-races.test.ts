@@ -166,3 +166,42 @@ test("a log that is cleaned from now on has aborts in files from before", async 
   expect(seen).toEqual([6]);
   expect([partition.rememberedAborts, runs()]).toEqual([0, []]);
 });
+
+test("an opening that fails behind the log's leaves the log closed", async () => {
+  const first = new LogLab();
+  const partition = await first.open();
+  await partition.append(batch(), { origin: "client" });
+  await partition.checkpoint();
+  const leftover = `${partition.dir}/aborted-7`;
+  first.disk.files.set(leftover, new Uint8Array(3));
+  const lab = first.restart();
+  const closed: number[] = [];
+  const closeLog = lab.wal.closeLog.bind(lab.wal);
+  lab.wal.closeLog = (log) => {
+    closed.push(log);
+    return closeLog(log);
+  };
+  const removeFile = lab.files.removeFile;
+  lab.files.removeFile = () => Promise.reject(noSpace());
+  await expect(lab.open()).rejects.toThrow("no space");
+  expect(closed).toEqual([1]);
+  lab.files.removeFile = removeFile;
+  expect((await lab.open()).damage).toBeNull();
+  expect(lab.disk.files.has(leftover)).toBe(false);
+});
+
+test("a close does not wait for a log to be read to its end", async () => {
+  const lab = await inFiles(20);
+  lab.disk.files.delete(lab.paths[0]!);
+  grow(lab, 30);
+  const { read } = lab.wal;
+  let reads = 0;
+  let closing = Promise.resolve();
+  lab.wal.read = (log, offset) => {
+    if (reads++ === 0) closing = lab.log.close();
+    return read(log, offset, offset + 1, 1);
+  };
+  await expect(lab.log.spill()).rejects.toThrow("closed");
+  await closing;
+  expect(reads).toBe(1);
+});
