@@ -130,7 +130,7 @@ describe("IncrementalAlterConfigs and AlterConfigs", () => {
     });
   }
 
-  test("dynamic configs of the log cleaner and of logins are kept, the one read at start is not", async () => {
+  test("log cleaner and logins: dynamic configs are kept, others not", async () => {
     await using api = await apiServer();
     const alter = async (resourceName: string, name: string, value: string) => {
       const resources = [{ resourceType: brokerType, resourceName, configs: [op(name, 0, value)] }];
