@@ -4,13 +4,8 @@ import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
-import {
-  faultPoints,
-  removeIfThere,
-  type Storage,
-  storeFiles,
-  takeCleanStopMark,
-} from "./broker-storage.ts";
+import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
+import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
@@ -29,8 +24,6 @@ import { Metadata } from "./metadata/controller.ts";
 import { ProducerIds } from "./metadata/producer-ids.ts";
 import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
-import { LocalStore } from "./store/local-store.ts";
-import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
@@ -50,6 +43,8 @@ export interface Rooms extends ClientRooms {
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
+  /** See OpenedStore. */
+  readonly stopStore: () => void;
 }
 
 export interface RoomOptions {
@@ -77,7 +72,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     logger.child("registry").warn(message, { error: errorText(error) }),
   );
   const scratchDir = join(storage.dataDir, "tmp");
-  const store = openStore(config, storage);
+  const opened = await openStore({ config, storage, clock, logger: logger.child("store") });
+  const { store } = opened;
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
@@ -130,6 +126,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
+    stopStore: opened.stop,
   };
 }
 
@@ -184,12 +181,6 @@ function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata>
     onWarning: (message, error) =>
       logger.child("metadata").warn(message, { error: errorText(error) }),
   });
-}
-
-/** Objects of the local store lie under `index_base_path`; keys begin with that folder's name. */
-function openStore(config: Config, storage: Storage): ObjectStore {
-  const { indexBasePath } = config.indexer;
-  return new LocalStore(indexBasePath, "tantivy_indexes/", storeFiles(storage.files));
 }
 
 function indexerConfig(config: Config) {

@@ -1,5 +1,6 @@
 import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
+import { objectStoreSettings } from "./config-object-store.ts";
 import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
@@ -102,6 +103,7 @@ export const settings = {
   }),
   "indexer.indexBasePath": text({
     key: "index_base_path",
+    variables: ["LOCAL_STORAGE_PATH"],
     default: "{data_dir}/tantivy_indexes",
     doc: "Folder under which the local store keeps archives",
   }),
@@ -139,12 +141,7 @@ export const settings = {
     min: 1,
     doc: "Seconds that sealed data waits before segments are archived without an index",
   }),
-  "store.kind": choice({
-    key: "object_store",
-    values: ["local"],
-    default: "local",
-    doc: "Where archives go: local means files under index_base_path",
-  }),
+  ...objectStoreSettings,
 
   "wal.commitProfile": choice({
     values: ["low", "medium", "high", "ultra"],

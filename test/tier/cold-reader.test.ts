@@ -82,6 +82,12 @@ class RawArchives implements ArchiveEngine, ObjectStore {
   putFile(): never {
     throw new Error("not used");
   }
+  putBytes(): never {
+    throw new Error("not used");
+  }
+  list(): never {
+    throw new Error("not used");
+  }
   head(): never {
     throw new Error("not used");
   }
