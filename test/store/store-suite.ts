@@ -16,7 +16,7 @@ function sha256(bytes: Uint8Array): string {
 }
 
 /** Bytes that repeat nowhere near themselves. */
-export function patterned(length: number, seed = 1): Uint8Array {
+export function patterned(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length);
   let state = seed;
   for (let at = 0; at < length; at++) {

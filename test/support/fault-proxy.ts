@@ -97,7 +97,9 @@ export class FaultProxy implements AsyncDisposable {
       response.writeHead(kind.status, { "content-type": "application/xml" });
       return void response.end(method === "HEAD" || kind.code === "" ? undefined : xml);
     }
-    const answer = await this.pass(request, kind === "flip-request" ? flip(body) : body).catch(() => null);
+    const answer = await this.pass(request, kind === "flip-request" ? flip(body) : body).catch(
+      () => null,
+    );
     if (answer === null) return void request.socket.destroy();
     const bytes = await bytesOf(answer);
     if (kind === "lose-answer") return void request.socket.destroy();
