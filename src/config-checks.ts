@@ -72,11 +72,11 @@ export function checkTogether(
 function checkObjectStore({ objectStore }: Values): void {
   const { endpoint, accessKey, secretKey, sessionToken } = objectStore;
   const url = endpoint === null ? null : URL.parse(endpoint);
-  if (endpoint !== null && (url === null || !/^https?:$/.test(url.protocol))) {
-    fail(`object_store.endpoint is ${JSON.stringify(endpoint)} and must be a URL: https://HOST`);
-  }
   if (url !== null && (url.username !== "" || url.search !== "" || url.hash !== "")) {
     fail("object_store.endpoint must be a URL of scheme, host, port and path alone");
+  }
+  if (endpoint !== null && (url === null || !/^https?:$/.test(url.protocol))) {
+    fail(`object_store.endpoint is ${JSON.stringify(endpoint)} and must be a URL: https://HOST`);
   }
   if ((accessKey === null) !== (secretKey === null)) {
     fail("object_store.access_key and object_store.secret_key must be given both or neither");

@@ -70,7 +70,7 @@ export const objectStoreSettings = {
   "objectStore.checksums": choice({
     values: ["when_supported", "when_required"],
     default: "when_supported",
-    doc: "when_required sends Content-MD5 instead of CRC32 checksums, for servers that refuse those",
+    doc: "when_required sends Content-MD5 and no CRC32 checksums, for servers that refuse those",
   }),
   "objectStore.partBytes": bytes({
     default: 8 * MiB,

@@ -1,7 +1,7 @@
 import { errorText } from "../lib/errors.ts";
 import { AttemptTimeout, type Failure } from "./attempts.ts";
 
-/** What an error of the SDK, of `fetch` or of our own checks means for the store's caller. (pure) */
+/** What an error of the SDK, of `fetch` or of our checks means for the store's caller. (pure) */
 export function classifyS3(error: unknown): Failure {
   if (error instanceof AttemptTimeout) return unavailable(error.message);
   if (error instanceof BadAnswer) {

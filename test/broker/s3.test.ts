@@ -1,4 +1,4 @@
-/** Archives in a bucket: the whole way of a record, faults on it, and what a stop and a start keep. */
+/** Archives in a bucket: the way of a record, faults on it, and what a stop and a start keep. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
@@ -107,7 +107,7 @@ describe.skipIf(s3SkipReason !== null)("with a bucket", () => {
     expect(await consume("way", 6_500)).toEqual(expected(6_500));
   }, 180_000);
 
-  test("a cold fetch asks for the table of contents and the chunk, a warmer one for less", async () => {
+  test("a cold fetch reads table of contents and chunk, a warmer one less", async () => {
     const kafka = await Kafka.connect(broker.kafkaPort);
     await kafka.createTopic("gets");
     await kafka.append("gets", 0, ["a", "b"]);
@@ -125,7 +125,7 @@ describe.skipIf(s3SkipReason !== null)("with a bucket", () => {
     again.close();
   }, 90_000);
 
-  test("what cannot be read is a storage error of its own offsets, and read when it can", async () => {
+  test("what cannot be read is a storage error of its own offsets, and heals", async () => {
     const kafka = await Kafka.connect(broker.kafkaPort);
     for (const topic of ["lost", "found"]) {
       await kafka.createTopic(topic);
@@ -210,7 +210,7 @@ describe.skipIf(s3SkipReason !== null)("with a bucket", () => {
     });
   }, 90_000);
 
-  test("no secret is told: not in the log, by the admin API, by DescribeConfigs or config", async () => {
+  test("no secret is told by log, admin API, DescribeConfigs or chronik config", async () => {
     const admin = client().admin();
     await admin.connect();
     const configs = await admin.describeConfigs({

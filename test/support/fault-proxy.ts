@@ -93,7 +93,8 @@ export class FaultProxy implements AsyncDisposable {
     if (kind === "refuse") return void request.socket.destroy();
     if (kind === "stall") return;
     if (typeof kind === "object" && kind !== null) {
-      const xml = `<?xml version="1.0"?><Error><Code>${kind.code}</Code><Message>scripted</Message></Error>`;
+      const inner = `<Code>${kind.code}</Code><Message>scripted</Message>`;
+      const xml = `<?xml version="1.0"?><Error>${inner}</Error>`;
       response.writeHead(kind.status, { "content-type": "application/xml" });
       return void response.end(method === "HEAD" || kind.code === "" ? undefined : xml);
     }
