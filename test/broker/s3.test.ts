@@ -232,11 +232,25 @@ describe.skipIf(s3SkipReason !== null)("with a bucket", () => {
   }, 30_000);
 
   test("chronik store check", () => {
-    const check = () => Bun.spawnSync([...command(), "store", "check"], { env: environment() });
-    proxy.will();
-    const good = check();
+    const check = (env: Record<string, string | undefined>) =>
+      Bun.spawnSync([...command(), "store", "check"], { env });
+    const good = check(environment());
     expect(`${good.stdout}${good.stderr}`).toContain("the object store can be used");
     expect(good.exitCode).toBe(0);
+    const { S3_ACCESS_KEY, S3_SECRET_KEY, S3_REGION, ...bare } = environment();
+    const aws = { AWS_ACCESS_KEY_ID: S3_ACCESS_KEY, AWS_SECRET_ACCESS_KEY: S3_SECRET_KEY };
+    const byAws = check({ ...bare, ...aws, AWS_REGION: S3_REGION });
+    expect([`${byAws.stderr}`, byAws.exitCode]).toEqual(["", 0]);
+    const nobody = { ...bare, AWS_EC2_METADATA_DISABLED: "true", HOME: broker.dataDir };
+    const without = check(nobody);
+    expect(`${without.stdout}`).toContain("FAILED put");
+    expect(`${without.stdout}`).toContain("give object_store.access_key");
+    expect(without.exitCode).toBe(1);
+    const wrong = check({ ...environment(), S3_SECRET_KEY: "not-this-one" });
+    expect(`${wrong.stdout}`).toContain("check object_store.access_key");
+    expect(`${wrong.stdout}`).not.toContain("not-this-one");
+    const lost = check({ ...environment(), S3_BUCKET: "no-such-bucket" });
+    expect(`${lost.stdout}`).toContain("create the bucket");
   }, 60_000);
 
   const environment = () => ({ ...process.env, ...s3Environment(), S3_ENDPOINT: server.endpoint });

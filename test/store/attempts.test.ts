@@ -114,7 +114,7 @@ describe("retries", () => {
 });
 
 describe("time", () => {
-  test("an attempt that stays silent is given up by its signal, and the next may succeed", async () => {
+  test("a silent attempt is given up by its signal, and the next may succeed", async () => {
     const { clock, attempts } = lab();
     const reasons: unknown[] = [];
     let count = 0;
