@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { WireClient } from "../src/client/wire-client.ts";
 import { crc32c } from "../src/protocol/crc32c.ts";
 import { produceApi } from "../src/protocol/messages/00-produce.ts";
-import { apiVersionsApi } from "../src/protocol/messages/18-api-versions.ts";
 import { createTopicsApi } from "../src/protocol/messages/19-create-topics.ts";
 import { initProducerIdApi } from "../src/protocol/messages/22-init-producer-id.ts";
 import { addPartitionsToTxnApi } from "../src/protocol/messages/24-add-partitions-to-txn.ts";
@@ -22,8 +21,8 @@ import { main } from "./support.ts";
  * What many groups cost, one JSON line a figure: memory and heartbeats of `--groups 500` with
  * `--members 2000` in all, beside `--transactions 1000` that are open, and how late the broker's
  * event loop is, at rest and while members come and go. A probe asks for ApiVersions every 5 ms on
- * a connection of its own: what its answers take is the loop's lag and more. `--protocol classic`
- * for the old protocol.
+ * a thread and a connection of its own: what its answers take is the loop's lag and more.
+ * `--protocol classic` for the old protocol.
  */
 
 const clockTicksPerSec = 100;
@@ -49,31 +48,24 @@ function cpuSecs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSec;
 }
 
-/** Round trips of a small request, in ms. */
+/** Round trips of a small request, in ms, taken on a thread of its own. */
 class Probe {
-  private times: number[] = [];
-  private isOver = false;
+  private readonly worker = new Worker(new URL("./bench-groups-probe.ts", import.meta.url));
 
-  async run(port: number): Promise<void> {
-    const client = await WireClient.connect({ host: "127.0.0.1", port, clientId: "probe" });
-    const request = { clientSoftwareName: "probe", clientSoftwareVersion: "1" };
-    while (!this.isOver) {
-      const startMs = performance.now();
-      await client.request(apiVersionsApi, 3, request);
-      this.times.push(performance.now() - startMs);
-      await Bun.sleep(5);
-    }
-    client.close();
+  start(port: number): void {
+    this.worker.postMessage(port);
   }
 
   stop(): void {
-    this.isOver = true;
+    this.worker.postMessage("stop");
   }
 
   /** Since the last call. */
-  figures(): Record<string, number> {
-    const sorted = this.times.toSorted((left, right) => left - right);
-    this.times = [];
+  async figures(): Promise<Record<string, number>> {
+    const { promise, resolve } = Promise.withResolvers<readonly number[]>();
+    this.worker.onmessage = ({ data }: MessageEvent<readonly number[]>) => resolve(data);
+    this.worker.postMessage("figures");
+    const sorted = (await promise).toSorted((left, right) => left - right);
     const at = (share: number): number => {
       const value = sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? 0;
       return Math.round(value * 100) / 100;
@@ -230,12 +222,17 @@ await main(async () => {
   client.close();
   const memoryBefore = residentMib(broker.pid);
   const probe = new Probe();
-  const probing = probe.run(broker.kafkaPort);
+  probe.start(broker.kafkaPort);
   const startMs = performance.now();
   const crowd = await gather(broker.kafkaPort, groupCount, memberCount);
   await until("every partition has an owner", 120_000, () => isComplete(crowd), 100);
   const joinSecs = Math.round((performance.now() - startMs) / 100) / 10;
-  print("joined", { groups: groupCount, members: memberCount, secs: joinSecs, ...probe.figures() });
+  print("joined", {
+    groups: groupCount,
+    members: memberCount,
+    secs: joinSecs,
+    ...(await probe.figures()),
+  });
 
   const memoryOfGroups = residentMib(broker.pid);
   const openStartMs = performance.now();
@@ -245,15 +242,15 @@ await main(async () => {
     transactions: transactions.length,
     secs: Math.round((performance.now() - openStartMs) / 100) / 10,
     mib_more: residentMib(broker.pid) - memoryOfGroups,
-    ...probe.figures(),
+    ...(await probe.figures()),
   });
 
   await Bun.sleep(5_000);
-  probe.figures();
+  await probe.figures();
   const before = cpuSecs(broker.pid);
   await Bun.sleep(secs * 1_000);
   const cpu = cpuSecs(broker.pid) - before;
-  const figures = probe.figures();
+  const figures = await probe.figures();
   const requests = (memberCount * secs * 1_000) / heartbeatMs + (figures["probes"] ?? 0);
   print("at_rest", {
     heartbeats_per_sec: (memberCount * 1_000) / heartbeatMs,
@@ -267,12 +264,14 @@ await main(async () => {
     kib_per_member: Math.round(((memoryOfGroups - memoryBefore) * 1_024) / memberCount),
   });
   const replaced = await churn(crowd, secs);
-  print("members_come_and_go", { replaced, ...probe.figures() });
+  print("members_come_and_go", { replaced, ...(await probe.figures()) });
   await commitAll(broker.kafkaPort, transactions);
-  print("transactions_committed", { transactions: transactions.length, ...probe.figures() });
+  print("transactions_committed", {
+    transactions: transactions.length,
+    ...(await probe.figures()),
+  });
   const violations = crowd.groups.flatMap(({ ledger }) => ledger.violations);
   print("violations", { count: violations.length });
   probe.stop();
-  await probing;
   for (const list of crowd.members) for (const member of list) member.kill();
 });

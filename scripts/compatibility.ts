@@ -35,6 +35,12 @@ const unserved: Readonly<Record<string, string>> = {
   ReadShareGroupStateSummary: "spoken between Kafka's brokers; chronik keeps this state itself",
 };
 
+/** Answered always, advertised only when a setting says so. */
+const onDemand: Readonly<Record<string, string>> = {
+  GetTelemetrySubscriptions: "advertised with `telemetry.enabled`",
+  PushTelemetry: "advertised with `telemetry.enabled`",
+};
+
 function row(cells: readonly (string | number)[]): string {
   const texts = cells.map((cell) => `${cell}`.replaceAll("|", "\\|").replaceAll("\n", " "));
   return `| ${texts.join(" | ")} |`;
@@ -118,7 +124,7 @@ async function codecs(): Promise<AnyCodec[]> {
 async function apiTable(): Promise<string> {
   const served = new Map<number, { minVersion: number; maxVersion: number }>();
   const volumeSpace = () => Promise.resolve({ totalBytes: -1, usableBytes: -1 });
-  for (const { codec, minVersion, maxVersion } of apiHandlers(volumeSpace)) {
+  for (const { codec, minVersion, maxVersion } of apiHandlers(volumeSpace, true)) {
     served.set(codec.key, { minVersion, maxVersion });
   }
   served.set(apiVersionsApi.key, apiVersionsApi);
@@ -127,7 +133,8 @@ async function apiTable(): Promise<string> {
     const range = served.get(key);
     const kafka = span(minVersion, maxVersion);
     if (range === undefined) return [key, name, kafka, "", unserved[name] ?? "not yet"];
-    return [key, name, kafka, span(range.minVersion, range.maxVersion), lacking(range, maxVersion)];
+    const missing = lacking(range, maxVersion) || (onDemand[name] ?? "");
+    return [key, name, kafka, span(range.minVersion, range.maxVersion), missing];
   });
   return `## Kafka APIs
 

@@ -42,6 +42,9 @@ export function coordinatorTopics(
     async offsetsLog(index) {
       const partition = await openCoordinatorPartition(topic, metadata, partitions, index);
       return {
+        get batchBytesMax() {
+          return partition.config.maxMessageBytes;
+        },
         append: (records, writer) => appendRecords(partition, records, writer),
         appendMarker: (marker) => partition.appendMarker(marker),
         replay: (onto) => replayRecords(topic, partition, onto),

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { archiveEngine } from "./broker-archives.ts";
+import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
@@ -9,6 +10,7 @@ import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
+import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
 import { GroupCoordinator } from "./group/coordinator.ts";
@@ -25,6 +27,7 @@ import { ProducerIds } from "./metadata/producer-ids.ts";
 import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
@@ -40,6 +43,7 @@ export interface Rooms extends ClientRooms {
   readonly shares: ShareGroups;
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
+  readonly clientMetrics: ClientMetrics;
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
@@ -51,6 +55,7 @@ export interface RoomOptions {
   readonly loaded: LoadedConfig;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   /** What clients are told where no port was configured. */
   readonly kafkaPort: number;
 }
@@ -62,12 +67,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { loaded, clock, logger } = options;
   const { config } = loaded;
   const metadata = await openMetadata(options, storage);
-  if (!(await takeCleanStopMark(storage))) {
-    if (metadata.image.partitionCount > 0) {
-      logger.warn("the last stop was not clean; leader epochs go up so that clients notice");
-    }
-    await metadata.bumpLeaderEpochs();
-  }
+  await noticeUncleanStop(metadata, storage, logger);
   const registry = await SegmentRegistry.open(storage.registryJournal, (message, error) =>
     logger.child("registry").warn(message, { error: errorText(error) }),
   );
@@ -99,12 +99,21 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     faultPoint: faultPoints(storage),
     partitions: () => partitions.all(),
   });
-  const shares = openShareGroups({ config, metadata, partitions, clock, logger });
+  const shares = openShareGroups({
+    config,
+    metadata,
+    partitions,
+    clock,
+    logger,
+    metrics: options.metrics,
+    decompress: (codec, records, bytesMax) => storage.wal.decompress(codec, records, bytesMax),
+  });
   const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const producerIds = new ProducerIds(metadata);
   const transactions = openTransactions(
     { metadata, partitions, groups, producerIds, clock, logger },
     config.transaction,
+    config.limits,
   );
   const cleaning = new Cleaning(clock, () => partitions.all(), events);
   const rolling = new Rolling(
@@ -123,11 +132,28 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     producerIds,
     transactions,
     ...openClientRooms(config, clock, metadata),
+    clientMetrics: openClientMetrics({
+      ...{ config, clock, logger, metadata },
+      metrics: options.metrics,
+      decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
+    }),
     indexer,
     rolling,
     cleaning,
     stopStore: opened.stop,
   };
+}
+
+async function noticeUncleanStop(
+  metadata: Metadata,
+  storage: Storage,
+  logger: Logger,
+): Promise<void> {
+  if (await takeCleanStopMark(storage)) return;
+  if (metadata.image.partitionCount > 0) {
+    logger.warn("the last stop was not clean; leader epochs go up so that clients notice");
+  }
+  await metadata.bumpLeaderEpochs();
 }
 
 function openPartitions(
@@ -204,10 +230,10 @@ function openGroups(
   partitions: Partitions,
   states: ShareStates,
 ): GroupCoordinator {
-  const { group, consumerGroup, shareGroup } = loaded.config;
+  const { group, consumerGroup, shareGroup, limits } = loaded.config;
   const share = shareMembershipFrom(shareGroup);
   return new GroupCoordinator({
-    config: { ...groupConfigFrom(group, consumerConfigFrom(consumerGroup)), share },
+    config: { ...groupConfigFrom(group, limits, consumerConfigFrom(consumerGroup)), share },
     topics: coordinatorTopics(metadata, partitions, group.offsetsTopicNumPartitions),
     nodes: {
       coordinatorOf(partition, listener) {

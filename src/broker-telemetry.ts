@@ -58,6 +58,11 @@ export function logEvents(logger: Logger, clock: Clock): LogEvents & CleaningEve
         ...where(partition),
         error: errorText(error),
       }),
+    abortsRebuilt: (file, error) =>
+      logger.warn("a file of aborted transactions was lost; it was made again from the log", {
+        file,
+        error: error.message,
+      }),
     cleaned: (partition, report) =>
       logger.info("cleaned an internal topic's segments", { ...where(partition), ...report }),
     cleaningFailed: (partition, error) =>
@@ -132,6 +137,7 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
   const walBytes = gauge("chronik_wal_bytes", "Bytes in the WAL, all partitions");
   const transactions = gauge("chronik_open_transactions", "Undecided, all partitions");
   const aborts = gauge("chronik_aborted_transactions", "Remembered aborts, all partitions");
+  const abortsHeld = gauge("chronik_aborted_transactions_in_memory", "Those of them in memory");
   const tailBytes = gauge("chronik_tail_cache_bytes", "Newest batches held in memory");
   const appendBytes = gauge("chronik_appends_in_flight_bytes", "Bytes not yet durable");
   const parked = gauge("chronik_fetches_parked", "Fetches waiting for data");
@@ -164,6 +170,7 @@ export function brokerMetrics(metrics: Metrics, sources: MetricSources): void {
     walBytes.set(wal);
     transactions.set(open);
     aborts.set(aborted);
+    abortsHeld.set(partitions.abortsInMemory);
     tailBytes.set(partitions.tailCacheBytes);
     appendBytes.set(partitions.appendBytesInFlight);
     parked.set(partitions.waiters.parked);

@@ -17,7 +17,11 @@ import { featureLevel } from "./metadata/features.ts";
 import type { ProducerIds } from "./metadata/producer-ids.ts";
 import { ErrorCode } from "./protocol/error-code.ts";
 import type { Logger } from "./telemetry/logger.ts";
-import { type TransactionSettings, transactionConfigFrom } from "./transaction/config.ts";
+import {
+  type TransactionLimits,
+  type TransactionSettings,
+  transactionConfigFrom,
+} from "./transaction/config.ts";
 import { TransactionCoordinator } from "./transaction/coordinator.ts";
 import type { MarkerWriter, StateTopic } from "./transaction/ports.ts";
 
@@ -38,10 +42,11 @@ export interface TransactionTopicSettings extends TransactionSettings {
 export function openTransactions(
   rooms: TransactionRooms,
   settings: TransactionTopicSettings,
+  limits: TransactionLimits,
 ): TransactionCoordinator {
   const { metadata, partitions, groups, producerIds, clock, logger } = rooms;
   return new TransactionCoordinator({
-    config: transactionConfigFrom(settings),
+    config: transactionConfigFrom(settings, limits),
     topic: stateTopic(metadata, partitions, settings),
     nodes: {
       coordinatorOf(partition, listener) {

@@ -1,6 +1,6 @@
 import { type AdminServer, serveAdmin } from "../admin/server.ts";
 import { apiHandlers } from "./api/handlers.ts";
-import { Router } from "./api/router.ts";
+import { type Dispatcher, Router } from "./api/router.ts";
 import { listenerName } from "./broker-identity.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
@@ -10,6 +10,7 @@ import type { LoadedConfig } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
 import { Listener } from "./net/listener.ts";
+import { StartGate } from "./net/start-gate.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 
@@ -37,7 +38,7 @@ export class Broker {
     this.rooms = rooms;
   }
 
-  /** Resolves when clients may connect. Rejects with a BrokerError that says what to do. */
+  /** Resolves when clients are served. Rejects with a BrokerError that says what to do. */
   static async start(options: BrokerOptions): Promise<Broker> {
     const { config } = options.loaded;
     const storage = await openStorage(config, options.clock);
@@ -45,7 +46,12 @@ export class Broker {
       const kafkaPort = options.loaded.config.bind[0]?.port ?? 0;
       const rooms = await buildRooms({ ...options, kafkaPort }, storage);
       const broker = new Broker(options, storage, rooms);
-      await broker.open();
+      try {
+        await broker.open();
+      } catch (error) {
+        await broker.listener?.drain(0);
+        throw error;
+      }
       return broker;
     } catch (error) {
       await storage.engine.close();
@@ -91,6 +97,8 @@ export class Broker {
   private async open(): Promise<void> {
     const { logger, metrics } = this.options;
     const { config } = this.options.loaded;
+    const gate = new StartGate(this.router());
+    this.listener = this.listen(gate);
     await this.rooms.topics.start();
     brokerMetrics(metrics, {
       partitions: this.rooms.partitions,
@@ -112,7 +120,7 @@ export class Broker {
         await this.rooms.shares.topicDeleted(command.id);
       }
     });
-    this.listener = this.listen();
+    gate.open();
     this.admin = serveAdmin(this.view(), config.adminBind, (error, path) =>
       logger.child("admin").error("admin request failed", { path, error: errorText(error) }),
     );
@@ -123,11 +131,10 @@ export class Broker {
     this.logReady();
   }
 
-  private listen(): Listener {
+  private router(): Router {
     const { clock, logger, metrics, loaded } = this.options;
-    const { config } = loaded;
     const services = {
-      config,
+      config: loaded.config,
       clock,
       logger,
       metrics,
@@ -139,11 +146,18 @@ export class Broker {
       shares: this.rooms.shares,
       producerIds: this.rooms.producerIds,
       transactions: this.rooms.transactions,
+      clientMetrics: this.rooms.clientMetrics,
     };
-    const dispatcher = new Router(apiHandlers(volumeSpace(this.storage)), services, {
+    const handlers = apiHandlers(volumeSpace(this.storage), loaded.config.telemetry.enabled);
+    return new Router(handlers, services, {
       clock,
       ...requestReporter(metrics, logger.child("api")),
     });
+  }
+
+  private listen(dispatcher: Dispatcher): Listener {
+    const { clock, logger, metrics, loaded } = this.options;
+    const { config } = loaded;
     return Listener.start({
       name: listenerName,
       addresses: config.bind.map((address, index) => ({ ...address, optional: index > 0 })),

@@ -1,10 +1,12 @@
 import { consumerGroupSettings } from "./config-consumer-groups.ts";
 import { shareGroupSettings } from "./config-share-groups.ts";
-import { integer } from "./config-values.ts";
+import { bytes, integer } from "./config-values.ts";
 
 const int32Max = 2 ** 31 - 1;
 
 /** Settings of groups of every kind. */
+const MiB = 1024 * 1024;
+
 export const groupSettings = {
   "group.offsetsTopicNumPartitions": integer({
     kafka: ["offsets.topic.num.partitions"],
@@ -43,7 +45,7 @@ export const groupSettings = {
   "group.minSessionTimeoutMs": integer({
     kafka: ["group.min.session.timeout.ms"],
     default: 6_000,
-    min: 1,
+    min: 0,
     max: int32Max,
     doc: "Shortest session timeout a consumer may ask for, in milliseconds",
   }),
@@ -60,6 +62,17 @@ export const groupSettings = {
     min: 1,
     max: int32Max,
     doc: "Most members of one group",
+  }),
+  "limits.groupsMax": integer({
+    default: 100_000,
+    min: 1,
+    max: 10_000_000,
+    doc: "Groups kept, those included that only have offsets; a new one is told to come back",
+  }),
+  "limits.groupStateBytesMax": bytes({
+    default: 512 * MiB,
+    min: 65_536,
+    doc: "Memory for members, assignments and offsets of all groups together",
   }),
   ...consumerGroupSettings,
   ...shareGroupSettings,

@@ -49,7 +49,7 @@ const ignored = new Set(
   replication.quota.window.size.seconds request.timeout.ms reserved.broker.max.id
   server.max.startup.time.ms socket.connection.setup.timeout.max.ms
   socket.connection.setup.timeout.ms socket.listen.backlog.size socket.receive.buffer.bytes
-  socket.send.buffer.bytes telemetry.max.bytes
+  socket.send.buffer.bytes
   transaction.partition.verification.enable transaction.state.log.load.buffer.size
   transaction.state.log.min.isr transaction.state.log.replication.factor
   transaction.two.phase.commit.enable unclean.leader.election.enable

@@ -1,6 +1,7 @@
 import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
 import { objectStoreSettings } from "./config-object-store.ts";
+import { telemetrySettings } from "./config-telemetry.ts";
 import { transactionSettings } from "./config-transactions.ts";
 import {
   address,
@@ -387,6 +388,7 @@ export const settings = {
 
   ...groupSettings,
   ...transactionSettings,
+  ...telemetrySettings,
 
   "logging.level": pattern({
     key: "log_level",

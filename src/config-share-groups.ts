@@ -1,4 +1,4 @@
-import { integer } from "./config-values.ts";
+import { boolean, integer, pattern } from "./config-values.ts";
 
 const int32Max = 2 ** 31 - 1;
 
@@ -6,8 +6,21 @@ function setting(kafka: string, value: number, min: number, max: number, doc: st
   return integer({ kafka: [kafka], default: value, min, max, doc });
 }
 
-/** Settings of share groups (KIP-932): Kafka's `group.share.*` and `share.coordinator.*`. */
+/** Settings of share groups: Kafka's `group.share.*` and `share.coordinator.*` (KIP-932), and
+ * `errors.deadletterqueue.*` (KIP-1191). */
 export const shareGroupSettings = {
+  "shareGroup.deadLetterAutoCreateTopics": boolean({
+    kafka: ["errors.deadletterqueue.auto.create.topics.enable"],
+    default: false,
+    doc: "Create a dead letter queue that a share group names and that does not exist",
+  }),
+  "shareGroup.deadLetterTopicPrefix": pattern({
+    kafka: ["errors.deadletterqueue.topic.name.prefix"],
+    default: "dlq.",
+    form: /^[a-zA-Z0-9._-]*$/,
+    accepts: "letters, digits, dots, dashes and underscores",
+    doc: "What the names of dead letter queues must begin with",
+  }),
   "shareGroup.sessionTimeoutMs": setting(
     "group.share.session.timeout.ms",
     45_000,

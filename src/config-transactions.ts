@@ -1,4 +1,4 @@
-import { integer } from "./config-values.ts";
+import { bytes, integer } from "./config-values.ts";
 
 const MiB = 1024 * 1024;
 const hourMs = 3_600_000;
@@ -47,6 +47,17 @@ export const transactionSettings = {
     min: 1_048_576,
     max: int32Max,
     doc: "Bytes of one segment of __transaction_state, fixed when it is first created",
+  }),
+  "limits.transactionalIdsMax": integer({
+    default: 100_000,
+    min: 1,
+    max: 10_000_000,
+    doc: "Transactional ids kept; a producer with a new one is told to come back",
+  }),
+  "limits.transactionStateBytesMax": bytes({
+    default: 256 * MiB,
+    min: 65_536,
+    doc: "Memory for transactional ids and the partitions of their transactions",
   }),
   "producer.idExpirationMs": integer({
     kafka: ["producer.id.expiration.ms"],

@@ -30,6 +30,14 @@ import { type Found, findById, findByName } from "./find-partition.ts";
 import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
 import { appendInTransaction, type Refused } from "./transactional-append.ts";
 
+/** Errors beside which Kafka does not tell where the log starts. */
+const withoutLogStart: ReadonlySet<number> = new Set([
+  ErrorCode.CORRUPT_MESSAGE,
+  ErrorCode.MESSAGE_TOO_LARGE,
+  ErrorCode.KAFKA_STORAGE_ERROR,
+  ErrorCode.NOT_LEADER_OR_FOLLOWER,
+]);
+
 type Answer = ProduceResponsePartitionProduceResponse;
 type Request = Decoded<ProduceRequest>;
 
@@ -163,10 +171,14 @@ function charge(context: RequestContext, { acks }: Request): void {
   }
 }
 
-/** In the shape of the request; a partition without an answer ran into the timeout. */
+/**
+ * In the shape of the request, without topics that name no partition; a partition without an
+ * answer ran into the timeout.
+ */
 function assemble(request: Request, done: readonly (Answer | null)[]): ProduceResponse {
   let at = 0;
-  const responses = request.topicData.map(({ name, topicId, partitionData }) => ({
+  const asked = request.topicData.filter(({ partitionData }) => partitionData.length > 0);
+  const responses = asked.map(({ name, topicId, partitionData }) => ({
     name,
     topicId,
     partitionResponses: partitionData.map(
@@ -246,7 +258,8 @@ function answerOf(index: number, result: AppendResult | Refused): Answer {
     batchIndex,
     batchIndexErrorMessage: message,
   }));
-  return { index, errorCode, baseOffset, errorMessage, recordErrors };
+  const answer = { index, errorCode, baseOffset, errorMessage, recordErrors };
+  return withoutLogStart.has(errorCode) ? answer : { ...answer, logStartOffset };
 }
 
 /** Of the first batch; 0 where there is none, which the log will refuse. */

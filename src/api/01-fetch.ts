@@ -21,6 +21,7 @@ import {
   type FetchResponseFetchableTopicResponse,
   fetchApi,
 } from "../protocol/messages/01-fetch.ts";
+import type { FetchCharge } from "../quota/client-quotas.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { epochError, type Found, findById, findByName } from "./find-partition.ts";
 import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
@@ -193,7 +194,8 @@ async function readRound(
 function check(found: Found, ask: FetchAsk, isFollower: boolean, version: number): Found {
   if (typeof found === "number") return found;
   if (!found.isOpen) return ErrorCode.NOT_LEADER_OR_FOLLOWER;
-  const stale = epochError(found, ask.currentLeaderEpoch);
+  // Here, as in Kafka, any negative epoch is none.
+  const stale = epochError(found, Math.max(-1, ask.currentLeaderEpoch));
   if (stale !== ErrorCode.NONE) return stale;
   if (!isFollower) return isReadable(found, version) ? found : unsupportedCodec;
   // No partition has followers: this one may come from a later epoch than ours, or is lost.
@@ -302,11 +304,10 @@ function respond(
   session: FetchContext,
   all: readonly AskAnswer[],
 ): FetchResponse {
-  const throttleMs = charge(context, session, all);
-  const told =
-    throttleMs > 0
-      ? session.throttled()
-      : session.finish(all, context.services.clock.monotonicMs());
+  const { throttleMs, isHeldBack } = charge(context, session, all);
+  const told = isHeldBack
+    ? session.throttled()
+    : session.finish(all, context.services.clock.monotonicMs());
   const leaderIds = new Set<number>();
   const responses = byTopic(told, (one) => hinted(context, version, one, leaderIds));
   if (replicaIdOf(request, version) >= 0) leaderIds.clear();
@@ -319,23 +320,27 @@ function respond(
   };
 }
 
-/** What the client has to wait; not 0: it is answered without partitions and asks again. */
-function charge(context: RequestContext, session: FetchContext, all: readonly AskAnswer[]): number {
+/** What the client has to wait, and whether it is answered without partitions and asks again. */
+function charge(
+  context: RequestContext,
+  session: FetchContext,
+  all: readonly AskAnswer[],
+): FetchCharge {
   const { client, services } = context;
   const { quotas } = services;
   const requestMs = quotas.countsRequests ? quotas.request(client, context.workMs()) : 0;
-  let fetchMs = 0;
+  let charged: FetchCharge = { throttleMs: 0, isHeldBack: false };
   if (quotas.countsFetches) {
     let bytes = 0;
     for (const { answer } of session.news(all)) {
       bytes += partitionAnswerBytes + (answer.records?.length ?? 0);
     }
-    fetchMs = quotas.fetch(client, bytes);
-    if (fetchMs === 0 && requestMs > 0) quotas.notFetched(client, bytes);
+    charged = quotas.fetch(client, bytes);
+    if (!charged.isHeldBack && requestMs > 0) quotas.notFetched(client, bytes);
   }
-  const throttleMs = Math.max(requestMs, fetchMs);
+  const throttleMs = Math.max(requestMs, charged.throttleMs);
   context.throttle(throttleMs);
-  return throttleMs;
+  return { throttleMs, isHeldBack: requestMs > 0 || charged.isHeldBack };
 }
 
 /** Neighbours of the same topic share its entry. */

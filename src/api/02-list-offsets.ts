@@ -24,7 +24,9 @@ import {
 } from "../protocol/messages/02-list-offsets.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { epochError, findByName } from "./find-partition.ts";
+import { namedTwice } from "./named-twice.ts";
 
+type Ask = Decoded<ListOffsetsRequestListOffsetsPartition>;
 type Answer = ListOffsetsResponseListOffsetsPartitionResponse;
 
 const leaderEpochFrom = 4;
@@ -50,17 +52,15 @@ export const listOffsetsHandler: ApiHandler<ListOffsetsRequest, ListOffsetsRespo
     const isolation =
       request.isolationLevel === readCommitted ? "read_committed" : "read_uncommitted";
     const topics = await Promise.all(
-      request.topics.map(async ({ name, partitions }) => {
-        const counts = new Map<number, number>();
-        for (const { partitionIndex } of partitions) {
-          counts.set(partitionIndex, (counts.get(partitionIndex) ?? 0) + 1);
-        }
-        const answers = partitions.map((ask) =>
-          (counts.get(ask.partitionIndex) ?? 0) > 1
-            ? failed(ask.partitionIndex, ErrorCode.INVALID_REQUEST)
-            : within(context, timeoutMs, ask, lookUp(context, name, ask, isolation, version)),
-        );
-        return { name, partitions: await Promise.all(answers) };
+      [...asksByTopic(request.topics)].map(async ([name, asks]) => {
+        const twice = namedTwice(asks.map(({ partitionIndex }) => partitionIndex));
+        const answers = asks
+          .filter(({ partitionIndex }) => !twice.has(partitionIndex))
+          .map((ask) =>
+            within(context, timeoutMs, ask, lookUp(context, name, ask, isolation, version)),
+          );
+        const refused = [...twice].map((index) => failed(index, ErrorCode.INVALID_REQUEST));
+        return { name, partitions: [...refused, ...(await Promise.all(answers))] };
       }),
     );
     return { throttleTimeMs: 0, topics };
@@ -75,10 +75,24 @@ export const listOffsetsHandler: ApiHandler<ListOffsetsRequest, ListOffsetsRespo
   }),
 };
 
+/** A topic named twice is asked about once; one without partitions is not answered. */
+function asksByTopic(
+  topics: Decoded<ListOffsetsRequest>["topics"],
+): ReadonlyMap<string, readonly Ask[]> {
+  const byTopic = new Map<string, Ask[]>();
+  for (const { name, partitions } of topics) {
+    if (partitions.length === 0) continue;
+    const asks = byTopic.get(name) ?? [];
+    for (const ask of partitions) asks.push(ask);
+    byTopic.set(name, asks);
+  }
+  return byTopic;
+}
+
 async function lookUp(
   context: RequestContext,
   topic: string,
-  ask: Decoded<ListOffsetsRequestListOffsetsPartition>,
+  ask: Ask,
   isolation: "read_uncommitted" | "read_committed",
   version: number,
 ): Promise<Answer> {

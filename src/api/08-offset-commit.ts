@@ -7,17 +7,14 @@
  * Generation −1 is a simple consumer or an administrator: allowed while the group has no members.
  * Topics and partitions that do not exist are refused one by one.
  */
-import type { CommitPartition } from "../group/api-types.ts";
-import type { CoordinatorTopics } from "../group/ports.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type OffsetCommitRequest,
   type OffsetCommitResponse,
-  type OffsetCommitResponseTopic,
   offsetCommitApi,
 } from "../protocol/messages/08-offset-commit.ts";
-import { zeroUuid } from "../protocol/uuid.ts";
 import type { ApiHandler } from "./context.ts";
+import { commitFailure, commitTopics } from "./offset-commit-topics.ts";
 
 const topicIdsFrom = 10;
 
@@ -27,29 +24,11 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
   maxVersion: 10,
   async handle(context, request, version) {
     const { groups } = context.services;
-    const topics: OffsetCommitResponseTopic[] = [];
-    const valid: CommitPartition[] = [];
-    /** The answers that the commit itself decides, in the order of `valid`. */
-    const open: { errorCode: number }[] = [];
-    for (const topic of request.topics) {
-      const found = resolve(groups.topics, topic, version >= topicIdsFrom);
-      const partitions = topic.partitions.map((one) => {
-        const partition = one.partitionIndex;
-        const answer = { partitionIndex: partition, errorCode: errorFor(found, partition) };
-        if (answer.errorCode !== ErrorCode.NONE) return answer;
-        open.push(answer);
-        valid.push({
-          topic: found.name,
-          topicId: found.id,
-          partition,
-          offset: one.committedOffset,
-          leaderEpoch: one.committedLeaderEpoch,
-          metadata: one.committedMetadata,
-        });
-        return answer;
-      });
-      topics.push({ name: found.name, topicId: topic.topicId, partitions });
-    }
+    const { topics, valid, settle } = commitTopics(
+      groups.topics,
+      request.topics,
+      version >= topicIdsFrom,
+    );
     if (valid.length === 0) return { topics };
 
     const errorCodes = await groups.commitOffsets({
@@ -62,47 +41,10 @@ export const offsetCommitHandler: ApiHandler<OffsetCommitRequest, OffsetCommitRe
       apiVersion: version,
       partitions: valid,
     });
-    for (const [index, answer] of open.entries()) {
-      answer.errorCode = errorCodes[index] ?? ErrorCode.UNKNOWN_SERVER_ERROR;
-    }
+    settle(errorCodes);
     return { topics };
   },
-  failure(request, _version, errorCode) {
-    const topics = request.topics.map(({ name, topicId, partitions }) => ({
-      name,
-      topicId,
-      partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
-    }));
-    return { topics };
-  },
+  failure: (request, _version, errorCode) => ({
+    topics: commitFailure(request.topics, errorCode),
+  }),
 };
-
-export interface FoundTopic {
-  readonly name: string;
-  readonly id: string;
-  readonly errorCode: number;
-  readonly partitionCount: number;
-}
-
-/** The topic of a commit, as named or by its id. */
-export function resolve(
-  topics: CoordinatorTopics,
-  topic: { readonly name: string; readonly topicId: string },
-  byId: boolean,
-): FoundTopic {
-  const name = byId ? topics.topicName(topic.topicId) : topic.name;
-  const partitionCount = name === null ? null : topics.partitionCountOf(name);
-  if (name === null || partitionCount === null) {
-    const errorCode = byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
-    return { name: topic.name, id: topic.topicId, errorCode, partitionCount: 0 };
-  }
-  const id = topics.topicId(name) ?? zeroUuid;
-  return { name, id, errorCode: ErrorCode.NONE, partitionCount };
-}
-
-/** May offsets of this partition be committed? An ErrorCode. */
-export function errorFor(topic: FoundTopic, partition: number): number {
-  if (topic.errorCode !== ErrorCode.NONE) return topic.errorCode;
-  const exists = partition >= 0 && partition < topic.partitionCount;
-  return exists ? ErrorCode.NONE : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
-}

@@ -1,7 +1,8 @@
 /**
  * CreateTopics, versions 2–7. Answered when the topics can be used. v5+ returns the partitions,
- * the replication factor and every config of the new topic; v7 its id. A name given twice fails
- * with INVALID_REQUEST, more replicas than brokers with INVALID_REPLICATION_FACTOR.
+ * the replication factor and every config of the new topic but internal ones; v7 its id. A name
+ * given twice fails with INVALID_REQUEST, more replicas than brokers with
+ * INVALID_REPLICATION_FACTOR.
  * Over controller_mutation_rate: THROTTLING_QUOTA_EXCEEDED from v6 on, before only a wait.
  * A negative timeout has passed before it began (REQUEST_TIMED_OUT); any other is not used: on one
  * broker nothing is waited for but the disk.
@@ -9,6 +10,7 @@
 import { describeTopicConfigs } from "../metadata/config-catalogue.ts";
 import { clientsCoordinatorTopic } from "../metadata/coordinator-topics.ts";
 import type { CreateTopicSpec, TopicOutcome } from "../metadata/requests.ts";
+import { internalSegmentBytes } from "../metadata/topic-configs.ts";
 import { isInternalTopic } from "../metadata/topic-name.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
@@ -104,12 +106,14 @@ function result(
     errorMessage,
     numPartitions: topic.partitions.length,
     replicationFactor: topic.partitions[0]?.replicas.length ?? -1,
-    configs: describeTopicConfigs(topic.configs, layers).map((entry) => ({
-      name: entry.name,
-      value: entry.value,
-      readOnly: entry.readOnly,
-      configSource: entry.source,
-      isSensitive: entry.sensitive,
-    })),
+    configs: describeTopicConfigs(topic.configs, layers)
+      .filter((entry) => entry.name !== internalSegmentBytes)
+      .map((entry) => ({
+        name: entry.name,
+        value: entry.value,
+        readOnly: entry.readOnly,
+        configSource: entry.source,
+        isSensitive: entry.sensitive,
+      })),
   };
 }

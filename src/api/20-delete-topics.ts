@@ -89,14 +89,13 @@ function resolve(
   const sound = targets.filter((target) => !both.includes(target));
   const twiceNamed = namedTwice(sound.flatMap(({ name }) => (name === null ? [] : [name])));
   const byId = targets.filter(({ name }) => name === null).map(({ topicId }) => topicId);
-  const twiceById = namedTwice(byId);
+  const twiceById = namedTwice(byId.filter((topicId) => topicId !== zeroUuid));
   for (const name of twiceNamed) {
     const target = { name, topicId: zeroUuid };
     results.push(failed(target, ErrorCode.INVALID_REQUEST, "Duplicate topic name."));
   }
   for (const topicId of twiceById) {
-    const text = topicId === zeroUuid ? neitherText : "Duplicate topic id.";
-    results.push(failed({ name: null, topicId }, ErrorCode.INVALID_REQUEST, text));
+    results.push(failed({ name: null, topicId }, ErrorCode.INVALID_REQUEST, "Duplicate topic id."));
   }
   for (const target of sound) {
     if (target.name === null ? twiceById.has(target.topicId) : twiceNamed.has(target.name))
@@ -107,7 +106,8 @@ function resolve(
     } else if (topics.has(found.id)) {
       topics.delete(found.id);
       const text = "The provided topic name maps to an ID that was already supplied.";
-      results.push(failed(target, ErrorCode.INVALID_REQUEST, text));
+      const known = { name: found.name, topicId: target.topicId };
+      results.push(failed(known, ErrorCode.INVALID_REQUEST, text));
     } else {
       topics.set(found.id, { name: found.name });
     }

@@ -3,6 +3,7 @@
  * the high watermark. Topics that are compacted only are refused with POLICY_VIOLATION, internal
  * ones with INVALID_TOPIC_EXCEPTION.
  */
+import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type DeleteRecordsRequest,
@@ -22,12 +23,10 @@ export const deleteRecordsHandler: ApiHandler<DeleteRecordsRequest, DeleteRecord
 
   async handle(context, request) {
     const topics = await Promise.all(
-      request.topics.map(async ({ name, partitions }) => ({
+      [...offsetsByTopic(request.topics)].map(async ([name, offsets]) => ({
         name,
         partitions: await Promise.all(
-          partitions.map(({ partitionIndex, offset }) =>
-            deleteBefore(context, name, partitionIndex, offset),
-          ),
+          [...offsets].map(([index, offset]) => deleteBefore(context, name, index, offset)),
         ),
       })),
     );
@@ -42,6 +41,20 @@ export const deleteRecordsHandler: ApiHandler<DeleteRecordsRequest, DeleteRecord
     })),
   }),
 };
+
+/** Of a partition named twice the last offset counts; a topic without any is not answered. */
+function offsetsByTopic(
+  topics: Decoded<DeleteRecordsRequest>["topics"],
+): ReadonlyMap<string, ReadonlyMap<number, number>> {
+  const byTopic = new Map<string, Map<number, number>>();
+  for (const { name, partitions } of topics) {
+    if (partitions.length === 0) continue;
+    const offsets = byTopic.get(name) ?? new Map<number, number>();
+    for (const { partitionIndex, offset } of partitions) offsets.set(partitionIndex, offset);
+    byTopic.set(name, offsets);
+  }
+  return byTopic;
+}
 
 async function deleteBefore(
   context: RequestContext,

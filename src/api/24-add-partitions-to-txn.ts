@@ -75,6 +75,14 @@ async function answer(
   const { metadata, transactions } = context.services;
   const exists = (topic: string, partition: number) =>
     metadata.image.topicsByName.get(topic)?.partitions[partition] !== undefined;
+  if (version < batchedFrom && topics.some(({ name }) => isInternal(context, name))) {
+    return resultsOf(topics, (topic, partition) => {
+      if (isInternal(context, topic)) return ErrorCode.TOPIC_AUTHORIZATION_FAILED;
+      return exists(topic, partition)
+        ? ErrorCode.OPERATION_NOT_ATTEMPTED
+        : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION;
+    });
+  }
   const partitions = topics.flatMap(({ name, partitions: indexes }) =>
     indexes.map((partition) => ({ topic: name, partition })),
   );
@@ -93,6 +101,11 @@ async function answer(
   const clientVersion = version >= batchedFrom ? 2 : 0;
   const errorCode = await transactions.addPartitions({ ...producer, partitions, clientVersion });
   return resultsOf(topics, () => fencedError(errorCode, version, fencedFrom));
+}
+
+/** The broker's own topics are not for producers; its own requests come in later versions. */
+function isInternal({ services }: RequestContext, topic: string): boolean {
+  return services.metadata.image.topicsByName.get(topic)?.internal === true;
 }
 
 function resultsOf(

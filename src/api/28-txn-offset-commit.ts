@@ -9,11 +9,10 @@ import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type TxnOffsetCommitRequest,
   type TxnOffsetCommitResponse,
-  type TxnOffsetCommitResponseTopic,
   txnOffsetCommitApi,
 } from "../protocol/messages/28-txn-offset-commit.ts";
-import { errorFor, resolve } from "./08-offset-commit.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
+import { commitFailure, commitTopics } from "./offset-commit-topics.ts";
 import { offsetCommitSupport, verificationError } from "./transactional.ts";
 
 type Request = Decoded<TxnOffsetCommitRequest>;
@@ -27,45 +26,20 @@ export const txnOffsetCommitHandler: ApiHandler<TxnOffsetCommitRequest, TxnOffse
   maxVersion: 6,
   async handle(context, request, version) {
     const { groups } = context.services;
-    const topics: TxnOffsetCommitResponseTopic[] = [];
-    const valid: CommitPartition[] = [];
-    /** The answers that the commit itself decides, in the order of `valid`. */
-    const open: { errorCode: number }[] = [];
-    for (const topic of request.topics) {
-      const found = resolve(groups.topics, topic, version >= topicIdsFrom);
-      const partitions = topic.partitions.map((one) => {
-        const partition = one.partitionIndex;
-        const answer = { partitionIndex: partition, errorCode: errorFor(found, partition) };
-        if (answer.errorCode !== ErrorCode.NONE) return answer;
-        open.push(answer);
-        valid.push({
-          topic: found.name,
-          topicId: found.id,
-          partition,
-          offset: one.committedOffset,
-          leaderEpoch: one.committedLeaderEpoch,
-          metadata: one.committedMetadata,
-        });
-        return answer;
-      });
-      topics.push({ name: found.name, topicId: topic.topicId, partitions });
-    }
+    const { topics, valid, settle } = commitTopics(
+      groups.topics,
+      request.topics,
+      version >= topicIdsFrom,
+    );
     if (valid.length > 0) {
       const errorCodes = await commit(context, request, version, valid);
-      for (const [index, answer] of open.entries()) {
-        const errorCode = errorCodes[index] ?? ErrorCode.UNKNOWN_SERVER_ERROR;
-        answer.errorCode = version < loadErrorFrom ? oldLoadError(errorCode) : errorCode;
-      }
+      settle(version < loadErrorFrom ? errorCodes.map(oldLoadError) : errorCodes);
     }
     return { throttleTimeMs: 0, topics };
   },
   failure: (request, _version, errorCode) => ({
     throttleTimeMs: 0,
-    topics: request.topics.map(({ name, topicId, partitions }) => ({
-      name,
-      topicId,
-      partitions: partitions.map(({ partitionIndex }) => ({ partitionIndex, errorCode })),
-    })),
+    topics: commitFailure(request.topics, errorCode),
   }),
 };
 

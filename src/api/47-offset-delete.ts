@@ -25,6 +25,7 @@ export const offsetDeleteHandler: ApiHandler<OffsetDeleteRequest, OffsetDeleteRe
     /** The answers that the deletion itself decides, in the order of `valid`. */
     const open: { errorCode: number }[] = [];
     for (const { name, partitions } of request.topics) {
+      if (partitions.length === 0) continue;
       const count = groups.topics.partitionCountOf(name) ?? 0;
       const existing: number[] = [];
       const answers = partitions.map(({ partitionIndex }) => {

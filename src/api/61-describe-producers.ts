@@ -13,6 +13,8 @@ import {
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { findByName } from "./find-partition.ts";
 
+const unknownText = "This server does not host this topic-partition.";
+
 type Answer = DescribeProducersResponsePartitionResponse;
 
 export const describeProducersHandler: ApiHandler<
@@ -44,7 +46,10 @@ function describe({ services }: RequestContext, topic: string, index: number): A
   const problem = checkTopicName(topic);
   if (problem !== null) return failed(index, ErrorCode.INVALID_TOPIC_EXCEPTION, problem);
   const partition = findByName(services, topic, index);
-  if (typeof partition === "number") return failed(index, partition, null);
+  if (typeof partition === "number") {
+    const isKnown = services.metadata.image.topicsByName.has(topic);
+    return failed(index, partition, isKnown ? null : unknownText);
+  }
   const { NONE } = ErrorCode;
   const activeProducers = [...partition.activeProducers()];
   return { partitionIndex: index, errorCode: NONE, errorMessage: null, activeProducers };

@@ -3,7 +3,7 @@
  * v1 only what runs for longer than so many milliseconds · v2 only ids that a regular expression
  * matches as a whole (KIP-1152), in RE2's syntax; ids that are not ASCII match none.
  */
-import { compileTopicRegex } from "../group/topic-regex.ts";
+import { compileRegex } from "../lib/linear-regex.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   type ListTransactionsRequest,
@@ -21,7 +21,7 @@ export const listTransactionsHandler: ApiHandler<
   maxVersion: 2,
   handle(context, request) {
     const pattern = request.transactionalIdPattern ?? "";
-    const regex = pattern === "" ? null : compileTopicRegex(pattern);
+    const regex = pattern === "" ? null : compileRegex(pattern);
     if (typeof regex === "string") return failed(ErrorCode.INVALID_REGULAR_EXPRESSION);
     const { errorCode, unknownStates, transactions } = context.services.transactions.list({
       producerIds: request.producerIdFilters,

@@ -21,12 +21,14 @@ import {
   type AcknowledgeResult,
   acknowledgeAll,
   isMemberIdValid,
+  leaderBeside,
 } from "./share-acknowledgements.ts";
 import { endSession, servesShareGroups, watchConnection } from "./share-session.ts";
 
 type Request = Decoded<ShareFetchRequest>;
 
 const finalEpoch = -1;
+const initialEpoch = 0;
 const recordLimitMode = 1;
 
 export const shareFetchHandler: ApiHandler<ShareFetchRequest, ShareFetchResponse> = {
@@ -120,7 +122,7 @@ async function serve(
     errorCode: ErrorCode.NONE,
     errorMessage: null,
     acquisitionLockTimeoutMs: shares.settingsOf(groupId).recordLockDurationMs,
-    responses: topicsOf(fetched, acknowledged),
+    responses: topicsOf(epoch === initialEpoch ? opened.partitions : [], fetched, acknowledged),
     nodeEndpoints: [],
   };
 }
@@ -141,16 +143,22 @@ async function pause({ services, signal }: RequestContext, waitMs: number): Prom
   await services.partitions.waiters.park([], 1, Math.max(0, waitMs), signal);
 }
 
+/** `named` are answered in any case: those of a new session. */
 function topicsOf(
+  named: readonly TopicIdPartition[],
   fetched: readonly ShareFetched[],
   acknowledged: readonly AcknowledgeResult[],
 ): ShareFetchResponseShareFetchableTopicResponse[] {
   const partitions = new Map<string, ShareFetchResponsePartitionData & { topicId: string }>();
+  for (const one of named) {
+    partitions.set(partitionName(one), emptyAnswer(one.topicId, one.partition));
+  }
   for (const { topicId, partition, errorCode, records, acquired } of fetched) {
     partitions.set(partitionName({ topicId, partition }), {
       ...emptyAnswer(topicId, partition),
       errorCode,
       errorMessage: messageOf(errorCode),
+      currentLeader: leaderBeside(errorCode),
       records,
       acquiredRecords: acquired.map(({ first, last, deliveryCount }) => ({
         firstOffset: first,
@@ -164,6 +172,9 @@ function topicsOf(
     const answer = partitions.get(name) ?? emptyAnswer(topicId, partition);
     partitions.set(name, {
       ...answer,
+      currentLeader: leaderBeside(
+        answer.errorCode === ErrorCode.NONE ? errorCode : answer.errorCode,
+      ),
       acknowledgeErrorCode: errorCode,
       acknowledgeErrorMessage: messageOf(errorCode),
     });
@@ -181,7 +192,7 @@ function emptyAnswer(topicId: string, partitionIndex: number) {
     errorMessage: null,
     acknowledgeErrorCode: ErrorCode.NONE,
     acknowledgeErrorMessage: null,
-    currentLeader: { leaderId: -1, leaderEpoch: -1 },
+    currentLeader: leaderBeside(ErrorCode.NONE),
     records: noRecords,
     acquiredRecords: [],
   };

@@ -16,6 +16,7 @@ import {
   type AcknowledgeResult,
   acknowledgeAll,
   isMemberIdValid,
+  leaderBeside,
 } from "./share-acknowledgements.ts";
 import { endSession, servesShareGroups } from "./share-session.ts";
 
@@ -83,6 +84,6 @@ function answerOf({ partition, errorCode }: AcknowledgeResult) {
     partitionIndex: partition,
     errorCode,
     errorMessage: message ?? null,
-    currentLeader: { leaderId: -1, leaderEpoch: -1 },
+    currentLeader: leaderBeside(errorCode),
   };
 }

@@ -89,7 +89,8 @@ async function describePartition(
   if (startOffset < 0 || deliveryCompleteCount < 0) return unknown(partition);
   const log = services.partitions.byId(topicId, partition);
   const lag = log === undefined ? -1 : log.highWatermark - startOffset - deliveryCompleteCount;
-  return { ...unknown(partition), startOffset, leaderEpoch, lag };
+  // A start that was set by hand is of no epoch yet: Kafka calls that 0.
+  return { ...unknown(partition), startOffset, leaderEpoch: Math.max(0, leaderEpoch), lag };
 }
 
 function unknown(partitionIndex: number): DescribeShareGroupOffsetsResponsePartition {

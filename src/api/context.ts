@@ -1,3 +1,4 @@
+import type { ClientMetrics } from "../client-metrics/client-metrics.ts";
 import type { Config } from "../config.ts";
 import type { FetchSessions } from "../fetch/fetch-sessions.ts";
 import type { GroupCoordinator } from "../group/coordinator.ts";
@@ -19,6 +20,8 @@ export interface Session {
   readonly listener: string;
   /** The peer's address as Kafka prints it: "/127.0.0.1". */
   readonly clientHost: string;
+  /** The peer's port. */
+  readonly clientPort: number;
   /** From the newest request's header; empty where the client sent none. */
   clientId: string;
   /** From ApiVersions v3+; empty until sent. */
@@ -40,6 +43,7 @@ export interface Services {
   readonly producerIds: ProducerIds;
   readonly transactions: TransactionCoordinator;
   readonly quotas: ClientQuotas;
+  readonly clientMetrics: ClientMetrics;
 }
 
 /** What a handler gets beside the decoded request. */
@@ -66,6 +70,8 @@ export interface ApiHandler<Req, Res> {
   readonly codec: ApiCodec<Req, Res>;
   readonly minVersion: number;
   readonly maxVersion: number;
+  /** Answered and not advertised: no client asks of its own accord. */
+  readonly hidden?: true;
   /** The handler charges `request_percentage` itself; otherwise the router does. */
   readonly chargesItself?: true;
   /** `null`: no response is sent (Produce with acks=0). Runs synchronously up to its first await,

@@ -2,6 +2,8 @@ import type { Partition } from "../log/partition.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import type { Services } from "./context.ts";
 
+const noEpoch = -1;
+
 /** A partition this broker leads, or why not as an ErrorCode. */
 export type Found = Partition | number;
 
@@ -24,9 +26,11 @@ export function findById(services: Services, topicId: string, index: number): Fo
   return ErrorCode.NOT_LEADER_OR_FOLLOWER;
 }
 
-/** What a client's idea of the leader epoch is worth; −1: it has none. */
+/** What a client's idea of the leader epoch is worth; −1: it has none, and any other negative
+ * one is old. */
 export function epochError(partition: Partition, currentLeaderEpoch: number): number {
-  if (currentLeaderEpoch < 0 || currentLeaderEpoch === partition.leaderEpoch) return ErrorCode.NONE;
+  const isCurrent = currentLeaderEpoch === noEpoch || currentLeaderEpoch === partition.leaderEpoch;
+  if (isCurrent) return ErrorCode.NONE;
   return currentLeaderEpoch < partition.leaderEpoch
     ? ErrorCode.FENCED_LEADER_EPOCH
     : ErrorCode.UNKNOWN_LEADER_EPOCH;

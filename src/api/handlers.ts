@@ -52,6 +52,8 @@ import { describeTransactionsHandler } from "./65-describe-transactions.ts";
 import { listTransactionsHandler } from "./66-list-transactions.ts";
 import { consumerGroupHeartbeatHandler } from "./68-consumer-group-heartbeat.ts";
 import { consumerGroupDescribeHandler } from "./69-consumer-group-describe.ts";
+import { getTelemetrySubscriptionsHandler } from "./71-get-telemetry-subscriptions.ts";
+import { pushTelemetryHandler } from "./72-push-telemetry.ts";
 import { listConfigResourcesHandler } from "./74-list-config-resources.ts";
 import { describeTopicPartitionsHandler } from "./75-describe-topic-partitions.ts";
 import { shareGroupHeartbeatHandler } from "./76-share-group-heartbeat.ts";
@@ -63,8 +65,15 @@ import { alterShareGroupOffsetsHandler } from "./91-alter-share-group-offsets.ts
 import { deleteShareGroupOffsetsHandler } from "./92-delete-share-group-offsets.ts";
 import type { ApiHandler } from "./context.ts";
 
-/** Every Kafka API this broker serves but ApiVersions, which the router derives from this table. */
-export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unknown, unknown>[] {
+/**
+ * Every Kafka API this broker serves but ApiVersions, which the router derives from this table.
+ * Without `telemetry` the APIs of client metrics are not advertised, as by a Kafka broker that has
+ * no exporter for them.
+ */
+export function apiHandlers(
+  volumeSpace: VolumeSpace,
+  telemetry: boolean,
+): readonly ApiHandler<unknown, unknown>[] {
   return [
     produceHandler,
     fetchHandler,
@@ -119,6 +128,8 @@ export function apiHandlers(volumeSpace: VolumeSpace): readonly ApiHandler<unkno
     unregisterBrokerHandler,
     describeTransactionsHandler,
     listTransactionsHandler,
+    getTelemetrySubscriptionsHandler(telemetry),
+    pushTelemetryHandler(telemetry),
     listConfigResourcesHandler,
     describeProducersHandler,
     describeTopicPartitionsHandler,

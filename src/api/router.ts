@@ -88,6 +88,7 @@ export class Router implements Dispatcher {
   /** What ApiVersions advertises. */
   ranges(): ApiRange[] {
     return [...this.handlers.values()]
+      .filter(({ hidden }) => hidden !== true)
       .map(({ codec, minVersion, maxVersion }) => ({
         apiKey: codec.key,
         // Kafka advertises 0 too and refuses 0 to 2: without it old librdkafka turns off

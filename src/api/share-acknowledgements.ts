@@ -28,6 +28,16 @@ export interface AcknowledgeResult {
 
 const memberIdCharsMax = 36;
 
+/**
+ * What stands in `currentLeader`: zeros where clients do not read it, as from Kafka, and beside
+ * errors that mean another leader that none is known.
+ */
+export function leaderBeside(errorCode: number): { leaderId: number; leaderEpoch: number } {
+  const { NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH } = ErrorCode;
+  const isRead = errorCode === NOT_LEADER_OR_FOLLOWER || errorCode === FENCED_LEADER_EPOCH;
+  return isRead ? { leaderId: -1, leaderEpoch: -1 } : { leaderId: 0, leaderEpoch: 0 };
+}
+
 /** Kafka's own check: clients make their member ids, as UUIDs. */
 export function isMemberIdValid(memberId: string | null): memberId is string {
   return memberId !== null && memberId.length > 0 && memberId.length <= memberIdCharsMax;

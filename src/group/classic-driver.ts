@@ -10,6 +10,9 @@ type AnswerKind = Answer["kind"];
 
 /** What the driver needs of the shard it works for. */
 export interface DriverShard {
+  /** Bytes of records that are best not exceeded in one batch. */
+  readonly batchBytesMax: number;
+  isListed(entry: Entry): boolean;
   write(records: readonly OffsetsRecord[], done: (errorCode: number) => void): Promise<number>;
   account(entry: Entry): void;
   dropIfVacant(entry: Entry): void;

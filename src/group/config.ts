@@ -53,6 +53,10 @@ export interface ConsumerGroupConfig {
   readonly assignors: readonly string[];
   readonly migrationPolicy: MigrationPolicy;
   readonly regexRefreshIntervalMs: number;
+  /** Different regular expressions by which the members of one group subscribe. */
+  readonly regexesMax: number;
+  /** Names that all those expressions may match together. */
+  readonly regexMatchesMax: number;
 }
 
 export type MigrationPolicy = "bidirectional" | "upgrade" | "downgrade" | "disabled";
@@ -71,6 +75,8 @@ export const consumerGroupConfigDefaults: ConsumerGroupConfig = {
   assignors: ["uniform", "range"],
   migrationPolicy: "bidirectional",
   regexRefreshIntervalMs: 600_000,
+  regexesMax: 1_000,
+  regexMatchesMax: 1_000_000,
 };
 
 export const groupConfigDefaults: GroupConfig = {
@@ -101,6 +107,12 @@ export interface GroupSettings {
   readonly minSessionTimeoutMs: number;
   readonly maxSessionTimeoutMs: number;
   readonly maxSize: number;
+}
+
+/** The settings of the `limits` section that bound the coordinator. */
+export interface GroupLimits {
+  readonly groupsMax: number;
+  readonly groupStateBytesMax: number;
 }
 
 /** The settings of the `consumer_group` section. */
@@ -136,6 +148,8 @@ export function consumerConfigFrom(settings: ConsumerGroupSettings): ConsumerGro
     assignors: settings.assignors.split(",").map((name) => name.trim()),
     migrationPolicy: settings.migrationPolicy,
     regexRefreshIntervalMs: settings.regexRefreshIntervalMs,
+    regexesMax: consumerGroupConfigDefaults.regexesMax,
+    regexMatchesMax: consumerGroupConfigDefaults.regexMatchesMax,
   };
 }
 
@@ -145,10 +159,13 @@ const offsetMetadataBytesCap = 10_922;
 /** The coordinator's limits under these settings. */
 export function groupConfigFrom(
   settings: GroupSettings,
+  limits: GroupLimits,
   consumer: ConsumerGroupConfig = consumerGroupConfigDefaults,
 ): GroupConfig {
   return {
     ...groupConfigDefaults,
+    groupsMax: limits.groupsMax,
+    stateBytesMax: limits.groupStateBytesMax,
     consumer,
     sessionTimeoutMsMin: settings.minSessionTimeoutMs,
     sessionTimeoutMsMax: settings.maxSessionTimeoutMs,

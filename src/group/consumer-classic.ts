@@ -76,7 +76,7 @@ export function classicJoin(
   const metadata = joinedMetadata(found, event, classic, subscription);
   const isNew = draft.member(memberId) === null;
   if (isNew || !sameMetadata(found, metadata)) draft.setMetadata(memberId, metadata);
-  const regexes = updateRegexes(draft, found, metadata);
+  const regexes = updateRegexes(draft, found, metadata, null);
   const isChanged =
     !sameNames(found.topicNames, metadata.topicNames) ||
     (regexes.kind === "updated" && (regexes.changed || regexes.bumps));

@@ -7,7 +7,13 @@ import {
 } from "./consumer-member.ts";
 import { encodeConsumerChange } from "./consumer-records.ts";
 import type { ConsumerChange, ConsumerState } from "./consumer-state.ts";
-import type { ClassicSuccessor, RecordStep, StepContext, TimerEffect } from "./group-kinds.ts";
+import type {
+  ClassicSuccessor,
+  LaterWork,
+  RecordStep,
+  StepContext,
+  TimerEffect,
+} from "./group-kinds.ts";
 import type { OffsetsRecord } from "./ports.ts";
 
 /** One step of a consumer group while it is decided: every change is applied at once. */
@@ -17,15 +23,31 @@ export class ConsumerDraft {
   readonly changes: ConsumerChange[] = [];
   private readonly inverses: ConsumerChange[] = [];
   private readonly timers: TimerEffect[] = [];
+  private readonly breaks: number[] = [];
+  private readonly encoded = new Map<number, OffsetsRecord>();
+  private readonly later: { readonly work: LaterWork; readonly begin: () => void }[] = [];
 
   constructor(state: ConsumerState, context: StepContext) {
     this.state = state;
     this.context = context;
   }
 
-  change(change: ConsumerChange): void {
+  /** `encoded`: the change as a record, where that was made before. */
+  change(change: ConsumerChange, encoded?: OffsetsRecord): void {
+    if (encoded !== undefined) this.encoded.set(this.changes.length, encoded);
     this.inverses.push(this.state.apply(change));
     this.changes.push(change);
+  }
+
+  /** The changes so far are a state of their own: a crash, or a refusal, may leave them alone. */
+  mayBreak(): void {
+    const at = this.changes.length;
+    if (at > 0 && this.breaks.at(-1) !== at) this.breaks.push(at);
+  }
+
+  /** Has the work done beside other work; `begin` runs if the step is taken. */
+  computeLater(work: LaterWork, begin: () => void): void {
+    this.later.push({ work, begin });
   }
 
   setMetadata(memberId: string, value: MemberMetadata): void {
@@ -83,28 +105,35 @@ export class ConsumerDraft {
   /** The records of the changes so far. */
   records(): OffsetsRecord[] {
     const { groupId } = this.state;
-    return this.changes.map((one) => encodeConsumerChange(groupId, one, this.context.nowMs));
+    const { nowMs } = this.context;
+    return this.changes.map(
+      (one, index) => this.encoded.get(index) ?? encodeConsumerChange(groupId, one, nowMs),
+    );
   }
 
   done<Answer>(answer: Answer): RecordStep<Answer> {
-    return { answer, records: this.records(), timers: this.timers, undo: () => this.undo() };
+    const { timers, breaks } = this;
+    for (const { begin } of this.later) begin();
+    const later = this.later.map(({ work }) => work);
+    const undo = (kept: number): void => this.undo(kept);
+    return { answer, records: this.records(), breaks, timers, later, undo };
   }
 
   /** The group is given up for a classic one, whose records come behind the step's own. */
   doneAs<Answer>(answer: Answer, downgrade: Downgrade): RecordStep<Answer> {
     const { records, ...becomes } = downgrade;
-    const undo = (): void => this.undo();
+    const undo = (): void => this.undo(0);
     return { answer, records: [...this.records(), ...records], timers: [], undo, becomes };
   }
 
   /** Takes everything back; the answer says why. */
   refuse<Answer>(answer: Answer): RecordStep<Answer> {
-    this.undo();
+    this.undo(0);
     return { answer, records: [], timers: [], undo: () => undefined };
   }
 
-  private undo(): void {
-    for (const inverse of this.inverses.splice(0).reverse()) this.state.apply(inverse);
+  private undo(kept: number): void {
+    for (const inverse of this.inverses.splice(kept).reverse()) this.state.apply(inverse);
   }
 }
 

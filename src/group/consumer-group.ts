@@ -194,9 +194,9 @@ export class ConsumerGroup implements RecordGroup {
   ): RecordStep<Answer> {
     if (errorCode !== ErrorCode.NONE) return step;
     this.topicsVersion = context.topics.topicsVersion;
-    const undo = (): void => {
+    const undo = (kept: number): void => {
       this.topicsVersion = -1;
-      step.undo();
+      step.undo(kept);
     };
     return { ...step, undo };
   }

@@ -13,7 +13,7 @@ import {
   staticLeaveEpoch,
 } from "./consumer-member.ts";
 import { memberOf, reconcileMember, updateEpoch, updateTarget } from "./consumer-rebalance.ts";
-import { updateRegexes } from "./consumer-regexes.ts";
+import { type RegexMatch, updateRegexes } from "./consumer-regexes.ts";
 import { consumerSettings } from "./consumer-settings.ts";
 import { type ReportedPartitions, unknownStateError } from "./current-assignment.ts";
 import type { RecordStep } from "./group-kinds.ts";
@@ -36,6 +36,8 @@ export interface ConsumerHeartbeat {
   readonly reported: ReportedPartitions;
   readonly clientId: string;
   readonly clientHost: string;
+  /** What was found for `topicRegex` beforehand. */
+  readonly match?: RegexMatch;
 }
 
 export interface ConsumerHeartbeatAnswer {
@@ -86,7 +88,7 @@ export function memberHeartbeat(
   const isNew = draft.member(memberId) === null;
   if (isNew || !sameMetadata(found, metadata)) draft.setMetadata(memberId, metadata);
   const namesChanged = !sameNames(found.topicNames, metadata.topicNames);
-  const regexes = updateRegexes(draft, found, metadata);
+  const regexes = updateRegexes(draft, found, metadata, request.match ?? null);
   if (regexes.kind === "invalid") {
     const why = `SubscribedTopicRegex \`${metadata.topicRegex}\` is not a valid regular expression`;
     const errorMessage = `${why}: ${regexes.reason}.`;

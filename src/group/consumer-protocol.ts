@@ -6,9 +6,9 @@ import {
   consumerProtocolSubscriptionData as subscriptionData,
 } from "../protocol/messages/data-consumer-protocol-subscription.ts";
 import { Reader } from "../protocol/reader.ts";
+import { encodeValue } from "../protocol/topic-records.ts";
 import type { OwnedPartitions, TargetPartitions } from "./consumer-member.ts";
 import type { CoordinatorTopics } from "./ports.ts";
-import { encodeValue } from "./records.ts";
 
 /** The bytes classic consumers put into JoinGroup and SyncGroup, as far as a broker reads them. */
 

@@ -17,6 +17,7 @@ import { consumerGroupTargetAssignmentMemberValueData as targetValue } from "../
 import { consumerGroupTargetAssignmentMetadataKeyData as targetEpochKey } from "../protocol/messages/data-consumer-group-target-assignment-metadata-key.ts";
 import { consumerGroupTargetAssignmentMetadataValueData as targetEpochValue } from "../protocol/messages/data-consumer-group-target-assignment-metadata-value.ts";
 import { Reader } from "../protocol/reader.ts";
+import { decodeValue, encodeKey, encodeValue } from "../protocol/topic-records.ts";
 import {
   type CurrentAssignment,
   distinctNames,
@@ -27,7 +28,6 @@ import {
 } from "./consumer-member.ts";
 import type { ConsumerChange } from "./consumer-state.ts";
 import type { OffsetsRecord } from "./ports.ts";
-import { decodeValue, encodeKey, encodeValue } from "./records.ts";
 
 /**
  * The records of consumer groups (types 3 to 8 and 16), as Kafka 4.3 writes them. Type 4 was

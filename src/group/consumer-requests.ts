@@ -11,6 +11,7 @@ import type { OwnedPartitions, TargetPartitions } from "./consumer-member.ts";
 import { upgraded } from "./consumer-migration.ts";
 import { assignorName } from "./consumer-rebalance.ts";
 import { encodeConsumerChange } from "./consumer-records.ts";
+import { matchTopics, type RegexMatch, topicNamesOf } from "./consumer-regexes.ts";
 import { ConsumerState } from "./consumer-state.ts";
 import { type ClassicEntry, type Entry, isClassic } from "./entry.ts";
 import { ClassicGroup } from "./group.ts";
@@ -44,13 +45,15 @@ export async function consumerHeartbeat(
   ) {
     await shard.drained();
   }
+  const matching = matchNewRegex(shards, shard.find(groupId), request.topicRegex);
+  const match = matching instanceof Promise ? await matching : matching;
   // It may have come, gone or become another meanwhile: what is found is used at once.
   const known = shard.find(groupId);
   if (known === null && !joins) return notFound(groupId);
   const entry = known ?? shard.create(groupId, new ConsumerGroup(new ConsumerState(groupId)));
   if (entry === null || entry.isDeleting) return noRoom();
   const outcome = await shard.records.run(entry, (context) =>
-    heartbeatStep(shard, entry, request, context),
+    heartbeatStep(shard, entry, match === null ? request : { ...request, match }, context),
   );
   return outcome.answer ?? heartbeatFailure(outcome.errorCode, null);
 }
@@ -99,10 +102,12 @@ function heartbeatStep(
   const undoSwap = swap(shard, entry, upgrade.group, context);
   const timers = [...upgrade.group.restartTimers(context), ...step.timers];
   const undo = (): void => {
-    step.undo();
+    step.undo(0);
     undoSwap();
   };
-  return { ...step, records: [...upgrade.records, ...step.records], timers, undo };
+  // Half of a conversion is no group of either kind: all or nothing.
+  const records = [...upgrade.records, ...step.records];
+  return { ...step, records, breaks: [], timers, undo };
 }
 
 /** The consumer group that takes a classic group's place, or why there cannot be one. */
@@ -156,6 +161,27 @@ function swap(
         : ClassicGroup.restore(groupId, config, snapshot, nowMs);
     shard.classic.step(entry, { kind: "loaded" });
   };
+}
+
+/**
+ * What an expression matches that the group does not know yet: with many topics that is too much
+ * for one step. At once where little is to be done.
+ */
+function matchNewRegex(
+  { context, topics }: GroupShards,
+  entry: Entry | null,
+  regex: string | null,
+): RegexMatch | Promise<RegexMatch> | null {
+  if (regex === null || regex === "") return null;
+  const { group } = entry ?? {};
+  if (group instanceof ConsumerGroup && group.state.regexes.has(regex)) return null;
+  let found: RegexMatch | null = null;
+  const { promise, resolve } = Promise.withResolvers<RegexMatch>();
+  context.expressions.run(matchTopics(regex, topicNamesOf(topics)), (match) => {
+    found = match;
+    resolve(match);
+  });
+  return found ?? promise;
 }
 
 /** What the member's subscription takes beyond what it brought before. */

@@ -56,7 +56,7 @@ export interface SubscriptionCount {
 const noTarget: TargetPartitions = new Map();
 /** A group's first target is for epoch 2, as in Kafka: nothing happened in this one. */
 const firstEpoch: GroupEpoch = { epoch: 1, metadataHash: 0n };
-const noTargetEpoch: TargetEpoch = { epoch: -1, timestampMs: 0 };
+const noTargetEpoch: TargetEpoch = { epoch: firstEpoch.epoch, timestampMs: 0 };
 
 /**
  * The data of one consumer group: what its records add up to, and what can be counted from that.
@@ -79,6 +79,12 @@ export class ConsumerState {
   group: GroupEpoch = firstEpoch;
   targetEpoch: TargetEpoch = noTargetEpoch;
   hasPartitionMetadata = false;
+  /** A target is being computed beside other work. */
+  isAssigning = false;
+  /** What the expressions match is being found beside other work. */
+  isRefreshing = false;
+  /** Names that all resolved expressions match. */
+  matchCount = 0;
   /** Bytes held, roughly. */
   sizeBytes = 0;
   private readonly partitionEpochs = new Map<string, Map<number, number>>();
@@ -89,7 +95,8 @@ export class ConsumerState {
 
   /** Nothing is known of the group but its name. */
   get isFresh(): boolean {
-    const hasEpochs = this.group.epoch !== firstEpoch.epoch || this.targetEpoch.epoch !== -1;
+    const hasEpochs =
+      this.group.epoch !== firstEpoch.epoch || this.targetEpoch.epoch !== noTargetEpoch.epoch;
     return this.members.size === 0 && this.targets.size === 0 && !hasEpochs;
   }
 
@@ -213,6 +220,7 @@ export class ConsumerState {
   private countRegex(regex: string, resolved: ResolvedRegex | null, by: 1 | -1): void {
     if (resolved === null) return;
     const fixedBytes = 128;
+    this.matchCount += by * resolved.topics.length;
     this.sizeBytes += by * (fixedBytes + 2 * regex.length + 64 * resolved.topics.length);
     for (const name of resolved.topics) this.countTopic(name, 0, by);
   }

@@ -1,12 +1,18 @@
+import { Pace, type Portions } from "../lib/turn-budget.ts";
 import type { AssignedMember, AssignmentTask } from "./assignors.ts";
-import { type ConsumerMember, type MemberMetadata, regexOf } from "./consumer-member.ts";
+import {
+  type ConsumerMember,
+  type MemberMetadata,
+  regexOf,
+  type TargetPartitions,
+} from "./consumer-member.ts";
 import type { ConsumerState, SubscriptionCount } from "./consumer-state.ts";
 import type { CoordinatorTopics } from "./ports.ts";
 
 /** Ids of the existing topics a member reads, by name and by what its expression has matched. */
 export function subscribedTopicIds(
   member: MemberMetadata,
-  state: ConsumerState,
+  state: Pick<ConsumerState, "regexes">,
   topics: CoordinatorTopics,
 ): ReadonlySet<string> {
   const ids = new Set<string>();
@@ -21,28 +27,47 @@ export function subscribedTopicIds(
   return ids;
 }
 
-/** What the assignor needs to know of the group as it is now. */
-export function assignmentTask(state: ConsumerState, topics: CoordinatorTopics): AssignmentTask {
+/** What the assignor needs to know of the group as it is now; the group may change meanwhile. */
+export function assignmentTask(
+  state: ConsumerState,
+  topics: CoordinatorTopics,
+): Portions<AssignmentTask> {
+  const members = [...state.members.values()].map((member) => {
+    return { member, current: state.targetOf(member.memberId) };
+  });
+  const names = [...state.subscriptions.keys()];
+  return taskOf(members, names, new Map(state.regexes), topics);
+}
+
+function* taskOf(
+  found: readonly { readonly member: ConsumerMember; readonly current: TargetPartitions }[],
+  names: readonly string[],
+  regexes: ConsumerState["regexes"],
+  topics: CoordinatorTopics,
+): Generator<void, AssignmentTask> {
+  const pace = new Pace();
   const members = new Map<string, AssignedMember>();
   const partitionCounts = new Map<string, number>();
   /** Members with the same subscription share one set. */
   const known = new Map<string, ReadonlySet<string>>();
-  for (const member of state.members.values()) {
-    const topicIds = sharedTopicIds(member, state, topics, known);
+  for (const { member, current } of found) {
+    const topicIds = sharedTopicIds(member, { regexes }, topics, known);
     const { memberId, instanceId } = member;
-    members.set(memberId, { instanceId, topicIds, current: state.targetOf(memberId) });
+    members.set(memberId, { instanceId, topicIds, current });
+    if (pace.isDue(1 + member.topicNames.length)) yield;
   }
-  for (const name of state.subscriptions.keys()) {
+  for (const name of names) {
     const topicId = topics.topicId(name);
     const count = topics.partitionCountOf(name);
     if (topicId !== null && count !== null) partitionCounts.set(topicId, count);
+    if (pace.isDue(1)) yield;
   }
   return { members, partitionCounts };
 }
 
 function sharedTopicIds(
   member: ConsumerMember,
-  state: ConsumerState,
+  state: Pick<ConsumerState, "regexes">,
   topics: CoordinatorTopics,
   known: Map<string, ReadonlySet<string>>,
 ): ReadonlySet<string> {

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../lib/clock.ts";
 import type { BrokerError } from "../lib/errors.ts";
+import { Lane, TurnBudget } from "../lib/turn-budget.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import type {
   CommitRequest,
@@ -67,7 +68,8 @@ const loadsAtOnceMax = 8;
 /**
  * The group coordinator: groups of every kind and their offsets, kept in `__consumer_offsets`.
  * Every answer that reports a change is given after the change is durable. A request that finds its
- * partition loaded is applied before the first await, so a connection's requests keep their order.
+ * partition loaded is applied, or stands in line for its turn, before the first await, so a
+ * connection's requests keep their order.
  */
 export class GroupCoordinator {
   readonly topics: CoordinatorTopics;
@@ -87,7 +89,11 @@ export class GroupCoordinator {
     this.clock = options.clock;
     this.uuid = options.uuid ?? (() => crypto.randomUUID());
     const { config, topics, clock, onProblem } = options;
+    const turns = new TurnBudget(clock);
     this.shards = new GroupShards({
+      turns,
+      assignments: new Lane(turns),
+      expressions: new Lane(turns),
       config,
       topics,
       clock,

@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import type { BrokerError } from "../lib/errors.ts";
+import type { Lane, TurnBudget } from "../lib/turn-budget.ts";
 import type { GroupConfig } from "./config.ts";
 import type { ClassicGroup } from "./group.ts";
 import type { Group } from "./group-kinds.ts";
@@ -15,6 +16,11 @@ export interface ShardContext {
   readonly onProblem: (error: BrokerError) => void;
   /** Groups and bytes held by all shards. */
   readonly usage: { groups: number; bytes: number };
+  readonly turns: TurnBudget;
+  /** Target assignments too large for one step: one for each group at most. */
+  readonly assignments: Lane;
+  /** Expressions to be matched with all topics: one for each request and each group at most. */
+  readonly expressions: Lane;
 }
 
 /** One group as the shard keeps it. */

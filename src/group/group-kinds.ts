@@ -1,3 +1,4 @@
+import type { Portions } from "../lib/turn-budget.ts";
 import type { GroupConfig } from "./config.ts";
 import type { ClassicGroup } from "./group.ts";
 import type { ExpiryRule } from "./offsets.ts";
@@ -49,11 +50,27 @@ export interface RecordStep<Answer> {
   readonly answer: Answer;
   /** In order; they reach the log together with nothing of the same group under way. */
   readonly records: readonly OffsetsRecord[];
+  /**
+   * Rising indexes of records that may begin a batch of their own where all of them are too much
+   * for one: what stands before must be a whole state of the group. None: all or nothing.
+   */
+  readonly breaks?: readonly number[];
   readonly timers: readonly TimerEffect[];
-  /** Takes the changes back: the log refused the records. Later steps were taken back before. */
-  undo(): void;
+  /**
+   * Takes the changes back but for those of the first `kept` records (0, or one of `breaks`): the
+   * log refused the others. Later steps were taken back before.
+   */
+  undo(kept: number): void;
+  /** What is to be computed beside other work. */
+  readonly later?: readonly LaterWork[];
   /** The classic group that stands in the place of this one from now on. */
   readonly becomes?: ClassicSuccessor;
+}
+
+/** A computation too large for one step; its result comes back as a step of its own. */
+export interface LaterWork {
+  readonly lane: "assignments" | "expressions";
+  readonly portions: Portions<(context: StepContext) => RecordStep<void>>;
 }
 
 export interface ClassicSuccessor {

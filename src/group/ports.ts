@@ -32,6 +32,8 @@ export interface LogReplay {
 
 /** One partition of `__consumer_offsets`. */
 export interface OffsetsLog {
+  /** `max.message.bytes`: a larger batch is refused. */
+  readonly batchBytesMax: number;
   /**
    * Appends the records as one batch; resolves in call order, once they are durable, with the base
    * offset, or with an ErrorCode and nothing appended.

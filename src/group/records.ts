@@ -1,5 +1,4 @@
 import { ProtocolError } from "../lib/errors.ts";
-import type { DataCodec } from "../protocol/api-codec.ts";
 import {
   type GroupMetadataKey,
   groupMetadataKeyData,
@@ -18,7 +17,7 @@ import {
   offsetCommitValueData,
 } from "../protocol/messages/data-offset-commit-value.ts";
 import { Reader } from "../protocol/reader.ts";
-import { Writer } from "../protocol/writer.ts";
+import { decodeValue, encodeKey, encodeValue } from "../protocol/topic-records.ts";
 import type { GroupSnapshot, MemberSnapshot } from "./group-types.ts";
 import type { CommittedOffset } from "./offsets.ts";
 import type { OffsetsRecord } from "./ports.ts";
@@ -158,34 +157,4 @@ function decodeGroupValue(bytes: Uint8Array): GroupSnapshot {
     stateTimestampMs: message.currentStateTimestamp,
     members,
   };
-}
-
-export function encodeKey<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(codec.recordType ?? 0);
-  codec.encode(writer, message, 0);
-  return writer.bytesWritten();
-}
-
-export function encodeValue<Message>(
-  codec: DataCodec<Message>,
-  message: Message,
-  version: number,
-): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(version);
-  codec.encode(writer, message, version);
-  return writer.bytesWritten();
-}
-
-export function decodeValue<Message>(
-  codec: DataCodec<Message>,
-  bytes: Uint8Array,
-): ReturnType<DataCodec<Message>["decode"]> {
-  const reader = new Reader(bytes);
-  const version = reader.int16();
-  if (version < codec.minVersion || version > codec.maxVersion) {
-    throw new ProtocolError(`${codec.name} in version ${version}, which is not known`);
-  }
-  return codec.decode(reader, version);
 }

@@ -79,6 +79,17 @@ export class GroupShard {
     this.status = "closed";
   }
 
+  /** Bytes of records that are best not exceeded in one batch. */
+  get batchBytesMax(): number {
+    const { batchBytesMax } = this.context.config;
+    return Math.min(batchBytesMax, this.log?.batchBytesMax ?? batchBytesMax);
+  }
+
+  /** Is it the group of its name, not one that was forgotten? */
+  isListed(entry: Entry): boolean {
+    return this.entries.get(entry.groupId) === entry;
+  }
+
   /** Resolves when all writes so far have had their effect. */
   async drained(): Promise<void> {
     await this.tail;
@@ -102,15 +113,15 @@ export class GroupShard {
 
   /** Forgets the group if nothing is known about it. */
   dropIfVacant(entry: Entry): void {
-    const isListed = this.entries.get(entry.groupId) === entry;
     const isBusy = this.records.isBusy(entry) || entry.isDeleting;
-    if (isListed && !isBusy && entry.group.isVacant && entry.offsets.isEmpty) this.forget(entry);
+    if (this.isListed(entry) && !isBusy && entry.group.isVacant && entry.offsets.isEmpty)
+      this.forget(entry);
   }
 
   forget(entry: Entry): void {
     entry.timers.cancelAll();
     this.transactions.forget(entry);
-    if (this.entries.get(entry.groupId) !== entry) return;
+    if (!this.isListed(entry)) return;
     this.entries.delete(entry.groupId);
     this.context.usage.groups--;
     this.context.usage.bytes -= entry.countedBytes;
@@ -144,7 +155,7 @@ export class GroupShard {
 
   /** Brings the shared byte count up to date after a change to the entry. */
   account(entry: Entry): void {
-    if (this.entries.get(entry.groupId) !== entry) return;
+    if (!this.isListed(entry)) return;
     const bytes = entry.group.sizeBytes + entry.offsets.sizeBytes;
     this.context.usage.bytes += bytes - entry.countedBytes;
     entry.countedBytes = bytes;
@@ -231,8 +242,8 @@ export class GroupShard {
   private register(group: Group, offsets: GroupOffsets): Entry {
     const { groupId } = group;
     const timers = new TimerTable(this.context.clock, (timer) => {
-      if (isClassic(entry)) this.classic.step(entry, { kind: "timer", timer });
-      else this.records.onTimer(entry, timer);
+      if (!isClassic(entry)) this.records.onTimer(entry, timer);
+      else if (timers.take(timer)) this.classic.step(entry, { kind: "timer", timer });
       this.dropIfVacant(entry);
     });
     const entry: Entry = { groupId, group, offsets, timers, isDeleting: false, countedBytes: 0 };

@@ -83,7 +83,7 @@ export class ShareGroup implements RecordGroup {
 
   get isVacant(): boolean {
     const { members, epoch, initialized } = this.current;
-    return members.size === 0 && epoch === 0 && initialized.size === 0;
+    return members.size === 0 && epoch === emptyShareGroup.epoch && initialized.size === 0;
   }
 
   get isUnused(): boolean {
@@ -222,10 +222,11 @@ export class ShareGroup implements RecordGroup {
   ): RecordStep<Answer> {
     const before = this.current;
     this.current = draft.state;
-    const undo = (): void => {
-      this.current = before;
+    const undo = (kept: number): void => {
+      this.current = draft.stateAfter(kept) ?? before;
     };
-    return { answer, records: draft.records(this.groupId), timers, undo };
+    const { breaks } = draft;
+    return { answer, records: draft.records(this.groupId), breaks, timers, undo };
   }
 }
 
@@ -234,6 +235,9 @@ class Draft {
   state: ShareGroupState;
   private readonly context: StepContext;
   private readonly changes: ShareChange[] = [];
+  private readonly states: ShareGroupState[] = [];
+  /** Targets stand alone, for the group asks for new ones until their epoch is there. */
+  readonly breaks: number[] = [];
 
   constructor(state: ShareGroupState, context: StepContext) {
     this.state = state;
@@ -243,6 +247,16 @@ class Draft {
   change(change: ShareChange): void {
     this.state = applyShareChange(this.state, change);
     this.changes.push(change);
+    this.states.push(this.state);
+  }
+
+  /** After the first changes; null for none. */
+  stateAfter(count: number): ShareGroupState | null {
+    return this.states[count - 1] ?? null;
+  }
+
+  private mayBreak(): void {
+    if (this.changes.length > 0) this.breaks.push(this.changes.length);
   }
 
   records(groupId: string): OffsetsRecord[] {
@@ -314,8 +328,10 @@ class Draft {
     for (const [memberId, value] of assignShared(members, assignable)) {
       const before = state.targets.get(memberId);
       if (before !== undefined && samePartitions(before, value)) continue;
+      this.mayBreak();
       this.change({ type: "target", memberId, value });
     }
+    this.mayBreak();
     const value = { epoch: state.epoch, timestampMs: context.nowMs };
     this.change({ type: "targetEpoch", value });
   }

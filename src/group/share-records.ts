@@ -1,5 +1,3 @@
-import { ProtocolError } from "../lib/errors.ts";
-import type { DataCodec } from "../protocol/api-codec.ts";
 import { shareGroupCurrentMemberAssignmentKeyData } from "../protocol/messages/data-share-group-current-member-assignment-key.ts";
 import { shareGroupCurrentMemberAssignmentValueData } from "../protocol/messages/data-share-group-current-member-assignment-value.ts";
 import { shareGroupMemberMetadataKeyData } from "../protocol/messages/data-share-group-member-metadata-key.ts";
@@ -13,11 +11,12 @@ import { shareGroupTargetAssignmentMemberValueData } from "../protocol/messages/
 import { shareGroupTargetAssignmentMetadataKeyData } from "../protocol/messages/data-share-group-target-assignment-metadata-key.ts";
 import { shareGroupTargetAssignmentMetadataValueData } from "../protocol/messages/data-share-group-target-assignment-metadata-value.ts";
 import { Reader } from "../protocol/reader.ts";
-import { Writer } from "../protocol/writer.ts";
+import { decodeValue, encodeKey, encodeValue } from "../protocol/topic-records.ts";
 import type { OffsetsRecord } from "./ports.ts";
 import type { SharedPartitions } from "./share-assignor.ts";
 import {
   emptyShareGroup,
+  firstEpoch,
   newShareMember,
   nothingAssigned,
   type ShareGroupState,
@@ -52,7 +51,6 @@ export type ShareChange =
 
 /** MemberState.STABLE: members of a share group have no other. */
 const stable = 0;
-const valueVersion = 0;
 
 const keys = {
   member: shareGroupMemberMetadataKeyData,
@@ -122,9 +120,9 @@ export function decodeShareRecord(
 export function applyShareChange(state: ShareGroupState, change: ShareChange): ShareGroupState {
   switch (change.type) {
     case "group":
-      return { ...state, ...(change.value ?? { epoch: 0, metadataHash: 0n }) };
+      return { ...state, ...(change.value ?? { epoch: firstEpoch, metadataHash: 0n }) };
     case "targetEpoch": {
-      const { epoch, timestampMs } = change.value ?? { epoch: 0, timestampMs: 0 };
+      const { epoch, timestampMs } = change.value ?? { epoch: firstEpoch, timestampMs: 0 };
       return { ...state, targetEpoch: epoch, targetTimestampMs: timestampMs };
     }
     case "initialized":
@@ -253,30 +251,4 @@ function partitionsOf(
   topics: readonly { readonly topicId: string; readonly partitions: readonly number[] }[],
 ): SharedPartitions {
   return new Map(topics.map(({ topicId, partitions }) => [topicId, new Set(partitions)]));
-}
-
-function encodeKey<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(64);
-  writer.int16(codec.recordType ?? 0);
-  codec.encode(writer, message, 0);
-  return writer.bytesWritten();
-}
-
-function encodeValue<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(valueVersion);
-  codec.encode(writer, message, valueVersion);
-  return writer.bytesWritten();
-}
-
-function decodeValue<Message>(
-  codec: DataCodec<Message>,
-  bytes: Uint8Array,
-): ReturnType<DataCodec<Message>["decode"]> {
-  const reader = new Reader(bytes);
-  const version = reader.int16();
-  if (version < codec.minVersion || version > codec.maxVersion) {
-    throw new ProtocolError(`${codec.name} in version ${version}, which is not known`);
-  }
-  return codec.decode(reader, version);
 }

@@ -42,12 +42,15 @@ export interface ShareGroupState {
   readonly initialized: StatefulTopics;
 }
 
+/** A group's first target is for epoch 2, as in Kafka: nothing happened in this one. */
+export const firstEpoch = 1;
+
 export const emptyShareGroup: ShareGroupState = {
-  epoch: 0,
+  epoch: firstEpoch,
   metadataHash: 0n,
   members: new Map(),
   targets: new Map(),
-  targetEpoch: 0,
+  targetEpoch: firstEpoch,
   targetTimestampMs: 0,
   initialized: new Map(),
 };

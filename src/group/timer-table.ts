@@ -2,12 +2,16 @@ import type { Clock, Timer } from "../lib/clock.ts";
 
 /**
  * Named timers whose deadlines mostly move on (every heartbeat moves one). Moving a deadline later
- * only notes it; the running timer, when it fires too early, is armed again for the rest.
+ * only notes it; the running timer, when it fires too early, is armed again for the rest. One that
+ * ran out is due until it is taken up: whoever waits for a turn first must not act on a timer that
+ * was set anew or cancelled meanwhile.
  */
 export class TimerTable {
   private readonly clock: Clock;
   private readonly onTimer: (name: string) => void;
   private readonly timers = new Map<string, { deadlineMs: number; timer: Timer }>();
+  /** Timers that ran out and were not taken up, set or cancelled since. */
+  private readonly due = new Set<string>();
 
   constructor(clock: Clock, onTimer: (name: string) => void) {
     this.clock = clock;
@@ -19,11 +23,17 @@ export class TimerTable {
   }
 
   has(name: string): boolean {
-    return this.timers.has(name);
+    return this.timers.has(name) || this.due.has(name);
+  }
+
+  /** Takes up a timer that ran out; false: it was set anew or cancelled since. */
+  take(name: string): boolean {
+    return this.due.delete(name);
   }
 
   /** Starts the timer or moves its deadline. */
   set(name: string, delayMs: number): void {
+    this.due.delete(name);
     const deadlineMs = this.clock.monotonicMs() + delayMs;
     const running = this.timers.get(name);
     if (running !== undefined && deadlineMs >= running.deadlineMs) {
@@ -35,6 +45,7 @@ export class TimerTable {
   }
 
   cancel(name: string): void {
+    this.due.delete(name);
     this.timers.get(name)?.timer.cancel();
     this.timers.delete(name);
   }
@@ -42,6 +53,7 @@ export class TimerTable {
   cancelAll(): void {
     for (const { timer } of this.timers.values()) timer.cancel();
     this.timers.clear();
+    this.due.clear();
   }
 
   private arm(name: string, deadlineMs: number, delayMs: number): void {
@@ -58,6 +70,7 @@ export class TimerTable {
       return;
     }
     this.timers.delete(name);
+    this.due.add(name);
     this.onTimer(name);
   }
 }

@@ -1,4 +1,4 @@
-/** Which transactions of a partition were aborted, for read_committed readers. (pure) */
+/** Which transactions of a partition were aborted, as far as memory holds them. (pure) */
 
 export interface AbortedTransaction {
   readonly producerId: number;
@@ -15,70 +15,115 @@ export interface AbortedRange {
   readonly firstOffset: number;
 }
 
-export class AbortedIndex {
-  /** In the order of their markers. */
-  private entries: AbortedTransaction[];
+/** Numbers of one entry: producer id, first offset, offset of the marker, last stable offset. */
+const width = 4;
+const entriesMin = 16;
+const nothing = new Float64Array(0);
 
-  /** Takes `entries` over. */
-  constructor(entries: AbortedTransaction[] = []) {
-    this.entries = entries;
-  }
+/** Entries in the order of their markers, packed: 32 bytes each. */
+export class AbortedIndex {
+  /** What was written is never changed: pinned indexes share it. */
+  private data: Float64Array = nothing;
+  private first = 0;
+  private end = 0;
 
   get size(): number {
-    return this.entries.length;
+    return this.end - this.first;
   }
 
-  /** The same index, for a read that takes time: what is forgotten meanwhile stays in it. */
+  /** The same index, for work that takes time: what is forgotten meanwhile stays in it. */
   pinned(): AbortedIndex {
-    return new AbortedIndex(this.entries);
+    const copy = new AbortedIndex();
+    copy.data = this.data;
+    copy.first = this.first;
+    copy.end = this.end;
+    return copy;
   }
 
   add(aborted: readonly AbortedTransaction[]): void {
-    this.entries.push(...aborted);
+    if (aborted.length === 0) return;
+    this.reserve(aborted.length);
+    for (const { producerId, firstOffset, lastOffset, lastStableOffset } of aborted) {
+      const entry = [producerId, firstOffset, lastOffset, lastStableOffset];
+      this.data.set(entry, this.end++ * width);
+    }
   }
 
   /** Those with offsets in [from, to), in the order of their markers. */
   overlapping(from: number, to: number): AbortedTransaction[] {
     const found: AbortedTransaction[] = [];
     if (from >= to) return found;
-    for (let index = this.firstEndingAt(from); index < this.entries.length; index++) {
-      const entry = this.entries[index];
-      if (entry === undefined) break;
+    for (let index = this.firstEndingAt(from); index < this.end; index++) {
+      const entry = this.entry(index);
       if (entry.firstOffset < to) found.push(entry);
       if (entry.lastStableOffset >= to) break;
     }
     return found;
   }
 
-  /** Those that end at or past `offset`. */
-  from(offset: number): readonly AbortedTransaction[] {
-    return this.entries.slice(this.firstEndingAt(offset));
+  /** Those that end at or past `offset`, at most `count`. */
+  from(offset: number, count = Number.POSITIVE_INFINITY): AbortedTransaction[] {
+    const found: AbortedTransaction[] = [];
+    const first = this.firstEndingAt(offset);
+    const end = Math.min(this.end, first + count);
+    for (let index = first; index < end; index++) found.push(this.entry(index));
+    return found;
+  }
+
+  countFrom(offset: number): number {
+    return this.end - this.firstEndingAt(offset);
   }
 
   /** Forgets those that end below `offset`. */
   forgetBelow(offset: number): void {
-    const first = this.firstEndingAt(offset);
-    if (first > 0) this.entries = this.entries.slice(first);
+    this.first = this.firstEndingAt(offset);
+    if (this.first < this.end) return;
+    this.data = nothing;
+    this.first = 0;
+    this.end = 0;
+  }
+
+  private entry(index: number): AbortedTransaction {
+    const at = index * width;
+    const { data } = this;
+    return {
+      producerId: data[at] ?? 0,
+      firstOffset: data[at + 1] ?? 0,
+      lastOffset: data[at + 2] ?? 0,
+      lastStableOffset: data[at + 3] ?? 0,
+    };
+  }
+
+  private reserve(count: number): void {
+    if ((this.end + count) * width <= this.data.length) return;
+    const { size } = this;
+    const data = new Float64Array(Math.max(entriesMin, 2 * size, size + count) * width);
+    data.set(this.data.subarray(this.first * width, this.end * width));
+    this.data = data;
+    this.first = 0;
+    this.end = size;
   }
 
   /** Index of the first entry whose marker is at or past `offset`. */
   private firstEndingAt(offset: number): number {
-    let low = 0;
-    let high = this.entries.length;
+    let low = this.first;
+    let high = this.end;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if ((this.entries[middle]?.lastOffset ?? 0) < offset) low = middle + 1;
+      if ((this.data[middle * width + 2] ?? 0) < offset) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 }
 
-/** One of each, as fetch responses list them: by first offset. */
+/** One of each, as fetch responses list them: by first offset, which begins one transaction. */
 export function abortedRanges(aborted: readonly AbortedRange[]): AbortedRange[] {
-  const ranges = new Map<string, AbortedRange>();
-  for (const { producerId, firstOffset } of aborted) {
-    ranges.set(`${firstOffset}/${producerId}`, { producerId, firstOffset });
+  const ranges: AbortedRange[] = [];
+  for (const one of aborted.toSorted((a, b) => a.firstOffset - b.firstOffset)) {
+    const { producerId, firstOffset } = one;
+    const last = ranges.at(-1);
+    if (last?.firstOffset !== firstOffset) ranges.push({ producerId, firstOffset });
   }
-  return [...ranges.values()].sort((a, b) => a.firstOffset - b.firstOffset);
+  return ranges;
 }

@@ -2,6 +2,7 @@
 import { BrokerError } from "../lib/errors.ts";
 import { crc32c } from "../protocol/crc32c.ts";
 import type { AbortedTransaction } from "./aborted-index.ts";
+import type { AbortedRun } from "./aborted-run.ts";
 import type { EpochStart } from "./leader-epochs.ts";
 import type { ProducerBatch } from "./producer-entry.ts";
 import type { ProducerSnapshot } from "./producer-state.ts";
@@ -18,6 +19,8 @@ export interface Checkpoint {
   readonly producers: readonly ProducerSnapshot[];
   /** Aborted transactions that reach past the log start and what was archived, by marker. */
   readonly aborted: readonly AbortedTransaction[];
+  /** Files with the aborted transactions before those, oldest first. */
+  readonly abortedRuns: readonly AbortedRun[];
   /** End of what the archive registry covered; 0 when nothing was archived. */
   readonly archivedTo: number;
 }
@@ -47,13 +50,19 @@ interface CheckpointJson2 extends CheckpointJson {
   aborted: [number, number, number, number][];
 }
 
+type RunTuple = [number, number, number, number, number, number, number];
+
+interface CheckpointJson3 extends CheckpointJson2 {
+  aborted_runs: RunTuple[];
+}
+
 const magic = "chronik-checkpoint";
-const version = 2;
+const version = 3;
 const headerPattern = /^chronik-checkpoint (\d+) ([0-9a-f]{8}) (\d+)$/;
 const newline = 0x0a;
 
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
-  const json: CheckpointJson2 = {
+  const json: CheckpointJson3 = {
     topic_id: checkpoint.topicId,
     partition: checkpoint.partition,
     log_start: checkpoint.logStart,
@@ -66,6 +75,15 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
       entry.firstOffset,
       entry.lastOffset,
       entry.lastStableOffset,
+    ]),
+    aborted_runs: checkpoint.abortedRuns.map((run) => [
+      run.id,
+      run.blocks,
+      run.entries,
+      run.firstMarker,
+      run.lastMarker,
+      run.minFirstOffset,
+      run.lastStableOffset,
     ]),
     archived_to: checkpoint.archivedTo,
   };
@@ -92,7 +110,8 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   if (crc32c(body) !== Number.parseInt(match[2] ?? "", 16))
     throw corrupt(file, "fails its checksum");
   const text = Buffer.from(body).toString("utf8");
-  return found === 1 ? fromFormat1(JSON.parse(text)) : fromFormat2(JSON.parse(text));
+  if (found === 1) return fromFormat1(JSON.parse(text));
+  return found === 2 ? fromFormat2(JSON.parse(text)) : fromFormat3(JSON.parse(text));
 }
 
 /** Also what manifests carry: [[producer id, epoch, coordinator epoch, first offset of the open
@@ -114,6 +133,16 @@ export function encodeProducers(producers: readonly ProducerSnapshot[]): Produce
   ]);
 }
 
+function fromFormat3(json: CheckpointJson3): Checkpoint {
+  const abortedRuns = json.aborted_runs.map(
+    ([id, blocks, entries, firstMarker, lastMarker, minFirstOffset, lastStableOffset]) => {
+      const markers = { firstMarker, lastMarker };
+      return { id, blocks, entries, ...markers, minFirstOffset, lastStableOffset };
+    },
+  );
+  return { ...fromFormat2(json), abortedRuns };
+}
+
 function fromFormat2(json: CheckpointJson2): Checkpoint {
   return {
     ...marks(json),
@@ -133,11 +162,14 @@ function fromFormat2(json: CheckpointJson2): Checkpoint {
       lastOffset,
       lastStableOffset,
     })),
+    abortedRuns: [],
   };
 }
 
+const noAborts = { aborted: [], abortedRuns: [] };
+
 function fromFormat1(json: CheckpointJson1): Checkpoint {
-  return { ...marks(json), producers: json.producers.flatMap(producerOf1), aborted: [] };
+  return { ...marks(json), producers: json.producers.flatMap(producerOf1), ...noAborts };
 }
 
 function producerOf1([producerId, batches]: ProducerTuple1): ProducerSnapshot[] {
@@ -157,7 +189,7 @@ function producerOf1([producerId, batches]: ProducerTuple1): ProducerSnapshot[] 
   ];
 }
 
-function marks(json: CheckpointJson): Omit<Checkpoint, "producers" | "aborted"> {
+function marks(json: CheckpointJson): Omit<Checkpoint, "producers" | "aborted" | "abortedRuns"> {
   return {
     topicId: json.topic_id,
     partition: json.partition,

@@ -63,9 +63,12 @@ export interface LogLimits {
   readonly producersMax: number;
   /** Transactions open at a time per partition. */
   readonly transactionsMax: number;
-  /** Aborted transactions remembered per partition: those that are neither archived, deleted nor
-   * cleaned away. An archive's manifest, at most 16 MiB, must hold them. */
+  /** Aborted transactions in memory per partition; beyond, none begins. */
   readonly abortedMax: number;
+  /** From so many on those of a partition go to a file. */
+  readonly abortedSpillMin: number;
+  /** In the memory of all partitions together, 32 bytes each, beside 128 of each partition. */
+  readonly abortedAllMax: number;
   /** Bytes that fetches read at a time, in all. */
   readonly readBytesMax: number;
   /** Fetches parked in all. */
@@ -83,6 +86,8 @@ export const defaultLogLimits: LogLimits = {
   producersMax: 100_000,
   transactionsMax: 10_000,
   abortedMax: 100_000,
+  abortedSpillMin: 8_192,
+  abortedAllMax: 1_000_000,
   readBytesMax: 256 << 20,
   fetchWaitersMax: 10_000,
 };

@@ -1,7 +1,9 @@
 import { BrokerError } from "../lib/errors.ts";
 import { isControl, isTransactional } from "../protocol/record-batch.ts";
 import { uuidToBytes } from "../protocol/uuid.ts";
-import { AbortedIndex } from "./aborted-index.ts";
+import { AbortedLog } from "./aborted-log.ts";
+import { runIdOf } from "./aborted-run.ts";
+import type { ScannedLog } from "./aborted-scan.ts";
 import { type Checkpoint, decodeCheckpoint } from "./checkpoint.ts";
 import type { PartitionLogConfig } from "./config.ts";
 import { LeaderEpochs } from "./leader-epochs.ts";
@@ -39,7 +41,7 @@ export async function openPartition(
   tails: TailCache,
 ): Promise<Partition> {
   const { topic, index, dir, config, leaderEpoch } = options;
-  const { checkpoint, damage } = await loadCheckpoint(options, parts);
+  const { checkpoint, damage: unread } = await loadCheckpoint(options, parts);
   const fromOffset = checkpoint?.logEnd ?? 0;
   const opened = await parts.wal.openLog({
     dir,
@@ -57,6 +59,11 @@ export async function openPartition(
   const epochs = new LeaderEpochs([...(checkpoint?.epochs ?? []), ...opened.epochs]);
   epochs.assign(leaderEpoch, logEnd);
   const nowMs = parts.clock.monotonicMs();
+  const segments = new SegmentList(opened.segments, nowMs);
+  const scanned = { wal: parts.wal, log: opened.log, start: () => segments.start };
+  const damage =
+    unread ?? opened.damage ?? findDamage(dir, opened, logStart, logEnd, fromOffset, archived);
+  const aborted = await openAborted(options, parts, checkpoint, scanned, damage === null);
   return new Partition(
     {
       topic: topic.name,
@@ -76,11 +83,11 @@ export async function openPartition(
         segmentIdNext: checkpoint?.segmentIdNext ?? 0,
       },
       epochs,
-      ...recoverProducers(checkpoint, opened, parts, logEnd),
-      segments: new SegmentList(opened.segments, nowMs),
+      producers: recoverProducers(checkpoint, opened, parts, aborted, logEnd),
+      aborted,
+      segments,
       tail: tails.openTail(),
-      damage:
-        damage ?? opened.damage ?? findDamage(dir, opened, logStart, logEnd, fromOffset, archived),
+      damage,
     },
     parts,
   );
@@ -131,26 +138,66 @@ function findDamage(
   return null;
 }
 
+/** What the checkpoint names. A file that it does not name is left of a run that ended before its
+ * next checkpoint, or before the file was removed: this checkpoint and the log tell the same. In
+ * the folder of a damaged partition nothing is written or removed. */
+async function openAborted(
+  { topic, index, dir, config }: OpenPartitionOptions,
+  parts: PartitionParts,
+  checkpoint: Checkpoint | null,
+  log: ScannedLog,
+  isSound: boolean,
+): Promise<AbortedLog> {
+  const { files, clock, limits, events } = parts;
+  const runs = checkpoint?.abortedRuns ?? [];
+  const named = new Set(runs.map(({ id }) => id));
+  let nextId = 0;
+  for (const { name } of await files.listDir(dir)) {
+    const id = runIdOf(name);
+    if (id === null) continue;
+    nextId = Math.max(nextId, id + 1);
+    if (isSound && checkpoint !== null && !named.has(id)) await files.removeFile(`${dir}/${name}`);
+  }
+  for (const id of named) nextId = Math.max(nextId, id + 1);
+  const isCleaned = topic.internal && config.compact;
+  return new AbortedLog(
+    {
+      dir,
+      owner: { topicId: uuidToBytes(topic.id), partition: index },
+      files,
+      clock,
+      log,
+      budget: parts.abortedBudget,
+      memoryMax: limits.abortedMax,
+      spillMin: isSound && !isCleaned ? limits.abortedSpillMin : null,
+      rebuilt: (file, error) => events.abortsRebuilt(file, error),
+    },
+    checkpoint?.aborted ?? [],
+    runs,
+    nextId,
+  );
+}
+
 /** The checkpoint's state, then what the frames behind it did to it. */
 function recoverProducers(
   checkpoint: Checkpoint | null,
   opened: OpenedLog,
   parts: PartitionParts,
+  aborted: AbortedLog,
   logEnd: number,
-): { producers: ProducerState; aborted: AbortedIndex } {
-  const { producerIdExpirationMs, producersMax, transactionsMax, abortedMax } = parts.limits;
+): ProducerState {
+  const { producerIdExpirationMs, producersMax, transactionsMax } = parts.limits;
   const nowMs = parts.clock.monotonicMs();
-  const aborted = new AbortedIndex([...(checkpoint?.aborted ?? [])]);
   const producers = new ProducerState({
     expirationMs: producerIdExpirationMs,
     producersMax,
     transactionsMax,
-    hasRoom: () => aborted.size < abortedMax,
+    hasRoom: () => aborted.hasRoom,
   });
   producers.restore(checkpoint?.producers ?? [], nowMs);
   for (const batch of opened.producers) replay(producers, batch, logEnd, nowMs);
   aborted.add(producers.settle(logEnd));
-  return { producers, aborted };
+  return producers;
 }
 
 function replay(

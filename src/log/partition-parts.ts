@@ -1,5 +1,6 @@
 import type { Clock } from "../lib/clock.ts";
 import type { BrokerError } from "../lib/errors.ts";
+import type { AbortedBudget } from "./aborted-budget.ts";
 import type { AppendBudget } from "./append-budget.ts";
 import type { LogLimits } from "./config.ts";
 import type { Partition } from "./partition.ts";
@@ -15,6 +16,8 @@ export interface LogEvents {
   unreadable(partition: Partition, offset: number, error: BrokerError): void;
   /** A checkpoint in the background failed; the next one tries again. */
   checkpointFailed(partition: Partition, error: unknown): void;
+  /** A file of aborted transactions was lost or damaged; the log told its content again. */
+  abortsRebuilt(file: string, error: BrokerError): void;
   quarantined(from: string, to: string, reason: string): void;
 }
 
@@ -25,6 +28,7 @@ export interface PartitionParts {
   readonly clock: Clock;
   readonly limits: LogLimits;
   readonly budget: AppendBudget;
+  readonly abortedBudget: AbortedBudget;
   /** Of batches that are compressed anew. */
   readonly recompressions: Turns;
   readonly events: LogEvents;

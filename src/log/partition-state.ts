@@ -1,4 +1,4 @@
-import type { AbortedIndex } from "./aborted-index.ts";
+import type { AbortedLog } from "./aborted-log.ts";
 import type { PartitionLogConfig } from "./config.ts";
 import type { LeaderEpochs } from "./leader-epochs.ts";
 import type { StoredMarks } from "./partition-store.ts";
@@ -22,7 +22,7 @@ export interface PartitionState {
   readonly stored: StoredMarks;
   readonly epochs: LeaderEpochs;
   readonly producers: ProducerState;
-  readonly aborted: AbortedIndex;
+  readonly aborted: AbortedLog;
   readonly segments: SegmentList;
   readonly tail: Tail;
   readonly damage: Damage | null;

@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import { BrokerError } from "../lib/errors.ts";
-import type { AbortedIndex } from "./aborted-index.ts";
+import type { AbortedLog } from "./aborted-log.ts";
 import { encodeCheckpoint } from "./checkpoint.ts";
 import type { EpochStart } from "./leader-epochs.ts";
 import type { CleanReport, Files, SegmentInfo, Wal } from "./ports.ts";
@@ -23,9 +23,11 @@ export interface StoreParts {
   readonly files: Files;
   readonly segments: SegmentList;
   /** Of what is neither deleted nor archived. */
-  readonly aborted: AbortedIndex;
-  /** From so many on cleaning is due: their number has a limit. */
-  readonly abortedDue: number;
+  readonly aborted: AbortedLog;
+  /** Aborts of one segment beyond which it is sealed: one archive's manifest must hold them. */
+  readonly abortedSealMin: number;
+  /** Work in the background failed, and is tried again. */
+  readonly failed: (error: unknown) => void;
   /** Taken without an await: one consistent moment. */
   readonly state: () => CheckpointState;
 }
@@ -79,8 +81,9 @@ export class PartitionStore {
     return this.written.archivedTo;
   }
 
-  get checkpointedEnd(): number {
-    return this.written.logEnd;
+  /** Whether a checkpoint would say something new of a log that ends at `logEnd`. */
+  isBehind(logEnd: number): boolean {
+    return logEnd !== this.written.logEnd || this.parts.aborted.isAhead;
   }
 
   /** Durable when resolved. Neither mark ever goes back. */
@@ -97,6 +100,16 @@ export class PartitionStore {
   /** The engine rotated by size: takes its exact figures, then checkpoints. */
   rotated(): Promise<void> {
     return this.closed ? Promise.reject(closedError()) : this.track(this.rotatedNow());
+  }
+
+  /** Aborts leave the memory; a segment that holds many is sealed. Failures are reported. */
+  async spillAborted(): Promise<void> {
+    if (this.closed) return;
+    try {
+      await this.track(this.spillNow());
+    } catch (error) {
+      this.parts.failed(error);
+    }
   }
 
   /** Unlinks sealed segments; bytes freed. Ids already gone are passed over. */
@@ -118,6 +131,7 @@ export class PartitionStore {
   async close(): Promise<void> {
     this.closed = true;
     while (this.busy.size > 0) await Promise.allSettled(this.busy);
+    await this.parts.aborted.close();
   }
 
   /** Sealed segments that lie below the log start as a whole. */
@@ -176,6 +190,13 @@ export class PartitionStore {
     await this.checkpointNow({});
   }
 
+  private async spillNow(): Promise<void> {
+    const { aborted, segments, abortedSealMin } = this.parts;
+    await aborted.spill();
+    const base = segments.active?.base;
+    if (base !== undefined && aborted.countFrom(base) >= abortedSealMin) await this.sealNow();
+  }
+
   private async releaseNow(ids: readonly number[]): Promise<number> {
     const wanted = new Set(ids);
     const gone = this.parts.segments.list().filter((segment) => wanted.has(segment.id));
@@ -188,14 +209,14 @@ export class PartitionStore {
   }
 
   private async cleanNow(tombstoneAgeMs: number, stableEnd: number): Promise<CleanReport | null> {
-    const { segments, wal, log, aborted, abortedDue } = this.parts;
+    const { segments, wal, log, aborted } = this.parts;
     const list = segments.list();
     const newest = list.at(-1);
     if (newest === undefined) return null;
     const dirty = list.reduce((sum, { cleaned, bytes }) => sum + (cleaned ? 0 : bytes), 0);
     const isLarge = dirty >= dirtyBytesMax;
     const isHalf = dirty >= dirtyBytesMin && dirty * 2 >= segments.bytes;
-    if (!isLarge && !isHalf && aborted.size < abortedDue) return null;
+    if (!isLarge && !isHalf && !aborted.isCleaningDue) return null;
     // A large active segment is taken the next time, behind a newer one.
     if (!newest.sealed && newest.bytes * 2 >= dirty) await this.sealNow();
     const end = Math.min(newest.base, stableEnd);
@@ -231,19 +252,27 @@ export class PartitionStore {
     const segmentIdNext = this.segmentIdMin;
     const { logEnd } = state;
     const needed = Math.max(logStart, archivedTo);
+    const capture = aborted.capture(needed);
     const bytes = encodeCheckpoint({
       ...state,
-      aborted: aborted.from(needed),
+      aborted: capture.aborted,
+      abortedRuns: capture.runs,
       topicId,
       partition,
       logStart,
       archivedTo,
       segmentIdNext,
     });
-    await files.writeFile(`${dir}/${checkpointFile}`, bytes);
+    try {
+      await files.writeFile(`${dir}/${checkpointFile}`, bytes);
+    } catch (error) {
+      aborted.restore(capture);
+      throw error;
+    }
     this.written = { logStart, logEnd, archivedTo, segmentIdNext };
     this.start = logStart;
-    aborted.forgetBelow(needed);
+    // Nothing waits for files that are needed no more.
+    this.track(aborted.settle(capture, needed)).catch(this.parts.failed);
   }
 }
 

@@ -1,6 +1,7 @@
 import { BrokerError } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
-import { type AbortedIndex, type AbortedRange, abortedRanges } from "./aborted-index.ts";
+import { type AbortedRange, abortedRanges } from "./aborted-index.ts";
+import type { AbortedLog, FoundAborted } from "./aborted-log.ts";
 import { emptyRead, type ReadResult } from "./partition-reader.ts";
 import type { ColdReader } from "./ports.ts";
 import type { ProducerState } from "./producer-state.ts";
@@ -15,7 +16,7 @@ export interface TransactionsParts {
   readonly topicId: string;
   readonly partition: number;
   readonly producers: ProducerState;
-  readonly aborted: AbortedIndex;
+  readonly aborted: AbortedLog;
   readonly cold: ColdReader;
   readonly view: () => TransactionsView;
   /** A range that should be readable is not. */
@@ -48,21 +49,25 @@ export class PartitionTransactions {
   }
 
   /** Aborted transactions with offsets in [from, to), by first offset; also from the archives where
-   * these begin earlier. Rejects with a BrokerError where an archive cannot be read. `held` is the
-   * memory's part as it was when the offsets were read: what leaves it meanwhile is archived,
+   * these begin earlier. Rejects with a BrokerError where they cannot be read. `held` tells those
+   * of the log as they were when the offsets were read: what leaves it meanwhile is archived,
    * deleted or cleaned. */
   ranges(
     from: number,
     to: number,
-    held: AbortedIndex = this.parts.aborted,
+    held: Pick<AbortedLog, "overlapping"> = this.parts.aborted,
   ): readonly AbortedRange[] | Promise<readonly AbortedRange[]> {
     const { topicId, partition, cold } = this.parts;
     if (from >= to) return [];
-    const found = held.overlapping(from, to);
-    const archivedEnd = cold.archivedRange(topicId, partition)?.end ?? 0;
-    if (from >= archivedEnd) return abortedRanges(found);
-    const archived = cold.abortedTransactions(topicId, partition, from, to);
-    return archived.then((more) => abortedRanges([...more, ...found]));
+    const archived = cold.archivedRange(topicId, partition);
+    if (archived === null || from >= archived.end) return rangesOf(held.overlapping(from, to));
+    // Archives name all that overlaps them.
+    const heldFrom = from >= archived.start ? archived.end : from;
+    const found = [
+      cold.abortedTransactions(topicId, partition, from, to),
+      heldFrom < to ? held.overlapping(heldFrom, to) : [],
+    ];
+    return Promise.all(found).then((all) => abortedRanges(all.flat()));
   }
 
   /** What was read from `offset` on, and which transactions of it were aborted. */
@@ -70,15 +75,20 @@ export class PartitionTransactions {
     offset: number,
     reading: ReadResult | Promise<ReadResult>,
   ): ReadResult | Promise<ReadResult> {
-    const held = this.parts.aborted.pinned();
-    if (reading instanceof Promise) return reading.then((read) => this.told(offset, read, held));
-    return this.told(offset, reading, held);
+    const held = this.parts.aborted.pin();
+    const told =
+      reading instanceof Promise
+        ? reading.then((read) => this.told(offset, read, held))
+        : this.told(offset, reading, held);
+    if (told instanceof Promise) return told.finally(() => held.release());
+    held.release();
+    return told;
   }
 
   private told(
     offset: number,
     read: ReadResult,
-    held: AbortedIndex,
+    held: Pick<AbortedLog, "overlapping">,
   ): ReadResult | Promise<ReadResult> {
     const ranges = this.ranges(offset, read.nextOffset, held);
     if (!(ranges instanceof Promise)) return { ...read, aborted: ranges };
@@ -91,4 +101,8 @@ export class PartitionTransactions {
       },
     );
   }
+}
+
+function rangesOf(found: FoundAborted): readonly AbortedRange[] | Promise<readonly AbortedRange[]> {
+  return found instanceof Promise ? found.then(abortedRanges) : abortedRanges(found);
 }

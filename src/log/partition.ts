@@ -93,6 +93,7 @@ export class Partition {
       unreadable: (offset, error) => parts.events.unreadable(this, offset, error),
     });
     if (state.damage !== null) parts.events.damaged(this, state.damage);
+    state.aborted.whenDue(() => void this.store.spillAborted());
   }
 
   get logStartOffset(): number {
@@ -326,8 +327,9 @@ export class Partition {
     return JSON.stringify({ format: 2, producers });
   }
 
-  /** For manifests: aborted transactions with offsets in [from, to) that are not archived yet. */
-  abortedBetween(from: number, to: number): readonly AbortedTransaction[] {
+  /** For manifests: aborted transactions with offsets in [from, to) that are not archived yet.
+   * Rejects with a BrokerError. */
+  async abortedBetween(from: number, to: number): Promise<readonly AbortedTransaction[]> {
     return this.state.aborted.overlapping(from, to);
   }
 
@@ -351,8 +353,8 @@ export class Partition {
     if (this.closing) return;
     await this.stop();
     // A partition that nothing was appended to has nothing new to say.
-    const changed = this.appender.durableEnd !== this.store.checkpointedEnd;
-    if (this.broken === null && changed) await this.store.checkpoint();
+    const isBehind = this.store.isBehind(this.appender.durableEnd);
+    if (this.broken === null && isBehind) await this.store.checkpoint();
     await this.store.close();
     await this.parts.wal.closeLog(this.walHandle);
   }
@@ -471,7 +473,7 @@ export class Partition {
   }
 
   private createStore(): PartitionStore {
-    const { wal, files, limits } = this.parts;
+    const { wal, files, limits, events } = this.parts;
     const { topicId, index, dir, log, segments, epochs, producers } = this.state;
     const { aborted, logStart, stored } = this.state;
     return new PartitionStore(
@@ -484,7 +486,8 @@ export class Partition {
         files,
         segments,
         aborted,
-        abortedDue: Math.ceil(limits.abortedMax / 2),
+        abortedSealMin: 4 * limits.abortedSpillMin,
+        failed: (error) => events.checkpointFailed(this, error),
         state: () => {
           const logEnd = this.appender.durableEnd;
           return { logEnd, epochs: epochs.toArray(), producers: producers.snapshot(logEnd) };

@@ -1,5 +1,6 @@
 import { assert } from "../lib/assert.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
+import { AbortedBudget } from "./aborted-budget.ts";
 import { AppendBudget } from "./append-budget.ts";
 import type { LogLimits, PartitionLogConfig } from "./config.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -49,7 +50,9 @@ export class Partitions {
     const { wal, files, cold, clock, limits, events } = options;
     const budget = new AppendBudget(limits.appendBytesInFlightMax);
     const recompressions = new Turns(limits.recompressionsMax);
-    this.parts = { wal, files, cold, clock, limits, budget, recompressions, events };
+    const abortedBudget = new AbortedBudget(limits.abortedAllMax);
+    const shared = { budget, abortedBudget, recompressions };
+    this.parts = { wal, files, cold, clock, limits, ...shared, events };
     this.folders = new TopicFolders(files, options.dataDir, events);
     this.tails = new TailCache(limits.tailCacheBytesMax);
     this.waiters = new Waiters(clock, limits.fetchWaitersMax);
@@ -66,6 +69,11 @@ export class Partitions {
   /** Bytes submitted and not yet durable. */
   get appendBytesInFlight(): number {
     return this.parts.budget.bytes;
+  }
+
+  /** Aborted transactions in memory. */
+  get abortsInMemory(): number {
+    return this.parts.abortedBudget.size;
   }
 
   get(topic: string, index: number): Partition | undefined {

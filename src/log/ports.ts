@@ -192,7 +192,9 @@ export interface FileEntry {
 export interface Files {
   /** Replaces the file as a whole, durably. */
   writeFile(path: string, bytes: Uint8Array): Promise<void>;
-  readFile(path: string): Promise<Uint8Array>;
+  /** All of it, or up to `length` bytes from `position` on. */
+  readFile(path: string, position?: number, length?: number): Promise<Uint8Array>;
+  removeFile(path: string): Promise<void>;
   makeDir(path: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   removeDir(path: string): Promise<void>;

@@ -37,8 +37,8 @@ export function producerRejection(
     }
     case "too-many": {
       const text =
-        "this partition has too many open transactions, or too many aborted ones that are not " +
-        "archived yet";
+        "this partition has too many open transactions, or more aborted ones in memory than can " +
+        "be written to disk";
       return rejection(ErrorCode.REQUEST_TIMED_OUT, text);
     }
   }

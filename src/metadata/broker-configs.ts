@@ -42,8 +42,10 @@ const topicDefaults: ReadonlySet<string> = new Set(
   }),
 );
 
-/** What else takes effect at once when changed, as in Kafka 4.3. */
+/** What else takes effect at once when changed, as in Kafka. */
 const otherDynamic: ReadonlySet<string> = new Set([
+  "errors.deadletterqueue.auto.create.topics.enable",
+  "errors.deadletterqueue.topic.name.prefix",
   "group.consumer.assignment.interval.ms",
   "group.share.assignment.interval.ms",
   "producer.id.expiration.ms",
@@ -113,6 +115,7 @@ const definitions: readonly BrokerConfigDefinition[] = [
     "Replicas of a topic whose creation names none.",
   ),
   define("delete.topic.enable", BOOLEAN, "true", boolean, "Whether topics can be deleted."),
+  define("telemetry.max.bytes", INT, "1048576", int(1), "Largest push of client metrics."),
   define("fetch.max.bytes", INT, "57671680", int(1024), "Largest fetch response."),
   define("max.incremental.fetch.session.cache.slots", INT, "1000", int(0), "Fetch sessions kept."),
   define("quota.window.num", INT, "11", int(1), "Windows of a client's rate."),
@@ -141,7 +144,7 @@ const definitions: readonly BrokerConfigDefinition[] = [
     "group.min.session.timeout.ms",
     INT,
     "6000",
-    int(1),
+    int(0),
     "Shortest session timeout a group member may ask for.",
   ),
   define("listeners", STRING, null, anyText, "Addresses this broker listens on."),

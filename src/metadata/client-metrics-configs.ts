@@ -1,3 +1,4 @@
+import { compileRegex } from "../lib/linear-regex.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
   ConfigSource,
@@ -39,14 +40,17 @@ const definitions: readonly Definition[] = [
   },
 ];
 
-const selectors: ReadonlySet<string> = new Set([
+const selectors = [
   "client_instance_id",
   "client_id",
   "client_software_name",
   "client_software_version",
   "client_source_address",
   "client_source_port",
-]);
+] as const;
+
+/** What of a client an expression is about. */
+export type MatchSelector = (typeof selectors)[number];
 
 const intervalMsMin = 100;
 const intervalMsMax = 3_600_000;
@@ -101,7 +105,7 @@ export function checkClientMetricsConfigs(configs: ReadonlyMap<string, string>):
 function checkInterval(text: string | undefined): Outcome | null {
   if (text === undefined) return null;
   const value = parseLong(text);
-  if (value === null) {
+  if (value === null || value !== (value | 0)) {
     const reason = `Invalid value ${text} for configuration interval.ms: Not a number of type INT`;
     return refused(ErrorCode.INVALID_CONFIG, reason);
   }
@@ -114,22 +118,28 @@ function checkInterval(text: string | undefined): Outcome | null {
 
 function checkMatch(text: string): Outcome | null {
   for (const pattern of parseList(text)) {
-    const [selector = "", expression, ...more] = pattern.split("=");
-    const sound = selectors.has(selector.trim()) && expression !== undefined && more.length === 0;
-    if (!sound || !compiles(expression.trim())) {
+    const parsed = parseMatch(pattern);
+    if (parsed === null || typeof compileRegex(parsed.expression) === "string") {
       return refused(ErrorCode.INVALID_CONFIG, `Illegal client matching pattern: ${pattern}`);
     }
   }
   return null;
 }
 
-function compiles(expression: string): boolean {
-  try {
-    return new RegExp(expression).source !== "";
-  } catch (error) {
-    if (error instanceof SyntaxError) return false;
-    throw error;
-  }
+export interface MatchEntry {
+  readonly selector: MatchSelector;
+  readonly expression: string;
+}
+
+/**
+ * One entry of `match`, `selector=expression`; null: it is none. As Java splits it: an expression
+ * holds no `=`, and those at the end count for nothing.
+ */
+export function parseMatch(pattern: string): MatchEntry | null {
+  const [name = "", expression, ...more] = pattern.replace(/=+$/, "").split("=");
+  const selector = selectors.find((one) => one === name.trim());
+  if (selector === undefined || expression === undefined || more.length > 0) return null;
+  return { selector, expression: expression.trim() };
 }
 
 function refused(errorCode: number, errorMessage: string): Outcome {

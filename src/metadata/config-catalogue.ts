@@ -9,7 +9,7 @@ import {
   type TopicConfigDefinition,
 } from "./config-types.ts";
 import { groupConfigs } from "./group-configs.ts";
-import { topicConfigs } from "./topic-configs.ts";
+import { internalSegmentBytes, topicConfigs } from "./topic-configs.ts";
 
 /** A config of the running broker, under Kafka's name. */
 export interface StaticConfig {
@@ -107,7 +107,9 @@ export function resolveTopicConfig(configs: Configs, layers: ConfigLayers): Topi
     insyncReplicasMin: number("min.insync.replicas"),
     retentionBytes: number("retention.bytes"),
     retentionMs: number("retention.ms"),
-    segmentBytes: number("segment.bytes"),
+    segmentBytes: number(
+      configs.has(internalSegmentBytes) ? internalSegmentBytes : "segment.bytes",
+    ),
     segmentMs: number("segment.ms"),
     segmentJitterMs: number("segment.jitter.ms"),
     uncleanLeaderElection: flag("unclean.leader.election.enable"),
@@ -118,9 +120,12 @@ export function resolveTopicConfig(configs: Configs, layers: ConfigLayers): Topi
   };
 }
 
-/** Every config of a topic that has set `configs`, by name. */
+/** Every config of a topic that has set `configs`, by name; an internal one only if set. */
 export function describeTopicConfigs(configs: Configs, layers: ConfigLayers): ConfigEntry[] {
-  return [...topicConfigs.values()].map((definition) => {
+  const shown = [...topicConfigs.values()].filter(
+    (each) => !each.internal || configs.has(each.name),
+  );
+  return shown.map((definition) => {
     const { value, source } = topicValue(definition, configs, layers);
     const own = configs.get(definition.name);
     const synonyms: ConfigValue[] = [];
@@ -182,6 +187,11 @@ export function resolveBrokerNumber(name: string, layers: ConfigLayers): number 
   const value = parseLong(brokerValues(name, layers)[0]?.value ?? "");
   assert(value !== null, `config ${name} was checked when it was set`);
   return value;
+}
+
+/** The value in force of a broker config; "" where it has none. */
+export function resolveBrokerText(name: string, layers: ConfigLayers): string {
+  return brokerValues(name, layers)[0]?.value ?? "";
 }
 
 /**

@@ -41,6 +41,8 @@ export interface TopicConfigDefinition extends ConfigDefinition {
   /** Broker configs that give the default of all topics, first one first; `scale` turns the
    * broker config's unit into the topic config's. */
   readonly brokerNames: readonly { readonly name: string; readonly scale: number }[];
+  /** For Kafka's own tests: described only where it is set, and no default of anything. */
+  readonly internal: boolean;
 }
 
 /** A config of a broker. */

@@ -6,6 +6,7 @@ import type { Command } from "./command.ts";
 import {
   type ConfigLayers,
   resolveBrokerNumber,
+  resolveBrokerText,
   resolveGroupConfig,
   resolveTopicConfig,
   type StaticConfig,
@@ -134,6 +135,11 @@ export class Metadata {
     const value = resolveBrokerNumber(name, this.layers);
     this.numbers.set(name, { brokerConfigs, value });
     return value;
+  }
+
+  /** The value in force of a broker config; "" where it has none. */
+  brokerText(name: string): string {
+    return resolveBrokerText(name, this.layers);
   }
 
   /** `listener` hears of every change from now on. */

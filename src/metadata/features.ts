@@ -32,16 +32,16 @@ function feature(
 
 /**
  * The one table of features. A maximum rises when the behaviour behind it is served:
- * transaction.version 2 with KIP-890, group.version 1 with KIP-848, share.version 1 with KIP-932,
- * streams.version 1 with KIP-1071. kraft.version stays 0: no voter joins or leaves at run time;
- * eligible.leader.replicas.version too: no replica but the leader could be one.
+ * transaction.version 2 with KIP-890, group.version 1 with KIP-848, share.version 1 with KIP-932
+ * and 2 with KIP-1191, streams.version 1 with KIP-1071. kraft.version stays 0: no voter joins or
+ * leaves at run time; eligible.leader.replicas.version too: no replica but the leader could be one.
  */
 export const features: readonly Feature[] = [
   feature("group.version", 0, 1, 1),
   feature("kraft.version", 0, 0, 0),
   // 7 is 3.3-IV3, the oldest level a 4.x broker takes; 30 is 4.3-IV0.
   feature("metadata.version", 7, 30, 30),
-  feature("share.version", 0, 1, 1),
+  feature("share.version", 0, 2, 2),
   feature("streams.version", 0, 0, 0),
   feature("transaction.version", 0, 2, 2),
   feature("eligible.leader.replicas.version", 0, 0, 0),

@@ -272,7 +272,6 @@ export const foreignConfigs: readonly (readonly [
   ["ssl.truststore.location", STRING, null],
   ["ssl.truststore.password", PASSWORD, null],
   ["ssl.truststore.type", STRING, null],
-  ["telemetry.max.bytes", INT, "1048576"],
   ["transaction.abort.timed.out.transaction.cleanup.interval.ms", INT, "10000"],
   ["transaction.max.timeout.ms", INT, "900000"],
   ["transaction.partition.verification.enable", BOOLEAN, "true"],
@@ -316,7 +315,6 @@ const subjects: readonly (readonly [prefix: string, subject: string])[] = [
   ["transaction", "Kafka's transaction coordinator"],
   ["share.", "Kafka's share coordinator"],
   ["group.", "Kafka's group coordinator"],
-  ["telemetry.", "client metrics"],
   ["socket.", "sockets, whose buffers the operating system sizes"],
 ];
 

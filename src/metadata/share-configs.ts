@@ -1,4 +1,4 @@
-import { type ConfigCheck, ConfigType, integer, oneOf } from "./config-types.ts";
+import { anyText, boolean, type ConfigCheck, ConfigType, integer, oneOf } from "./config-types.ts";
 
 const { BOOLEAN, INT, STRING } = ConfigType;
 const int32Max = 2 ** 31 - 1;
@@ -20,8 +20,22 @@ function number(
   return [name, INT, String(value), integer(min, max), documentation];
 }
 
-/** The broker configs of share groups (KIP-932), under Kafka's names. */
+/** The broker configs of share groups (KIP-932, KIP-1191), under Kafka's names. */
 export const shareBrokerConfigs: readonly BrokerDefinition[] = [
+  [
+    "errors.deadletterqueue.auto.create.topics.enable",
+    BOOLEAN,
+    "false",
+    boolean,
+    "Whether a dead letter queue that a group names and that does not exist is created.",
+  ],
+  [
+    "errors.deadletterqueue.topic.name.prefix",
+    STRING,
+    "dlq.",
+    anyText,
+    "What the names of dead letter queues must begin with; empty: they may be any.",
+  ],
   number(
     "group.share.session.timeout.ms",
     45_000,
@@ -160,6 +174,9 @@ const offsetReset: ConfigCheck = (text) => {
   return "it must be latest, earliest or by_duration:<duration>";
 };
 
+const deadLetterTopic: ConfigCheck = (text) =>
+  text.startsWith("__") ? "DLQ topic name must not start with '__'" : null;
+
 /** Configs of a group that follow no broker config. */
 export const shareOwnConfigs = [
   {
@@ -182,6 +199,20 @@ export const shareOwnConfigs = [
     defaultValue: "true",
     check: oneOf("true", "false"),
     documentation: "Whether members may renew the locks of records they hold.",
+  },
+  {
+    name: "errors.deadletterqueue.topic.name",
+    type: STRING,
+    defaultValue: "",
+    check: deadLetterTopic,
+    documentation: "Topic for records that are not delivered any more; empty: there is none.",
+  },
+  {
+    name: "errors.deadletterqueue.copy.record.enable",
+    type: BOOLEAN,
+    defaultValue: "false",
+    check: oneOf("true", "false"),
+    documentation: "Whether that topic gets the records, or only tells which ones they are.",
   },
 ] as const;
 

@@ -29,6 +29,7 @@ function define(
     defaultValue,
     check,
     documentation,
+    internal: name === internalSegmentBytes,
     brokerNames: brokerNames.map((at) => (typeof at === "string" ? { name: at, scale: 1 } : at)),
   };
 }
@@ -36,12 +37,14 @@ function define(
 const { BOOLEAN, DOUBLE, INT, LIST, LONG, STRING } = ConfigType;
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
+/** Without the size rule of `segment.bytes`. */
+export const internalSegmentBytes = "internal.segment.bytes";
 /** The size rule of Kafka 4.3: smaller segments only cost files. */
 const segmentBytesMin = 1024 * 1024;
 
 /**
- * Every topic config of Kafka 4.3.1, then chronik's own. Names, types and bounds are Kafka's;
- * defaults too, except `segment.bytes` (chronik's WAL rotates at 128 MiB).
+ * Every topic config of Kafka 4.3.1, that of dead letters in 4.4, then chronik's own. Names, types
+ * and bounds are Kafka's; defaults too, except `segment.bytes` (chronik's WAL rotates at 128 MiB).
  */
 const definitions: readonly TopicConfigDefinition[] = [
   define(
@@ -137,6 +140,14 @@ const definitions: readonly TopicConfigDefinition[] = [
     int(0),
     ["log.index.interval.bytes"],
     "How many bytes of log lie between two entries of the offset index.",
+  ),
+  define(
+    internalSegmentBytes,
+    INT,
+    "1024",
+    int(1024),
+    [],
+    "Size at which a log file is closed, in place of segment.bytes. For tests only.",
   ),
   define(
     "leader.replication.throttled.replicas",
@@ -320,6 +331,14 @@ const definitions: readonly TopicConfigDefinition[] = [
     boolean,
     ["unclean.leader.election.enable"],
     "Whether a replica that is not in sync may become leader, at the price of lost records.",
+  ),
+  define(
+    "errors.deadletterqueue.group.enable",
+    BOOLEAN,
+    "false",
+    boolean,
+    [],
+    "Whether share groups may use the topic as their dead letter queue (KIP-1191).",
   ),
   define(
     "search.index",

@@ -7,12 +7,13 @@ const largeShare = 0.75;
  * size of a frame when it is whole, of a large one when its size prefix arrived, and gives it back
  * when the response is written; whoever gets nothing waits in line, with its socket paused. Large
  * frames leave room for small ones: a few peers that promise much and send little stop each other,
- * not everybody.
+ * not everybody. What muted connections hold is parked beside it.
  */
 export class ByteBudget {
   readonly bytesMax: number;
   private readonly largeBytesMax: number;
   private used = 0;
+  private parked = 0;
   private wakeScheduled = false;
   private readonly waiters = new Set<() => void>();
 
@@ -21,8 +22,9 @@ export class ByteBudget {
     this.largeBytesMax = Math.floor(bytesMax * largeShare);
   }
 
+  /** Parked ones included. */
   get bytesUsed(): number {
-    return this.used;
+    return this.used + this.parked;
   }
 
   /** A frame larger than the whole budget passes when nothing else is held. */
@@ -49,6 +51,20 @@ export class ByteBudget {
       wake();
     }
   };
+
+  /**
+   * Bytes that are only kept, for a connection that is not read from: they stop nobody. As many as
+   * the budget itself has; false beyond that, and the connection keeps what it took.
+   */
+  park(bytes: number): boolean {
+    if (this.parked + bytes > this.bytesMax) return false;
+    this.parked += bytes;
+    return true;
+  }
+
+  unpark(bytes: number): void {
+    this.parked -= bytes;
+  }
 
   /** `wake` is called once when bytes came back; the caller then tries again. */
   wait(wake: () => void): void {

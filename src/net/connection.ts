@@ -5,6 +5,7 @@ import { CloseConnection, errorText, ProtocolError } from "../lib/errors.ts";
 import type { Writer } from "../protocol/writer.ts";
 import type { BacklogMeter } from "./backlog-meter.ts";
 import type { ByteBudget } from "./byte-budget.ts";
+import { FrameShare } from "./frame-share.ts";
 import { Framer } from "./framer.ts";
 import { writeReply } from "./write-reply.ts";
 
@@ -81,9 +82,8 @@ export class Connection {
   private aborted = false;
   /** A frame that arrived but may not start yet. */
   private waiting: Uint8Array | null = null;
-  /** Bytes taken from the budget for the frame being received or waiting. */
-  private reserved = 0;
-  private inLine = false;
+  /** Of the budget, for the frame being received or waiting. */
+  private readonly share: FrameShare;
   private inFlightBytes = 0;
   /** Response bytes the socket did not take yet. */
   private backlog: Uint8Array | null = null;
@@ -115,6 +115,7 @@ export class Connection {
     this.session = session;
     this.services = services;
     this.activeMs = services.clock.monotonicMs();
+    this.share = new FrameShare(services.budget, () => this.pump());
     this.framer = new Framer({
       bytesMin: requestBytesMin,
       bytesMax: services.limits.frameBytesMax,
@@ -207,7 +208,7 @@ export class Connection {
       if (nowMs - this.endedMs > lingerMsMax) this.socket.terminate();
       return;
     }
-    const receiving = this.frameStartMs >= 0 && !this.inLine;
+    const receiving = this.frameStartMs >= 0 && !this.share.isInLine;
     if (receiving && !this.paused && nowMs - this.frameStartMs > limits.frameMsMax) {
       this.end(`a frame did not arrive whole within ${limits.frameMsMax} ms`, "warn");
       this.socket.terminate();
@@ -219,11 +220,6 @@ export class Connection {
       this.endSocket();
     }
   }
-
-  private readonly wake = (): void => {
-    this.inLine = false;
-    this.pump();
-  };
 
   private pump(): void {
     if (this.pumping) return;
@@ -243,27 +239,27 @@ export class Connection {
 
   /** Once nothing that arrived is left to do. */
   private finish(): void {
-    if (this.pendingCount > 0 || this.inLine) return;
+    if (this.pendingCount > 0 || this.share.isInLine) return;
     this.ending = true;
     this.waiting = null;
-    this.giveBack(this.reserved);
-    this.reserved = 0;
+    this.share.drop();
   }
 
   /** False when there is nothing to start, or something must happen first. */
   private startNext(): boolean {
-    if (this.ending || this.backlog !== null || this.inLine || this.mute !== null) return false;
+    if (this.ending || this.backlog !== null || this.share.isInLine || this.mute !== null)
+      return false;
     if (this.waiting === null) {
       const frame = this.receive();
       if (frame === null) return false;
       this.waiting = frame;
     }
-    if (this.reserved === 0 && !this.reserve(this.waiting.length)) return false;
+    if (!this.share.isReserved && !this.share.reserve(this.waiting.length)) return false;
     const apiKey = ((this.waiting[0] ?? 0) << 8) | (this.waiting[1] ?? 0);
     if (!this.mayStart(apiKey)) return false;
     const frame = this.waiting;
     this.waiting = null;
-    this.reserved = 0;
+    this.share.handOver();
     this.start(frame, apiKey);
     return true;
   }
@@ -271,22 +267,12 @@ export class Connection {
   private receive(): Uint8Array | null {
     const size = this.framer.peekFrameBytes();
     if (size < 0) return this.framer.next();
-    if (size > smallFrameBytesMax && this.reserved === 0 && !this.reserve(size)) return null;
+    const isPromised = size <= smallFrameBytesMax || this.share.isReserved;
+    if (!isPromised && !this.share.reserve(size)) return null;
     if (this.frameStartMs < 0) this.frameStartMs = this.activeMs;
     const frame = this.framer.next();
     if (frame !== null) this.frameStartMs = -1;
     return frame;
-  }
-
-  /** Takes from the shared budget, or stands in line for it. */
-  private reserve(bytes: number): boolean {
-    if (this.services.budget.tryTake(bytes)) {
-      this.reserved = bytes;
-      return true;
-    }
-    this.inLine = true;
-    this.services.budget.wait(this.wake);
-    return false;
   }
 
   private mayStart(apiKey: number): boolean {
@@ -467,6 +453,7 @@ export class Connection {
     const untilMs = this.services.clock.monotonicMs() + muteMs;
     if (muteMs <= 0 || this.ending || untilMs <= this.mutedUntilMs) return;
     this.mutedUntilMs = untilMs;
+    this.share.park(this.waiting?.length ?? this.framer.bytesHeld);
     this.mute?.cancel();
     this.mute = this.services.clock.schedule(muteMs, () => {
       this.mute = null;
@@ -494,6 +481,6 @@ export class Connection {
 
   /** True while the next request cannot start whatever arrives. */
   private blocked(): boolean {
-    return this.backlog !== null || this.inLine || this.waiting !== null;
+    return this.backlog !== null || this.share.isInLine || this.waiting !== null;
   }
 }

@@ -208,6 +208,7 @@ export class Listener {
       id: this.nextId++,
       listener: this.options.name,
       clientHost: `/${socket.remoteAddress}`,
+      clientPort: socket.remotePort,
       clientId: "",
       softwareName: "",
       softwareVersion: "",

@@ -75,6 +75,13 @@ class RateQuota {
   }
 }
 
+/** What a fetch costs its client. */
+export interface FetchCharge {
+  readonly throttleMs: number;
+  /** It is answered without partitions, and asks again after the throttle. */
+  readonly isHeldBack: boolean;
+}
+
 /**
  * The quotas that are set, and what each client used of them (KIP-13, KIP-124, KIP-599, KIP-612).
  * Every answer is in milliseconds that the client's connection is to be left unread; 0: go on.
@@ -131,13 +138,21 @@ export class ClientQuotas {
     return this.produced.charge(client, bytes, this.nowMs());
   }
 
-  fetch(client: QuotaClient, bytes: number): number {
-    if (this.fetched.isEmpty) return 0;
+  /**
+   * What is held back is not counted: the client asks for it again. One batch that is more than the
+   * quota lets through in all of its windows would be held back for ever (as in Apache Kafka 4.3.1,
+   * whose consumers stand still there): it goes out when the client is within its quota, and the
+   * client waits afterwards.
+   */
+  fetch(client: QuotaClient, bytes: number): FetchCharge {
+    if (this.fetched.isEmpty) return { throttleMs: 0, isHeldBack: false };
     const nowMs = this.nowMs();
+    const isWithin = this.fetched.charge(client, 0, nowMs) === 0;
     const throttleMs = this.fetched.charge(client, bytes, nowMs);
-    // What is held back is not counted: the client asks for it again.
-    if (throttleMs > 0) this.fetched.charge(client, -bytes, nowMs);
-    return throttleMs;
+    const neverFits = isWithin && bytes > this.fetchBytesMax(client);
+    const isHeldBack = throttleMs > 0 && !neverFits;
+    if (isHeldBack) this.fetched.charge(client, -bytes, nowMs);
+    return { throttleMs, isHeldBack };
   }
 
   /** As `fetch`, of what is sent whatever the answer. */

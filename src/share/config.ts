@@ -18,6 +18,12 @@ export interface ShareConfig {
   readonly pruneIntervalMs: number;
   /** share.coordinator.state.topic.num.partitions */
   readonly statePartitions: number;
+  /** Batches of dead letters copied at a time, of all groups together. */
+  readonly deadLetterCopiesMax: number;
+  /** Bytes of records that one batch of dead letters is made of, unless one record has more. */
+  readonly deadLetterBytesMax: number;
+  /** Bytes that one batch of such records may decompress to. */
+  readonly decompressedBytesMax: number;
 }
 
 export const shareConfigDefaults: ShareConfig = {
@@ -30,6 +36,9 @@ export const shareConfigDefaults: ShareConfig = {
   updatesPerSnapshot: 500,
   pruneIntervalMs: 300_000,
   statePartitions: 50,
+  deadLetterCopiesMax: 4,
+  deadLetterBytesMax: 1 << 20,
+  decompressedBytesMax: 256 << 20,
 };
 
 /** The `shareGroup` section of chronik's configuration, as far as it belongs here. */
@@ -42,7 +51,10 @@ export interface ShareBrokerSettings {
   readonly stateTopicNumPartitions: number;
 }
 
-export function shareConfigFrom(settings: ShareBrokerSettings): ShareConfig {
+export function shareConfigFrom(
+  settings: ShareBrokerSettings,
+  decompressedBytesMax: number,
+): ShareConfig {
   return {
     ...shareConfigDefaults,
     recordLockDurationMs: settings.recordLockDurationMs,
@@ -51,6 +63,7 @@ export function shareConfigFrom(settings: ShareBrokerSettings): ShareConfig {
     sessionsMax: settings.maxShareSessions,
     updatesPerSnapshot: settings.snapshotUpdateRecordsPerSnapshot,
     statePartitions: settings.stateTopicNumPartitions,
+    decompressedBytesMax,
   };
 }
 
@@ -73,17 +86,25 @@ export interface ShareGroupSettings {
   readonly isolation: "read_uncommitted" | "read_committed";
   /** share.renew.acknowledge.enable */
   readonly mayRenew: boolean;
+  /** errors.deadletterqueue.topic.name (KIP-1191); null: the group has no dead letter queue. */
+  readonly deadLetterTopic: string | null;
+  /** errors.deadletterqueue.copy.record.enable: the record itself, not only where it was. */
+  readonly copiesDeadLetters: boolean;
 }
 
-/** `configs`: what is set on the GROUP resource, checked when it was set. */
+/** `configs`: what is set on the GROUP resource, checked when it was set. `servesDeadLetters`:
+ * share.version is 2 or more. */
 export function shareGroupSettings(
   configs: ReadonlyMap<string, string>,
   broker: ShareConfig,
+  servesDeadLetters: boolean,
 ): ShareGroupSettings {
   const number = (name: string, otherwise: number): number => {
     const text = configs.get(name);
     return text === undefined ? otherwise : Number(text);
   };
+  const deadLetterTopic = configs.get("errors.deadletterqueue.topic.name") ?? "";
+  const copies = configs.get("errors.deadletterqueue.copy.record.enable")?.toLowerCase();
   const committed = configs.get("share.isolation.level")?.toLowerCase() === "read_committed";
   return {
     recordLockDurationMs: number("share.record.lock.duration.ms", broker.recordLockDurationMs),
@@ -94,6 +115,8 @@ export function shareGroupSettings(
     },
     isolation: committed ? "read_committed" : "read_uncommitted",
     mayRenew: configs.get("share.renew.acknowledge.enable")?.toLowerCase() !== "false",
+    deadLetterTopic: servesDeadLetters && deadLetterTopic !== "" ? deadLetterTopic : null,
+    copiesDeadLetters: copies === "true",
   };
 }
 

@@ -1,6 +1,7 @@
 /** What lies between a share partition's start and end: runs of offsets that are alike. */
 
-export type RecordState = "available" | "acquired" | "acknowledged" | "archived";
+/** Archiving: never delivered again, and to be copied to the dead letter queue (KIP-1191). */
+export type RecordState = "available" | "acquired" | "acknowledged" | "archiving" | "archived";
 
 /** A change that is being written; until then its records can be neither acquired nor changed. */
 export interface Transition {
@@ -19,6 +20,8 @@ export interface Run {
   /** Monotonic milliseconds when the lock ends; 0 without a lock. */
   lockedUntilMs: number;
   transition: Transition | null;
+  /** Archiving because a member rejected it, not because it was delivered too often. */
+  isRejected: boolean;
 }
 
 /**
@@ -50,7 +53,8 @@ export function isAcquirable(run: Run): boolean {
 }
 
 export function newRun(first: number, last: number, state: RecordState, deliveryCount = 0): Run {
-  return { first, last, state, deliveryCount, memberId: "", lockedUntilMs: 0, transition: null };
+  const lock = { memberId: "", lockedUntilMs: 0 };
+  return { first, last, state, deliveryCount, ...lock, transition: null, isRejected: false };
 }
 
 /** Cuts runs so that none crosses the borders of [first, last]; the runs inside, in order. */
@@ -90,7 +94,8 @@ function areAlike(left: Run, right: Run): boolean {
     left.deliveryCount === right.deliveryCount &&
     left.memberId === right.memberId &&
     left.lockedUntilMs === right.lockedUntilMs &&
-    left.transition === right.transition
+    left.transition === right.transition &&
+    left.isRejected === right.isRejected
   );
 }
 

@@ -1,11 +1,9 @@
-import { ProtocolError } from "../lib/errors.ts";
-import type { DataCodec } from "../protocol/api-codec.ts";
 import { shareSnapshotKeyData } from "../protocol/messages/data-share-snapshot-key.ts";
 import { shareSnapshotValueData } from "../protocol/messages/data-share-snapshot-value.ts";
 import { shareUpdateKeyData } from "../protocol/messages/data-share-update-key.ts";
 import { shareUpdateValueData } from "../protocol/messages/data-share-update-value.ts";
 import { Reader } from "../protocol/reader.ts";
-import { Writer } from "../protocol/writer.ts";
+import { decodeValue, encodeKey, encodeValue } from "../protocol/topic-records.ts";
 import type { StateRecord } from "./ports.ts";
 import type { StateBatch } from "./state-batches.ts";
 
@@ -42,8 +40,6 @@ export type DecodedRecord =
   | { readonly kind: "update"; readonly key: ShareKey; readonly update: ShareUpdate }
   /** A type of a later version; nothing here depends on it. */
   | { readonly kind: "other" };
-
-const valueVersion = 0;
 
 /** Kafka's name of a share partition: its share coordinator's key. */
 export function stateKey({ groupId, topicId, partition }: ShareKey): string {
@@ -105,30 +101,4 @@ export function decodeRecord(key: Uint8Array, value: Uint8Array | null): Decoded
 function snapshotOf(bytes: Uint8Array): ShareState {
   const { createTimestamp, writeTimestamp, ...rest } = decodeValue(shareSnapshotValueData, bytes);
   return { ...rest, createTimestampMs: createTimestamp, writeTimestampMs: writeTimestamp };
-}
-
-function encodeKey(codec: DataCodec<ShareKey>, key: ShareKey): Uint8Array {
-  const writer = new Writer(64);
-  writer.int16(codec.recordType ?? 0);
-  codec.encode(writer, key, 0);
-  return writer.bytesWritten();
-}
-
-function encodeValue<Message>(codec: DataCodec<Message>, message: Message): Uint8Array {
-  const writer = new Writer(128);
-  writer.int16(valueVersion);
-  codec.encode(writer, message, valueVersion);
-  return writer.bytesWritten();
-}
-
-function decodeValue<Message>(
-  codec: DataCodec<Message>,
-  bytes: Uint8Array,
-): ReturnType<DataCodec<Message>["decode"]> {
-  const reader = new Reader(bytes);
-  const version = reader.int16();
-  if (version < codec.minVersion || version > codec.maxVersion) {
-    throw new ProtocolError(`${codec.name} in version ${version}, which is not known`);
-  }
-  return codec.decode(reader, version);
 }

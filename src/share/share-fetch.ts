@@ -58,11 +58,13 @@ export class ShareFetcher {
     if (partitions.length === 0 || maxRecords <= 0 || maxBytes <= 0) return [];
     const endMs = this.clock.monotonicMs() + request.maxWaitMs;
     const { isolation } = this.groups.settingsOf(request.groupId);
-    const { shares, failed } = await this.load(request);
+    const { rounds, failed } = await this.load(request);
+    const shares = rounds.flat();
     if (shares.length === 0) return failed;
     for (;;) {
+      const asked = rounds.shift() ?? shares;
       const before = changesOf(shares);
-      const readings = await this.readAll(shares, request);
+      const readings = await this.readAll(asked, request);
       const bytes = readings.reduce((sum, { read }) => sum + read.bytes, 0);
       const hasError = readings.some(({ read }) => read.errorCode !== ErrorCode.NONE);
       const waitMs = endMs - this.clock.monotonicMs();
@@ -79,7 +81,7 @@ export class ShareFetcher {
       } else {
         for (const { share } of readings) share.endRead();
       }
-      if (changesOf(shares) !== before) continue;
+      if (asked.length < shares.length || changesOf(shares) !== before) continue;
       const sources = [...shares, ...shares.map(({ log }) => log)];
       const missing = Math.max(1, bytesMin - bytes);
       const parked = this.partitions.waiters.park(
@@ -94,10 +96,17 @@ export class ShareFetcher {
     }
   }
 
+  /**
+   * The share partitions, in the order in which they are asked: first those that others read
+   * already, then one by one those whose state was read now. So the first member of a group does
+   * not take all that there is while the next ones are on their way, as in Kafka, where a fetch is
+   * answered by the first share partition that is ready.
+   */
   private async load(
     request: ShareFetchRequest,
-  ): Promise<{ shares: SharePartition[]; failed: ShareFetched[] }> {
-    const shares: SharePartition[] = [];
+  ): Promise<{ rounds: SharePartition[][]; failed: ShareFetched[] }> {
+    const known: SharePartition[] = [];
+    const fresh: SharePartition[] = [];
     const failed: ShareFetched[] = [];
     const fail = (one: TopicIdPartition, errorCode: number) =>
       failed.push({ ...one, errorCode, records: noRecords, acquired: [] });
@@ -107,16 +116,21 @@ export class ShareFetcher {
         fail(one, share);
         return;
       }
-      const errorCode = share.isLoaded ? ErrorCode.NONE : await share.load();
+      if (share.isLoaded) {
+        known.push(share);
+        return;
+      }
+      const errorCode = await share.load();
       if (errorCode === ErrorCode.NONE) {
-        shares.push(share);
+        fresh.push(share);
         return;
       }
       this.groups.drop(share);
       fail(one, errorCode);
     });
     await Promise.all(jobs);
-    return { shares, failed };
+    const rounds = [known, ...fresh.map((share) => [share])];
+    return { rounds: rounds.filter((round) => round.length > 0), failed };
   }
 
   /** Whoever is among the results reads until it acquired or gave up. */

@@ -3,6 +3,7 @@ import type { Partition } from "../log/partition.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import type { AcknowledgementBatch } from "./acknowledge-type.ts";
 import type { ShareConfig, ShareGroupSettings } from "./config.ts";
+import { type DeadLetterParts, DeadLetters } from "./dead-letters.ts";
 import type { Persister } from "./persister.ts";
 import { stateKey } from "./records.ts";
 import { type ShareSession, ShareSessions, type TopicIdPartition } from "./sessions.ts";
@@ -15,6 +16,7 @@ export interface ShareGroupsOptions {
   /** The partition this broker leads, or why not as an ErrorCode. */
   readonly find: (one: TopicIdPartition) => Partition | number;
   readonly settingsOf: (groupId: string) => ShareGroupSettings;
+  readonly deadLetters: Omit<DeadLetterParts, "config" | "clock" | "settingsOf">;
 }
 
 export interface PartitionAcknowledgement extends TopicIdPartition {
@@ -28,12 +30,14 @@ export class ShareGroups {
   readonly sessions: ShareSessions;
   private readonly options: ShareGroupsOptions;
   private readonly open = new Map<string, SharePartition>();
+  private readonly deadLetters: DeadLetters;
 
   constructor(options: ShareGroupsOptions) {
     this.options = options;
     this.config = options.config;
     this.persister = options.persister;
     this.sessions = new ShareSessions(options.config);
+    this.deadLetters = new DeadLetters({ ...options, ...options.deadLetters });
   }
 
   /** Share partitions that are in memory. */
@@ -41,11 +45,19 @@ export class ShareGroups {
     return this.open.size;
   }
 
+  /** Records that await their copies in dead letter queues. */
+  get deadLettersWaiting(): number {
+    let count = 0;
+    for (const share of this.open.values()) count += share.deadLetterCount;
+    return count;
+  }
+
   settingsOf(groupId: string): ShareGroupSettings {
     return this.options.settingsOf(groupId);
   }
 
   close(): void {
+    this.deadLetters.close();
     for (const share of this.open.values()) share.fence();
     this.open.clear();
     this.persister.close();
@@ -62,7 +74,9 @@ export class ShareGroups {
     known?.fence();
     const { persister, clock } = this.options;
     const settings = () => this.options.settingsOf(groupId);
-    const share = new SharePartition(key, log, { persister, clock, settings });
+    const onIdle = (idle: SharePartition) => this.idle(idle);
+    const parts = { persister, clock, settings, deadLetters: this.deadLetters, onIdle };
+    const share = new SharePartition(key, log, parts);
     this.open.set(name, share);
     return share;
   }
@@ -101,14 +115,22 @@ export class ShareGroups {
       await share?.release(memberId);
     });
     await Promise.all(jobs);
-    if (!this.sessions.hasGroup(groupId)) this.dropGroup(groupId);
+    if (this.sessions.hasGroup(groupId)) return;
+    for (const share of [...this.open.values()]) {
+      if (share.key.groupId === groupId) this.idle(share);
+    }
   }
 
   async connectionClosed(connectionId: number): Promise<void> {
     await Promise.all(this.sessions.ofConnection(connectionId).map((one) => this.endSession(one)));
   }
 
-  /** Nobody reads for the group any more, or its states were changed by an operator. */
+  /** Drops it where nobody reads for the group any more and no dead letter is under way. */
+  private idle(share: SharePartition): void {
+    if (!share.isBusy && !this.sessions.hasGroup(share.key.groupId)) this.drop(share);
+  }
+
+  /** The group's states were changed by an operator. */
   dropGroup(groupId: string): void {
     for (const share of [...this.open.values()]) {
       if (share.key.groupId === groupId) this.drop(share);

@@ -27,6 +27,17 @@ export interface ShareLimits {
   readonly recordLocksMax: number;
   /** share.renew.acknowledge.enable */
   readonly mayRenew: boolean;
+  /** Where records go that are not delivered again (KIP-1191); null: nowhere. */
+  readonly deadLetterTopic: string | null;
+}
+
+/** Records that await their copy in the dead letter queue, alike but for their offsets. */
+export interface DeadLetters {
+  readonly first: number;
+  readonly last: number;
+  readonly deliveryCount: number;
+  /** By a member; else they were delivered too often. */
+  readonly isRejected: boolean;
 }
 
 /** What must be written before a change may be told. */
@@ -76,6 +87,8 @@ export class SharePartitionState {
         state.batches.push({ first: gap.first, last: gap.last, isGap: true, runs: [gap] });
       }
       const run = newRun(firstOffset, lastOffset, recordState, deliveryCount);
+      // Why is not stored; as Kafka tells them apart.
+      run.isRejected = recordState === "archiving" && deliveryCount < limits().deliveryCountMax;
       state.batches.push({ first: firstOffset, last: lastOffset, isGap: false, runs: [run] });
       next = lastOffset + 1;
     }
@@ -104,6 +117,15 @@ export class SharePartitionState {
     let count = 0;
     for (const { runs } of this.batches) {
       for (const run of runs) if (isTerminal(run.state)) count += sizeOf(run);
+    }
+    return count;
+  }
+
+  /** Records that await their copy in the dead letter queue. */
+  get deadLetterCount(): number {
+    let count = 0;
+    for (const { runs } of this.batches) {
+      for (const run of runs) if (run.state === "archiving") count += sizeOf(run);
     }
     return count;
   }
@@ -238,6 +260,30 @@ export class SharePartitionState {
     return expired;
   }
 
+  /** The oldest records to be copied to the dead letter queue, once that they are is written. */
+  nextDeadLetters(): DeadLetters | null {
+    for (const { runs } of this.batches) {
+      for (const { first, last, state, transition, deliveryCount, isRejected } of runs) {
+        if (state !== "archiving" || transition !== null) continue;
+        return { first, last, deliveryCount, isRejected };
+      }
+    }
+    return null;
+  }
+
+  /** What is archiving within [first, last] was copied, or cannot be; what to write of it. */
+  archiveDeadLetters(first: number, last: number): StateBatch[] {
+    const archived: StateBatch[] = [];
+    for (const run of this.isolateAll(first, last)) {
+      if (run.state !== "archiving" || run.transition !== null) continue;
+      archive(run);
+      archived.push(stateBatch(run));
+    }
+    this.joinAll();
+    this.advance();
+    return archived;
+  }
+
   /** The log begins at `offset` now: what lies below is out of play, whoever holds it. */
   logStartMoved(offset: number): void {
     if (offset <= this.start) return;
@@ -264,7 +310,8 @@ export class SharePartitionState {
           if (!this.limits().mayRenew) return ErrorCode.INVALID_RECORD_STATE;
           run.lockedUntilMs = nowMs + this.limits().recordLockDurationMs;
         } else {
-          this.begin(run, transition, acknowledgedState(type));
+          this.begin(run, transition, this.acknowledgedState(type));
+          run.isRejected = type === acknowledgeType.reject && run.state === "archiving";
         }
       }
     }
@@ -287,10 +334,20 @@ export class SharePartitionState {
     run.memberId = "";
   }
 
+  private acknowledgedState(type: number): RecordState {
+    if (type === acknowledgeType.accept) return "acknowledged";
+    if (type === acknowledgeType.release) return "available";
+    // A gap has no record to deliver, a rejected one must not be delivered again.
+    const isDeadLetter = type === acknowledgeType.reject && this.limits().deadLetterTopic !== null;
+    return isDeadLetter ? "archiving" : "archived";
+  }
+
   /** A record that was delivered as often as it may be is not made available again. */
   private releasedState(run: Run): RecordState {
-    const isSpent = run.deliveryCount >= this.limits().deliveryCountMax;
-    return isSpent || run.last < this.start ? "archived" : "available";
+    if (run.last < this.start) return "archived";
+    const { deliveryCountMax, deadLetterTopic } = this.limits();
+    if (run.deliveryCount < deliveryCountMax) return "available";
+    return deadLetterTopic === null ? "archived" : "archiving";
   }
 
   private takeBack(transition: Transition): void {
@@ -298,6 +355,7 @@ export class SharePartitionState {
       run.state = "acquired";
       run.memberId = transition.memberId;
       run.transition = null;
+      run.isRejected = false;
     }
   }
 
@@ -358,6 +416,8 @@ function stateOf(id: number): RecordState | null {
       return "available";
     case deliveryState.acknowledged:
       return "acknowledged";
+    case deliveryState.archiving:
+      return "archiving";
     case deliveryState.archived:
       return "archived";
     default:
@@ -375,16 +435,11 @@ function stateBatch(run: Run): StateBatch {
   };
 }
 
-function acknowledgedState(type: number): RecordState {
-  if (type === acknowledgeType.accept) return "acknowledged";
-  // A gap has no record to deliver, a rejected one must not be delivered again.
-  return type === acknowledgeType.release ? "available" : "archived";
-}
-
 function archive(run: Run): void {
   run.state = "archived";
   run.memberId = "";
   run.lockedUntilMs = 0;
+  run.isRejected = false;
 }
 
 function cutOut(

@@ -6,6 +6,7 @@ import { ErrorCode } from "../protocol/error-code.ts";
 import type { AcknowledgementBatch } from "./acknowledge-type.ts";
 import type { AcquiredRange, AcquireRequest } from "./acquire.ts";
 import type { ShareGroupSettings } from "./config.ts";
+import type { DeadLetters } from "./dead-letters.ts";
 import type { Persister } from "./persister.ts";
 import type { ShareKey } from "./records.ts";
 import { type Change, SharePartitionState } from "./share-partition-state.ts";
@@ -16,6 +17,9 @@ export interface SharePartitionParts {
   readonly clock: Clock;
   /** The group's settings at this moment. */
   readonly settings: () => ShareGroupSettings;
+  readonly deadLetters: DeadLetters;
+  /** Dead letters were copied while perhaps nobody reads for the group any more. */
+  readonly onIdle: (share: SharePartition) => void;
 }
 
 /** More than any request waits for. */
@@ -39,6 +43,7 @@ export class SharePartition implements Advancing {
   private isReading = false;
   /** Somebody else wanted to read while one did. */
   private isWanted = false;
+  private isCopying = false;
   private timer: { readonly timer: Timer; readonly atMs: number } | null = null;
   private changeCount = 0;
 
@@ -54,6 +59,16 @@ export class SharePartition implements Advancing {
 
   get isLoaded(): boolean {
     return this.state !== null;
+  }
+
+  /** Records that await their copy in the dead letter queue. */
+  get deadLetterCount(): number {
+    return this.state?.deadLetterCount ?? 0;
+  }
+
+  /** Dead letters are being copied: they would be copied again if this were read anew. */
+  get isBusy(): boolean {
+    return this.isCopying;
   }
 
   /** Grows with each change that may make records available. */
@@ -152,7 +167,31 @@ export class SharePartition implements Advancing {
     state.finish(transition, errorCode === ErrorCode.NONE);
     this.armTimer();
     this.changed();
+    void this.copyDeadLetters(state);
     return errorCode;
+  }
+
+  /**
+   * Copies what is archiving to the dead letter queue, one batch after the other, and archives it
+   * when its copy is durable. A crash in between copies it again: archiving is written, too.
+   */
+  private async copyDeadLetters(state: SharePartitionState): Promise<void> {
+    if (this.isCopying || state.nextDeadLetters() === null) return;
+    this.isCopying = true;
+    const { groupId, partition } = this.key;
+    while (this.isOpen) {
+      const letters = state.nextDeadLetters();
+      if (letters === null) break;
+      const where = { groupId, topic: this.log.topic, partition, log: this.log };
+      const job = { ...where, ...letters };
+      const last = await this.parts.deadLetters.copy(job, () => this.isOpen);
+      if (last === null || !this.isOpen) break;
+      const archived = state.archiveDeadLetters(letters.first, last);
+      if (archived.length > 0) await this.write(state, archived);
+      this.changed();
+    }
+    this.isCopying = false;
+    this.parts.onIdle(this);
   }
 
   private async write(
@@ -189,7 +228,7 @@ export class SharePartition implements Advancing {
     this.armTimer();
     if (expired.length === 0) return;
     // The locks have ended whether or not that can be written: nobody could give them back.
-    void this.write(state, expired);
+    void this.write(state, expired).then(() => this.copyDeadLetters(state));
     this.changed();
   }
 
@@ -214,6 +253,7 @@ export class SharePartition implements Advancing {
     state.logStartMoved(this.log.logStartOffset);
     this.state = state;
     this.changed();
+    void this.copyDeadLetters(state);
     return ErrorCode.NONE;
   }
 

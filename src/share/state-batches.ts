@@ -1,7 +1,8 @@
 /** Delivery states as they are persisted: ranges of offsets with a state and a delivery count. */
 
-/** As in Kafka's records: 0 available, 2 acknowledged, 4 archived; acquired is never persisted. */
-export const deliveryState = { available: 0, acknowledged: 2, archived: 4 } as const;
+/** As in Kafka's records: 0 available, 2 acknowledged, 3 archiving (KIP-1191), 4 archived; acquired
+ * is never persisted. */
+export const deliveryState = { available: 0, acknowledged: 2, archiving: 3, archived: 4 } as const;
 
 export interface StateBatch {
   readonly firstOffset: number;

@@ -111,6 +111,7 @@ type AnyFamily =
 export class Metrics {
   private readonly families = new Map<string, AnyFamily>();
   private readonly collectors: (() => void)[] = [];
+  private readonly others: (() => readonly string[])[] = [];
   private readonly dropped: Counter;
 
   constructor() {
@@ -177,6 +178,11 @@ export class Metrics {
     this.collectors.push(collector);
   }
 
+  /** Lines of whole families that are kept elsewhere, under names that no metric here has. */
+  onText(lines: () => readonly string[]): void {
+    this.others.push(lines);
+  }
+
   /** Text exposition format 0.0.4. */
   text(): string {
     for (const collect of this.collectors) collect();
@@ -195,6 +201,9 @@ export class Metrics {
           lines.push(...histogramLines(family.name, labels, buckets, spread));
         }
       }
+    }
+    for (const other of this.others) {
+      for (const line of other()) lines.push(line);
     }
     return `${lines.join("\n")}\n`;
   }

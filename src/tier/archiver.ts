@@ -26,6 +26,7 @@ export interface ArchiverDeps {
 }
 
 export interface ArchiveOutcome {
+  /** The first so many of the task; fewer than all where one manifest could not hold the aborts. */
   readonly segments: number;
   readonly records: number;
   readonly documents: number;
@@ -33,6 +34,10 @@ export interface ArchiveOutcome {
   readonly bytesWritten: number;
   readonly indexed: boolean;
 }
+
+/** Aborts of one archive; the log seals a segment before it has many more. A manifest of 16 MiB
+ * holds 160,000, at 98 bytes at most. */
+const abortedMax = 100_000;
 
 /**
  * One archive from WAL to registry, in the order of D7: build, put, read back and verify,
@@ -46,9 +51,9 @@ export class Archiver {
     this.deps = deps;
   }
 
-  async archive(task: ArchiveTask, indexMode: IndexMode): Promise<ArchiveOutcome> {
+  async archive(planned: ArchiveTask, indexMode: IndexMode): Promise<ArchiveOutcome> {
     const { engine } = this.deps;
-    const request = archiveRequest(task, indexMode);
+    const { task, request } = await fittingRequest(planned, indexMode);
     const path = `${this.deps.scratchDir}/archive-${this.scratchCount++}.tar.gz`;
     try {
       const built = await engine.build(request, path);
@@ -193,7 +198,20 @@ export function archiveKey(
   return `tantivy_indexes/${request.topic}/partition-${request.partition}/${name}`;
 }
 
-function archiveRequest(task: ArchiveTask, indexMode: IndexMode): ArchiveRequest {
+/** As many of the task's first segments as one manifest has room for. */
+async function fittingRequest(
+  planned: ArchiveTask,
+  indexMode: IndexMode,
+): Promise<{ task: ArchiveTask; request: ArchiveRequest }> {
+  const { partition } = planned;
+  for (let { segments } = planned; ; segments = segments.slice(0, Math.ceil(segments.length / 2))) {
+    const task = { partition, segments };
+    const request = await archiveRequest(task, indexMode);
+    if (request.aborted.length <= abortedMax || segments.length === 1) return { task, request };
+  }
+}
+
+async function archiveRequest(task: ArchiveTask, indexMode: IndexMode): Promise<ArchiveRequest> {
   const { partition, segments } = task;
   const first = segments[0];
   const final = segments[segments.length - 1];
@@ -208,7 +226,7 @@ function archiveRequest(task: ArchiveTask, indexMode: IndexMode): ArchiveRequest
     last: final.last,
     leaderEpochs: partition.leaderEpochs().filter(([, start]) => start <= final.last),
     producerSnapshot: partition.producerSnapshot(),
-    aborted: partition.abortedBetween(first.base, final.last + 1),
+    aborted: await partition.abortedBetween(first.base, final.last + 1),
     indexMode,
   };
 }

@@ -201,13 +201,17 @@ export class Indexer {
         offsets: `${segments[0]?.base}-${segments[segments.length - 1]?.last}`,
         index: mode,
       });
-      const outcome = await this.archiver.archive(task, mode);
-      run.segments_processed += outcome.segments;
-      run.records_indexed += outcome.records;
-      run.documents += outcome.documents;
-      run.bytes_read += outcome.bytesRead;
-      run.bytes_written += outcome.bytesWritten;
-      if (outcome.indexed) run.indexes_created++;
+      // An archive may take fewer; the others come before what lies behind them.
+      for (let rest = segments; rest.length > 0; ) {
+        const outcome = await this.archiver.archive({ partition, segments: rest }, mode);
+        rest = rest.slice(outcome.segments);
+        run.segments_processed += outcome.segments;
+        run.records_indexed += outcome.records;
+        run.documents += outcome.documents;
+        run.bytes_read += outcome.bytesRead;
+        run.bytes_written += outcome.bytesWritten;
+        if (outcome.indexed) run.indexes_created++;
+      }
     });
   }
 

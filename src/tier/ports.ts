@@ -40,7 +40,7 @@ export interface TierPartition {
   leaderEpochs(): readonly (readonly [epoch: number, startOffset: number])[];
   producerSnapshot(): string;
   /** Aborted transactions with offsets in [from, to); below `archivableEnd` all are decided. */
-  abortedBetween(from: number, to: number): readonly AbortedTransaction[];
+  abortedBetween(from: number, to: number): Promise<readonly AbortedTransaction[]>;
   searchIndexMode(): IndexMode;
 }
 

@@ -42,10 +42,21 @@ export interface TransactionSettings {
   readonly removeExpiredIntervalMs: number;
 }
 
+/** The settings of the `limits` section that bound the coordinator. */
+export interface TransactionLimits {
+  readonly transactionalIdsMax: number;
+  readonly transactionStateBytesMax: number;
+}
+
 /** The coordinator's limits under these settings. */
-export function transactionConfigFrom(settings: TransactionSettings): TransactionConfig {
+export function transactionConfigFrom(
+  settings: TransactionSettings,
+  limits: TransactionLimits,
+): TransactionConfig {
   return {
     ...transactionConfigDefaults,
+    idsMax: limits.transactionalIdsMax,
+    stateBytesMax: limits.transactionStateBytesMax,
     timeoutMsMax: settings.maxTimeoutMs,
     idExpirationMs: settings.idExpirationMs,
     abortIntervalMs: settings.abortTimedOutIntervalMs,

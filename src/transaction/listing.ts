@@ -1,12 +1,7 @@
 import { ErrorCode } from "../protocol/error-code.ts";
 import type { DescribedTransaction, TransactionFilter, TransactionList } from "./api-types.ts";
 import type { IdEntry, TransactionShard } from "./shard.ts";
-import {
-  noPartitions,
-  noProducerEpoch,
-  noProducerId,
-  transactionStateNames,
-} from "./transaction-types.ts";
+import { noPartitions, transactionStateNames } from "./transaction-types.ts";
 
 /** A transactional id as DescribeTransactions shows it. */
 export function describeEntry(
@@ -31,15 +26,16 @@ export function describeEntry(
   };
 }
 
+/** As Kafka leaves it: every number is 0. */
 export function undescribed(transactionalId: string, errorCode: number): DescribedTransaction {
   return {
     errorCode,
     transactionalId,
     state: "",
-    producerId: noProducerId,
-    producerEpoch: noProducerEpoch,
+    producerId: 0,
+    producerEpoch: 0,
     timeoutMs: 0,
-    startMs: -1,
+    startMs: 0,
     partitions: noPartitions,
   };
 }
@@ -71,6 +67,6 @@ export function listEntries(
       transactions.push({ transactionalId: id, producerId, state });
     }
   }
-  const unknownStates = filter.states.filter((state) => !known.has(state));
+  const unknownStates = [...states].filter((state) => !known.has(state));
   return { errorCode: ErrorCode.NONE, unknownStates, transactions };
 }

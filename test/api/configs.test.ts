@@ -28,7 +28,7 @@ describe("DescribeConfigs", () => {
       const request = { resources, includeSynonyms: true, includeDocumentation };
       const { results } = await api.client.request(describeConfigsApi, version, request);
       const [topic, broker, unknown] = results;
-      expect(topic?.configs.length).toBe(34);
+      expect(topic?.configs.length).toBe(35);
       expect(topic?.configs.find(({ name }) => name === "cleanup.policy")).toMatchObject({
         value: "compact",
         configSource: 1,
@@ -53,7 +53,7 @@ describe("DescribeConfigs", () => {
       });
       expect(named.results[0]?.configs.map(({ name }) => name)).toEqual(["retention.ms"]);
       expect(named.results[0]?.configs[0]?.synonyms).toEqual([]);
-      expect(named.results[1]?.configs.length).toBe(34);
+      expect(named.results[1]?.configs.length).toBe(35);
     });
   }
 

@@ -61,11 +61,30 @@ test("ListOffsets: errors per partition", async () => {
     [0, -1],
     [0, -2],
   ]);
-  expect(twice.map((answer) => answer.errorCode)).toEqual([
-    ErrorCode.INVALID_REQUEST,
-    ErrorCode.INVALID_REQUEST,
-  ]);
+  expect(twice.map((answer) => answer.errorCode)).toEqual([ErrorCode.INVALID_REQUEST]);
   expect((await list(lab, [[0, -4]]))[0]!.errorCode).toBe(ErrorCode.UNSUPPORTED_VERSION);
+  // Only -1 is no epoch: any other negative one is old.
+  const [negative] = await list(lab, [[0, -1, -2]]);
+  expect(negative!.errorCode).toBe(ErrorCode.FENCED_LEADER_EPOCH);
+});
+
+test("ListOffsets: a topic named twice is one, one without partitions is none", async () => {
+  const lab = new ApiLab();
+  await lab.open({}, 3);
+  const at = (partitionIndex: number) => ({ partitionIndex, timestamp: -1 });
+  const topics = [
+    { name: "a", partitions: [at(0), at(2)] },
+    { name: "b", partitions: [] },
+    { name: "a", partitions: [at(0), at(9)] },
+  ];
+  const answer = await lab.call(listOffsetsHandler, { replicaId: -1, topics }, 7);
+  expect(answer!.topics.map(({ name }) => name)).toEqual(["a"]);
+  const codes = answer!.topics[0]!.partitions.map((one) => [one.partitionIndex, one.errorCode]);
+  expect(codes).toEqual([
+    [0, ErrorCode.INVALID_REQUEST],
+    [2, ErrorCode.NOT_LEADER_OR_FOLLOWER],
+    [9, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION],
+  ]);
 });
 
 /** [offset, epoch] of each special, in the newest version. */
@@ -234,4 +253,21 @@ test("OffsetForLeaderEpoch: every version; ends, unknown and fenced epochs", asy
     expect(await run(version, 1, 5)).toEqual([ErrorCode.UNKNOWN_LEADER_EPOCH, -1, -1]);
     expect(await run(version, 1, -1, 8)).toEqual([ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, -1, -1]);
   }
+});
+
+test("DeleteRecords: of a partition named twice the last offset counts", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open();
+  for (let n = 0; n < 4; n++) await partition.append(batch(), client);
+  const to = (offset: number) => ({ partitionIndex: 0, offset });
+  const topics = [
+    { name: "a", partitions: [to(3), to(1)] },
+    { name: "b", partitions: [] },
+    { name: "a", partitions: [to(2)] },
+  ];
+  const answer = await lab.call(deleteRecordsHandler, { topics, timeoutMs: 1000 }, 2);
+  expect(answer!.topics).toEqual([
+    { name: "a", partitions: [{ partitionIndex: 0, lowWatermark: 2, errorCode: ErrorCode.NONE }] },
+  ]);
+  expect(partition.logStartOffset).toBe(2);
 });

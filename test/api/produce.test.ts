@@ -213,6 +213,28 @@ test("record errors reach versions that carry them", async () => {
   expect(v7!.errorCode).toBe(ErrorCode.INVALID_RECORD);
 });
 
+test("an error tells where the log starts, but for those that say nothing of it", async () => {
+  const lab = new ApiLab();
+  const [partition] = await lab.open();
+  for (let n = 0; n < 3; n++) await produce(lab, [{ records: batch() }]);
+  await partition.deleteRecordsBefore(2);
+  const [lie] = (await produce(lab, [{ records: batch({ isControl: true }) }]))!;
+  expect(lie).toMatchObject({ errorCode: ErrorCode.INVALID_RECORD, logStartOffset: 2 });
+  const torn = Buffer.from(batch());
+  torn.writeUInt32BE(1, 17);
+  const [bad] = (await produce(lab, [{ records: torn }]))!;
+  expect(bad).toMatchObject({ errorCode: ErrorCode.CORRUPT_MESSAGE, logStartOffset: -1 });
+});
+
+test("a topic without partitions is not answered", async () => {
+  const lab = new ApiLab();
+  await lab.open();
+  const asked = request([{ records: batch() }], 9);
+  const topicData = [{ name: "a", partitionData: [] }, ...asked.topicData];
+  const answer = await lab.call(produceHandler, { ...asked, topicData }, 9);
+  expect(answer!.responses.map((one) => one.partitionResponses.length)).toEqual([1]);
+});
+
 test("the request's timeout answers REQUEST_TIMED_OUT for what is still open", async () => {
   const lab = new ApiLab({ auto: false });
   const [partition] = await lab.open();

@@ -95,9 +95,27 @@ describe("Fetch", () => {
     const [partition] = await lab.open();
     await partition.append(batch(), { origin: "client" });
     limit(lab, { consumer_byte_rate: 1 });
+    await lab.call(fetchHandler, fetchOf(0, -1), 12);
     const answer = await lab.call(fetchHandler, fetchOf(0, 0), 12);
     expect([answer!.sessionId, answer!.responses]).toEqual([0, []]);
     expect(lab.fetchSessions.size).toBe(0);
+  });
+
+  test("a quota smaller than one batch lets one through at a time", async () => {
+    const lab = new ApiLab();
+    const [partition] = await lab.open();
+    for (let n = 0; n < 3; n++) await partition.append(batch(), { origin: "client" });
+    limit(lab, { consumer_byte_rate: 1 });
+    for (let n = 0; n < 3; n++) {
+      const sent = await lab.call(fetchHandler, fetchOf(0, -1), 12);
+      const records = sent!.responses[0]?.partitions[0]?.records;
+      expect(records?.length).toBe(batch().length);
+      expect(sent!.throttleTimeMs).toBeGreaterThan(10_000);
+      expect(lab.throttles.at(-1)).toBe(sent!.throttleTimeMs);
+      const held = await lab.call(fetchHandler, fetchOf(0, -1), 12);
+      expect([held!.responses, held!.throttleTimeMs > 0]).toEqual([[], true]);
+      lab.log.clock.advance(sent!.throttleTimeMs);
+    }
   });
 
   test("pays for event-loop time, and is then not charged for its bytes", async () => {

@@ -7,7 +7,7 @@ import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
 import { shareConfigDefaults, shareGroupSettings } from "../../src/share/config.ts";
 import { ShareGroups } from "../../src/share/share-groups.ts";
-import { StateWorld } from "../share/state-world.ts";
+import { noDeadLetters, StateWorld } from "../share/state-world.ts";
 import { ApiLab } from "../support/api-lab.ts";
 import { batch, topicA } from "../support/log-lab.ts";
 
@@ -27,7 +27,8 @@ beforeEach(async () => {
     clock: lab.log.clock,
     find: ({ topicId, partition: index }) =>
       lab.log.partitions.byId(topicId, index) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-    settingsOf: () => shareGroupSettings(earliest, shareConfigDefaults),
+    settingsOf: () => shareGroupSettings(earliest, shareConfigDefaults, false),
+    deadLetters: noDeadLetters(lab.log),
   });
   Object.assign(lab.services, { shares });
   const key = { groupId: "g", topicId: topicA.id, partition: 0 };
@@ -81,6 +82,16 @@ describe("ShareFetch", () => {
     expect(await acquired(ask(0, { memberId: "other" }))).toBe("");
   });
 
+  test("a new session names its partitions, a going one only what there is to tell", async () => {
+    const begun = await lab.call(shareFetchHandler, ask(0), 2);
+    const [one] = begun?.responses[0]?.partitions ?? [];
+    expect(one).toMatchObject({ errorCode: ErrorCode.NONE, acquiredRecords: [] });
+    // Where no other leader is meant the field is left at Kafka's zeros.
+    expect(one?.currentLeader).toEqual({ leaderId: 0, leaderEpoch: 0 });
+    const next = await lab.call(shareFetchHandler, ask(1), 2);
+    expect(next?.responses).toEqual([]);
+  });
+
   test("waits for records, and for those another one gives back", async () => {
     const waiting = acquired(ask(0, { maxWaitMs: 60_000 }));
     await append(3);
@@ -105,6 +116,30 @@ describe("ShareFetch", () => {
     expect(await other).toBe("1-1:2");
     const { state } = await states.open().read({ groupId: "g", topicId: topicA.id, partition: 0 });
     expect(state?.stateBatches.map((one) => one.deliveryState)).toEqual([2, 0, 2]);
+  });
+
+  test("the first fetch brings one partition: a member under way finds the others", async () => {
+    const second = lab.log.partitions.byId(topicA.id, 1);
+    const key = { groupId: "g", topicId: topicA.id, partition: 1 };
+    await shares.persister.initialize([{ key, epoch: 1, start: -1 }], false);
+    await append(2);
+    const appendSecond = async (count: number) => {
+      const values = Array(count).fill("v");
+      const written = await second?.append(batch({ values }), { origin: "client" });
+      expect(written?.errorCode).toBe(ErrorCode.NONE);
+    };
+    await appendSecond(3);
+    const partitions = [0, 1].map((partitionIndex) => ({
+      partitionIndex,
+      acknowledgementBatches: [],
+    }));
+    const topics = [{ topicId: topicA.id, partitions }];
+    expect(await acquired(ask(0, { topics }))).toBe("0-1:1");
+    expect(await acquired(ask(0, { topics, memberId: "other" }))).toBe("0-2:1");
+    // Their states are read: one answer brings both.
+    await append(2);
+    await appendSecond(1);
+    expect(await acquired(ask(0, { topics, memberId: "third" }))).toBe("2-3:1 3-3:1");
   });
 
   test("a connection that ends gives back what its member held", async () => {

@@ -185,6 +185,20 @@ describe("CreateTopics, DeleteTopics, CreatePartitions", () => {
     });
   }
 
+  test("an internal config is taken and not told with the topic", async () => {
+    await using api = await apiServer();
+    const configs = [{ name: "internal.segment.bytes", value: "2000" }];
+    const request = { topics: [topic("a", { configs })] };
+    const answer = await api.client.request(createTopicsApi, 7, request);
+    expect(answer.topics[0]?.errorCode).toBe(0);
+    const names = answer.topics[0]?.configs?.map(({ name }) => name);
+    expect(names).toContain("segment.bytes");
+    expect(names).not.toContain("internal.segment.bytes");
+    expect(api.metadata.image.topicsByName.get("a")?.configs).toEqual(
+      new Map([["internal.segment.bytes", "2000"]]),
+    );
+  });
+
   test("validateOnly creates nothing; -1 means the defaults", async () => {
     await using api = await apiServer({ metadata: { numPartitions: 3 } });
     const defaults = topic("a", { numPartitions: -1, replicationFactor: -1 });
@@ -273,6 +287,23 @@ describe("CreateTopics, DeleteTopics, CreatePartitions", () => {
       expect(api.metadata.image.tombstones.size).toBe(2);
     });
   }
+
+  test("a topic named by name and by id is refused once, told by its name", async () => {
+    await using api = await apiServer();
+    await api.metadata.createTopics([spec("a")], false);
+    const topicId = api.metadata.image.topicsByName.get("a")?.id ?? "";
+    const neither = { name: null, topicId: zeroUuid };
+    const topics = [{ name: "a", topicId: zeroUuid }, { name: null, topicId }, neither, neither];
+    const request = { timeoutMs: 1, topics };
+    const { responses } = await api.client.request(deleteTopicsApi, 6, request);
+    const { INVALID_REQUEST } = ErrorCode;
+    expect(responses.map((one) => [one.name, one.topicId, one.errorCode])).toEqual([
+      ["a", topicId, INVALID_REQUEST],
+      [null, zeroUuid, INVALID_REQUEST],
+      [null, zeroUuid, INVALID_REQUEST],
+    ]);
+    expect(api.metadata.image.topicsByName.size).toBe(1);
+  });
 
   test("deletion can be switched off; internal topics are never deleted", async () => {
     await using api = await apiServer({ topic: { deleteEnabled: false } });

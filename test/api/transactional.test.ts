@@ -31,7 +31,10 @@ class World {
     const world = new World();
     world.partitions = await world.lab.open();
     const image = world.lab.services.metadata.image.topicsByName as Map<string, unknown>;
-    image.set(offsetsTopic, { partitions: Array.from({ length: 50 }, () => ({})) });
+    image.set(offsetsTopic, {
+      internal: true,
+      partitions: Array.from({ length: 50 }, () => ({})),
+    });
     const { coordinator, groups } = world;
     Object.assign(world.lab.services, {
       groups: groups.groups,
@@ -317,4 +320,29 @@ test("offsets in a transaction count with its commit, and not with its abort", a
     Object.assign(world.lab.services, { groups: world.groups.groups });
     expect(await committed(true)).toBe(5);
   }
+});
+
+test("the broker's own topics join no transaction of a producer", async () => {
+  const world = await World.open();
+  const { producerId, producerEpoch } = await world.init();
+  const topics = [
+    { name: offsetsTopic, partitions: [0] },
+    { name: "a", partitions: [0] },
+    { name: "none", partitions: [0] },
+  ];
+  const request = {
+    v3AndBelowTransactionalId: "t",
+    v3AndBelowProducerId: producerId,
+    v3AndBelowProducerEpoch: producerEpoch,
+    v3AndBelowTopics: topics,
+  };
+  const answer = await world.lab.call(addPartitionsToTxnHandler, request, 3);
+  const errors = answer!.resultsByTopicV3AndBelow.map(
+    ({ resultsByPartition }) => resultsByPartition[0]!.partitionErrorCode,
+  );
+  expect(errors).toEqual([
+    ErrorCode.TOPIC_AUTHORIZATION_FAILED,
+    ErrorCode.OPERATION_NOT_ATTEMPTED,
+    ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+  ]);
 });

@@ -175,4 +175,11 @@ test("DescribeProducers tells each producer's state, and what is not here", asyn
     ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
     ErrorCode.INVALID_TOPIC_EXCEPTION,
   ]);
+  // Kafka has words for a topic that is not there, not for a partition.
+  expect(others.map(({ errorMessage }) => errorMessage !== null)).toEqual([
+    false,
+    false,
+    true,
+    true,
+  ]);
 });

@@ -2,11 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { type BrokerProcess, brokerExists, startBroker } from "../support/broker-process.ts";
 import { clients } from "./programs.ts";
 import { ensureToolchain } from "./setup.ts";
-import { createTopics } from "./topics.ts";
+import { createTopics, withAdmin } from "./topics.ts";
 
 /**
  * Share groups (KIP-932) with Kafka's own KafkaShareConsumer: acknowledging, releasing, rejecting,
- * locks that end, two members at one partition, and kill -9 of the broker.
+ * locks that end, two members at one partition, dead letters, and kill -9 of the broker.
  */
 
 const isCi = process.env["CI"] === "true";
@@ -31,6 +31,8 @@ interface Step {
   readonly twice?: number;
   readonly left?: number;
   readonly right?: number;
+  /** Offset and value, topic, delivery count and reason of each. */
+  readonly letters?: readonly (readonly [number, number, string, string, string])[];
 }
 
 class Scenario implements AsyncDisposable {
@@ -142,5 +144,56 @@ describe("KafkaShareConsumer", () => {
     expect(offsets(rest)).toEqual([1, 3, 5, 7, 9, 11, 13, 15, 17, 19]);
     // Only what was released had its delivery written down.
     expect(rest?.records.find(([offset]) => offset === 19)).toEqual([19, 2]);
+  });
+
+  check("rejected and spent records are in the dead letter queue (KIP-1191)", async () => {
+    await using broker = await startBroker({
+      env: { CHRONIK_SHARE_GROUP_DEAD_LETTER_AUTO_CREATE_TOPICS: "true" },
+    });
+    const topic = await topicAt(broker, "share-letters");
+    await using run = new Scenario(broker, "letters", topic, "--queue", "dlq.letters");
+    const [again, queue] = await run.finished();
+    expect(again?.records).toEqual([[5, 2]]);
+    expect(queue?.letters).toEqual([
+      [1, 1, topic, "1", "Offset rejected by client."],
+      [4, 4, topic, "1", "Offset rejected by client."],
+      [5, 5, topic, "2", "Offset delivery count exceeded the threshold."],
+    ]);
+  });
+
+  check("no dead letter is lost when the broker is killed", async () => {
+    await using broker = await startBroker();
+    const topic = await topicAt(broker, "share-letters-kill");
+    const configEntries = [{ name: "errors.deadletterqueue.group.enable", value: "true" }];
+    await withAdmin(broker.bootstrap, (admin) =>
+      admin.createTopics({ topics: [{ topic: "dlq.kill", configEntries }] }),
+    );
+    const rejected = new Set<number>();
+    const records = 120;
+    for (let round = 0; round < 3; round++) {
+      const more = round === 0 ? ["--records", String(records)] : [];
+      await using run = new Scenario(broker, "reject", topic, "--queue", "dlq.kill", ...more);
+      await run.first();
+      if (round < 2) {
+        await broker.kill9();
+        await broker.restart();
+      } else {
+        await run.finished();
+      }
+      for (const step of run.steps) for (const [offset] of step.records) rejected.add(offset);
+    }
+    await using reading = new Scenario(
+      broker,
+      "queue",
+      topic,
+      "--queue",
+      "dlq.kill",
+      "--letters",
+      String(records),
+    );
+    const [queue] = await reading.finished();
+    const told = new Set((queue?.letters ?? []).map(([offset]) => offset));
+    expect([...rejected].filter((offset) => !told.has(offset))).toEqual([]);
+    expect(told.size).toBe(records);
   });
 });

@@ -13,6 +13,7 @@ import { librdkafka } from "./librdkafka/suite.ts";
 import { platformatic } from "./platformatic/suite.ts";
 import { sarama } from "./sarama/suite.ts";
 import { streams } from "./streams/suite.ts";
+import { streamsIntegration } from "./streams-integration/suite.ts";
 import type { Suite } from "./suite.ts";
 import { tools39 } from "./tools-3.9/suite.ts";
 
@@ -21,6 +22,7 @@ export const suites: readonly Suite[] = [
   kafkaIntegration,
   exactlyOnce,
   streams,
+  streamsIntegration,
   connect,
   ksqldb,
   tools39,

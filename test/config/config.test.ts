@@ -414,6 +414,12 @@ log.retention.check.interval.ms=300000
     expect(warnings).toHaveLength(15);
     expect(warnings[0]).toStartWith("process.roles in ");
   });
+  test("any session may be allowed, as in Kafka", () => {
+    const session = (ms: number) => ({ properties: `group.min.session.timeout.ms=${ms}\n` });
+    expect(load(session(0)).config.group.minSessionTimeoutMs).toBe(0);
+    expect(refusal(session(-1))).toContain("group.min.session.timeout.ms");
+  });
+
   test("milliseconds win over minutes over hours, in any order", () => {
     const hours = "log.retention.hours=1\n";
     const minutes = "log.retention.minutes=2\n";

@@ -263,6 +263,8 @@ test(
       }
     }
     late.close();
+    // A kill loses no file of aborted transactions.
+    expect(running.log()).not.toContain("aborted transactions was lost");
     const metrics = await (await fetch(`${running.adminUrl}/metrics`)).text();
     expect(metrics).toContain(`\nchronik_transactional_ids ${producers}\n`);
     for (const name of ["ongoing", "completing"]) {

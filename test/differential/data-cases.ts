@@ -76,7 +76,9 @@ async function produce(peer: Peer): Promise<void> {
   await peer.note("no topics", produceApi, 9, { ...produceOf("pr", null), topicData: [] });
   await peer.note("internal", produceApi, 9, produceOf("__consumer_offsets", batch()));
   for (const [label, bytes] of Object.entries(lies())) {
-    await peer.note(label, produceApi, 9, produceOf("pr", bytes));
+    // Kafka never answers where there are none.
+    const waitMs = bytes === null ? 2000 : undefined;
+    await peer.note(label, produceApi, 9, produceOf("pr", bytes), waitMs);
   }
   await peer.note(
     "zstd",

@@ -62,7 +62,7 @@ async function fetch(peer: Peer): Promise<void> {
   await peer.note("both small", fetchApi, 12, fetchOf("fe", small));
   await peer.note("error and data", fetchApi, 12, fetchOf("fe", [{ fetchOffset: 99 }, ...both]));
   await peer.note("error and wait", fetchApi, 12, {
-    ...fetchOf("fe", [{ fetchOffset: 99 }, { fetchOffset: 15 }], { maxWaitMs: 5000 }),
+    ...fetchOf("fe", [{ fetchOffset: 99 }, { fetchOffset: 15 }], { maxWaitMs: 500 }),
   });
   await peer.note("twice", fetchApi, 12, fetchOf("fe", [{ fetchOffset: 0 }, { fetchOffset: 3 }]));
   await peer.note("committed", fetchApi, 12, {

@@ -15,9 +15,29 @@ export interface Note {
 }
 
 /** After which a broker is taken not to answer at all. */
-const silenceMs = 8000;
-const sweepSilenceMs = 3000;
+const silenceMs = 10_000;
 const recentMs = 3_600_000;
+
+/** Lists whose order means nothing: Kafka answers in the order of a hash map. */
+const unordered: ReadonlySet<string> = new Set([
+  "topics",
+  "responses",
+  "results",
+  "groups",
+  "members",
+  "entries",
+  "entity",
+  "values",
+  "configResources",
+  "transactionStates",
+  "activeProducers",
+  "replicaElectionResults",
+  "resultsByTransaction",
+  "topicResults",
+  "resultsByTopicV3AndBelow",
+  "resultsByPartition",
+  "unknownStateFilters",
+]);
 
 /**
  * One of the two brokers. What must differ between them (ids, addresses, the time of day) gets the
@@ -28,6 +48,8 @@ export class Peer {
   readonly notes: Note[] = [];
   private client: WireClient | null = null;
   private readonly aliases = new Map<string, string>();
+  /** While elements are brought into order, which no id may decide. */
+  private ordering = false;
 
   constructor(port: number) {
     this.port = port;
@@ -49,9 +71,15 @@ export class Peer {
   }
 
   /** Asks in one version and notes the answer, or that the connection ended. */
-  async note<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, request: Q) {
+  async note<Q, R>(
+    label: string,
+    codec: ApiCodec<Q, R>,
+    version: number,
+    request: Q,
+    waitMs = silenceMs,
+  ) {
     const name = `${codec.name} v${version} ${label}`;
-    return await this.record(name, silenceMs, () => this.ask(codec, version, request));
+    return await this.record(name, waitMs, () => this.ask(codec, version, request));
   }
 
   private async record<A>(name: string, waitMs: number, ask: () => Promise<A>): Promise<A | null> {
@@ -71,9 +99,15 @@ export class Peer {
   }
 
   /** As `note`, with a body that need not be a request. */
-  async noteBytes<Q, R>(label: string, codec: ApiCodec<Q, R>, version: number, body: Uint8Array) {
+  async noteBytes<Q, R>(
+    label: string,
+    codec: ApiCodec<Q, R>,
+    version: number,
+    body: Uint8Array,
+    waitMs = silenceMs,
+  ): Promise<void> {
     this.aliases.clear();
-    await this.record(`${codec.name} v${version} ${label}`, sweepSilenceMs, async () => {
+    await this.record(`${codec.name} v${version} ${label}`, waitMs, async () => {
       this.client ??= await this.connection();
       return await this.client.requestEncoded(codec, version, (writer) => writer.raw(body));
     });
@@ -111,31 +145,30 @@ export class Peer {
       texts.push(`${value}`);
       return value === null ? null : value === "" ? "" : "<text>";
     }
-    if (key === "errorCode") return errorName(Number(value));
+    if (/errorCode$/i.test(key)) return errorName(Number(value));
     return this.scalar(key, value);
   }
 
   private sorted(key: string, value: readonly unknown[], texts: string[]): unknown {
-    const items = value.map((item) => this.plain(key, item, texts));
-    if (
-      ![
-        "topics",
-        "responses",
-        "results",
-        "groups",
-        "members",
-        "entries",
-        "entity",
-        "values",
-      ].includes(key)
-    )
-      return items;
-    return items.toSorted((left, right) => (JSON.stringify(left) < JSON.stringify(right) ? -1 : 1));
+    const isSet = unordered.has(key) || (key === "partitions" && isSetOfPartitions(value));
+    const inOrder = isSet ? this.ordered(key, value) : value;
+    return inOrder.map((item) => this.plain(key, item, texts));
+  }
+
+  private ordered(key: string, value: readonly unknown[]): readonly unknown[] {
+    const before = this.ordering;
+    this.ordering = true;
+    const keyed = value.map((item) => [JSON.stringify(this.plain(key, item, [])), item] as const);
+    this.ordering = before;
+    return keyed.toSorted(([left], [right]) => (left < right ? -1 : 1)).map(([, item]) => item);
   }
 
   private scalar(key: string, value: unknown): unknown {
     if (typeof value === "number") {
       if (key === "port") return value > 0 ? "<port>" : value;
+      if (/^(usable|total)Bytes$/.test(key)) return value > 0 ? "<bytes>" : value;
+      if (key === "partitionSize") return value > 0 ? "<bytes>" : value;
+      if (key === "finalizedFeaturesEpoch") return value >= 0 ? "<epoch>" : value;
       if (key === "sessionId") return value > 0 ? this.alias("session", value) : value;
       if (key === "producerId") return value >= 0 ? this.alias("producer", value) : value;
       if (Math.abs(value - Date.now()) < recentMs) return "<now>";
@@ -149,6 +182,7 @@ export class Peer {
   }
 
   private alias(kind: string, value: string | number): string {
+    if (this.ordering) return `<${kind}>`;
     const key = `${kind} ${value}`;
     const known = this.aliases.get(key);
     if (known !== undefined) return known;
@@ -157,6 +191,12 @@ export class Peer {
     this.aliases.set(key, alias);
     return alias;
   }
+}
+
+/** By number only, or by number and size. */
+function isSetOfPartitions([first]: readonly unknown[]): boolean {
+  if (typeof first === "number") return true;
+  return typeof first === "object" && first !== null && "partitionSize" in first;
 }
 
 function batches(bytes: Uint8Array): unknown {

@@ -42,11 +42,28 @@ const overrides: Readonly<Record<string, StructValue>> = {
 const leftOut: readonly { readonly where: RegExp; readonly why: string }[] = [
   { where: /^Fetch .*maxWaitMs (99|21|90)/, why: "both wait" },
   { where: /^Fetch .*minBytes (2|99|1$)/, why: "both wait" },
+  { where: /^Metadata v\d+ topics..\.name unknown/, why: "Kafka makes the topic a moment later" },
   { where: /^UnregisterBroker .*brokerId 1$/, why: "Kafka unregisters itself" },
   { where: /^JoinGroup .*(sessionTimeoutMs|rebalanceTimeoutMs) 2147/, why: "both wait" },
   { where: /^Produce .*(twice|acks (0|1|2|99))/, why: "other offsets follow" },
-  { where: /^DescribeLogDirs v5 /, why: "the disk fills meanwhile" },
+  {
+    where: /^(Create|Delete|Elect|Alter|List|Update)\w+ v\d+ timeoutMs [12]$/,
+    why: "Kafka may be too slow",
+  },
+  {
+    where: /^ConsumerGroupHeartbeat v[01] subscribedTopicNames five said/,
+    why: "the bytes of a topic's id are read as names, and they are made by chance",
+  },
 ];
+
+/** Kafka never answers these: they are waited for less long, and left out where time is short. */
+const unanswered: readonly RegExp[] = [
+  /^JoinGroup v\d protocols twice$/,
+  /^AlterConfigs v\d resources twice$/,
+  /^AddPartitionsToTxn v[45] transactions none$/,
+  /^DescribeShareGroupOffsets v\d groups\[\]\.topics\[\]\.partitions \[\d+\]$/,
+];
+const unansweredMs = 3000;
 
 const apisLeftOut = new Map<string, string>([
   ["ApiVersions", "has cases of its own"],
@@ -81,7 +98,12 @@ async function warmCoordinators(peer: Peer, api: AnyApi): Promise<void> {
   }
 }
 
-async function sweep(peer: Peer, api: AnyApi, versions: readonly number[]): Promise<void> {
+async function sweep(
+  peer: Peer,
+  api: AnyApi,
+  versions: readonly number[],
+  isShort: boolean,
+): Promise<void> {
   const schema = messageSchemas.find(({ name }) => name === `${api.name}Request`);
   if (schema === undefined) throw new Error(`no definition of ${api.name}`);
   const subject = await subjectOf(peer, api);
@@ -90,9 +112,13 @@ async function sweep(peer: Peer, api: AnyApi, versions: readonly number[]): Prom
     let serial = 0;
     for (const { label, value } of requests(schema, api, version, subject)) {
       serial += 1;
-      if (leftOut.some(({ where }) => where.test(`${api.name} v${version} ${label}`))) continue;
+      const name = `${api.name} v${version} ${label}`;
+      const isUnanswered = unanswered.some((where) => where.test(name));
+      if (isShort && isUnanswered) continue;
+      if (leftOut.some(({ where }) => where.test(name))) continue;
       const own = forGroup(value, `${api.key}-${version}-${serial}`);
-      await peer.noteBytes(label, api, version, bytesOf(api, own, version));
+      const waitMs = isUnanswered ? unansweredMs : undefined;
+      await peer.noteBytes(label, api, version, bytesOf(api, own, version), waitMs);
     }
     await sendNonsense(peer, api, version, schema, subject);
   }
@@ -158,17 +184,27 @@ async function sendNonsense(
   await send("5 tags said, one there", Uint8Array.from([...tagged, 5, 99, 1, 1]));
 }
 
-/** One case for each API, in the order of keys; `common` are the versions both brokers serve. */
+/** Groups are listed before the sweep of JoinGroup leaves some that change with time. */
+function placeOf({ name, key }: AnyApi): number {
+  return name === "ListGroups" ? 10.5 : key;
+}
+
+/**
+ * One case for each API, in the order of keys; `common` are the versions both brokers serve. A
+ * short run takes the newest of them only.
+ */
 export function schemaCases(
   common: ReadonlyMap<number, readonly [number, number]>,
+  isShort: boolean,
 ): Readonly<Record<string, Case>> {
   const cases: Record<string, Case> = {};
-  for (const api of apiCodecs.toSorted((left, right) => left.key - right.key)) {
+  for (const api of apiCodecs.toSorted((left, right) => placeOf(left) - placeOf(right))) {
     const range = common.get(api.key);
     if (range === undefined || apisLeftOut.has(api.name)) continue;
-    const [from, to] = range;
+    const to = range[1];
+    const from = isShort ? to : range[0];
     const versions = Array.from({ length: to - from + 1 }, (_, index) => from + index);
-    cases[`sweep ${`${api.key}`.padStart(2, "0")}`] = (peer) => sweep(peer, api, versions);
+    cases[`sweep ${`${api.key}`.padStart(2, "0")}`] = (peer) => sweep(peer, api, versions, isShort);
   }
   return cases;
 }

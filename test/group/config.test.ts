@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { groupConfigDefaults, groupConfigFrom } from "../../src/group/config.ts";
 
 test("settings of the configuration arrive where the coordinator looks for them", () => {
-  const config = groupConfigFrom({
+  const settings = {
     offsetsRetentionMinutes: 2,
     offsetsRetentionCheckIntervalMs: 3,
     offsetMetadataBytesMax: 4,
@@ -10,7 +10,8 @@ test("settings of the configuration arrive where the coordinator looks for them"
     minSessionTimeoutMs: 6,
     maxSessionTimeoutMs: 7,
     maxSize: 8,
-  });
+  };
+  const config = groupConfigFrom(settings, { groupsMax: 9, groupStateBytesMax: 10 });
   expect(config).toEqual({
     ...groupConfigDefaults,
     offsetsRetentionMs: 120_000,
@@ -20,6 +21,8 @@ test("settings of the configuration arrive where the coordinator looks for them"
     sessionTimeoutMsMin: 6,
     sessionTimeoutMsMax: 7,
     groupSizeMax: 8,
+    groupsMax: 9,
+    stateBytesMax: 10,
   });
 });
 
@@ -33,5 +36,6 @@ test("offset metadata never outgrows what old clients can read", () => {
     maxSessionTimeoutMs: 1,
     maxSize: 1,
   };
-  expect(groupConfigFrom(settings).offsetMetadataBytesMax * 3).toBeLessThan(32_768);
+  const limits = { groupsMax: 1, groupStateBytesMax: 1 };
+  expect(groupConfigFrom(settings, limits).offsetMetadataBytesMax * 3).toBeLessThan(32_768);
 });

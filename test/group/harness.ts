@@ -10,6 +10,7 @@ import type {
   TransactionalWriter,
   TransactionMarker,
 } from "../../src/group/ports.ts";
+import { recordsBytes } from "../../src/group/record-batches.ts";
 import { deferred } from "../../src/lib/deferred.ts";
 import type { BrokerError } from "../../src/lib/errors.ts";
 import { emptyImage, type MetadataImage } from "../../src/metadata/image.ts";
@@ -28,6 +29,12 @@ interface StoredRecord extends OffsetsRecord {
 export class MemoryOffsetsLog implements OffsetsLog {
   readonly durable: StoredRecord[] = [];
   appendCount = 0;
+  /** A larger batch is refused. */
+  batchBytesMax = 1_048_588;
+  /** Appends that still succeed; null: all. */
+  appendsLeft: number | null = null;
+  /** How many records were durable after each append. */
+  readonly ends: number[] = [];
   /** Writes wait for `release` while true. */
   isHeld = false;
   errorCode: number = ErrorCode.NONE;
@@ -42,7 +49,7 @@ export class MemoryOffsetsLog implements OffsetsLog {
   ): Promise<{ errorCode: number; baseOffset: number }> {
     this.appendCount++;
     if (this.throwsOnAppend) return Promise.reject(new Error("disk on fire"));
-    const errorCode = this.errorCode || (writer?.check() ?? 0);
+    const errorCode = this.refusal(records) || (writer?.check() ?? 0);
     const done = deferred<{ errorCode: number; baseOffset: number }>();
     const finish = (): void => {
       const baseOffset = this.durable.length;
@@ -58,9 +65,17 @@ export class MemoryOffsetsLog implements OffsetsLog {
     return this.append([{ key: new Uint8Array(), value: null, timestamp: 0, marker }]);
   }
 
+  private refusal(records: readonly StoredRecord[]): number {
+    if (recordsBytes(records) > this.batchBytesMax) return ErrorCode.MESSAGE_TOO_LARGE;
+    if (this.appendsLeft === 0) return ErrorCode.KAFKA_STORAGE_ERROR;
+    if (this.appendsLeft !== null) this.appendsLeft--;
+    return this.errorCode;
+  }
+
   private store(records: readonly StoredRecord[], writer: TransactionalWriter | undefined): void {
     const producer = writer === undefined ? {} : { producerId: writer.producerId };
     this.durable.push(...records.map((record) => ({ ...record, ...producer })));
+    this.ends.push(this.durable.length);
   }
 
   async replay(onto: LogReplay): Promise<void> {

@@ -139,6 +139,14 @@ describe("OffsetCommit and OffsetFetch in every version", () => {
     ]);
   });
 
+  test("a known topic without partitions is not answered, an unknown one is", async () => {
+    const world = new Harness();
+    const topics = ["t1", "nope"].map((name) => ({ name, partitions: [] }));
+    const request = { groupId: "g", generationIdOrMemberEpoch: -1, memberId: "", topics };
+    const answer = await world.call(offsetCommitHandler, 9, request);
+    expect(answer.topics.map(({ name }) => name)).toEqual(["nope"]);
+  });
+
   test("many groups at once, each with its own answer", async () => {
     const world = new Harness();
     await commit(world, "a", 5);

@@ -19,7 +19,7 @@ function beat(
   return world.groups.share.heartbeat(request);
 }
 
-/** "1: 0,1,2" for epoch and partitions of t1; the error's number alone otherwise. */
+/** "2: 0,1,2" for epoch and partitions of t1; the error's number alone otherwise. */
 async function told(answer: Promise<ShareHeartbeatAnswer>): Promise<string> {
   const { errorCode, ...member } = await answer;
   if (member.memberId === null) return String(errorCode);
@@ -30,9 +30,9 @@ async function told(answer: Promise<ShareHeartbeatAnswer>): Promise<string> {
 describe("share groups", () => {
   test("a member gets its partitions at once, and is told again only what changed", async () => {
     const world = new Harness();
-    expect(await told(beat(world, "a", 0))).toBe("1: 0,1,2");
-    expect(await told(beat(world, "a", 1))).toBe("1: -");
-    expect(await told(beat(world, "a", 1, ["t1"]))).toBe("1: 0,1,2");
+    expect(await told(beat(world, "a", 0))).toBe("2: 0,1,2");
+    expect(await told(beat(world, "a", 2))).toBe("2: -");
+    expect(await told(beat(world, "a", 2, ["t1"]))).toBe("2: 0,1,2");
     expect(world.shareStates.names).toEqual(new Set([0, 1, 2].map((one) => `g:${t1}:${one}`)));
   });
 
@@ -55,6 +55,35 @@ describe("share groups", () => {
     expect(owners.length).toBeGreaterThanOrEqual(4);
   });
 
+  test("a step larger than a batch may be refused behind any batch of it", async () => {
+    for (let succeeding = 0; succeeding < 4; succeeding++) {
+      const world = new Harness({ batchBytesMax: 200 });
+      world.topics.topics.set("t1", { id: t1, partitions: 30 });
+      const log = world.logOf("g");
+      log.batchBytesMax = 500;
+      const ids = ["a", "b", "c", "d", "e"];
+      for (const memberId of ids) await beat(world, memberId, 0);
+      world.clock.advance(1_000);
+      const before = log.appendCount;
+      log.appendsLeft = succeeding;
+      const late = await beat(world, "late", 0);
+      expect(late.errorCode).toBe(ErrorCode.NOT_COORDINATOR);
+      expect(log.appendCount - before).toBe(succeeding + 1);
+      log.appendsLeft = null;
+      const members = async () =>
+        (await world.groups.share.describe("g")).members.toSorted((left, right) =>
+          left.memberId < right.memberId ? -1 : 1,
+        );
+      const live = await members();
+      await world.restart();
+      expect(await members()).toEqual(live);
+      expect(live.length).toBe(succeeding > 0 ? 6 : 5);
+      world.clock.advance(1_000);
+      const again = await beat(world, "late", 0);
+      expect(again.errorCode).toBe(ErrorCode.NONE);
+    }
+  });
+
   test("epochs fence, and the last answer may have been lost", async () => {
     const world = new Harness();
     expect(await told(beat(world, "a", 1))).toBe(String(ErrorCode.GROUP_ID_NOT_FOUND));
@@ -62,8 +91,8 @@ describe("share groups", () => {
     expect(await told(beat(world, "b", 1))).toBe(String(ErrorCode.UNKNOWN_MEMBER_ID));
     expect(await told(beat(world, "a", 7))).toBe(String(ErrorCode.FENCED_MEMBER_EPOCH));
     world.clock.advance(1_000);
-    expect(await told(beat(world, "a", 1, ["t1", "t2"]))).toBe("2: 0,1,2");
-    expect(await told(beat(world, "a", 1))).toStartWith("2: ");
+    expect(await told(beat(world, "a", 2, ["t1", "t2"]))).toBe("3: 0,1,2");
+    expect(await told(beat(world, "a", 2))).toStartWith("3: ");
   });
 
   test("who is silent for a session's time is out, who leaves is out at once", async () => {
@@ -88,7 +117,7 @@ describe("share groups", () => {
     const before = await world.groups.share.describe("g");
     await world.restart();
     expect(await world.groups.share.describe("g")).toEqual(before);
-    expect(await told(beat(world, "a", 1))).toBe("1: -");
+    expect(await told(beat(world, "a", 2))).toBe("2: -");
     const { groups } = await world.groups.listGroups();
     expect(groups).toEqual([
       { groupId: "g", protocolType: "share", state: "Stable", type: "share" },
@@ -104,7 +133,7 @@ describe("share groups", () => {
     world.logOf("g").errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
     expect(await told(beat(world, "a", 0))).toBe(String(ErrorCode.NOT_COORDINATOR));
     world.logOf("g").errorCode = ErrorCode.NONE;
-    expect(await told(beat(world, "a", 0))).toBe("1: 0,1,2");
+    expect(await told(beat(world, "a", 0))).toBe("2: 0,1,2");
   });
 
   test("members that join at the same moment find one group", async () => {
@@ -121,7 +150,7 @@ describe("share groups", () => {
     const world = new Harness({ share });
     await beat(world, "a", 0);
     expect(await told(beat(world, "b", 0))).toBe(String(ErrorCode.GROUP_MAX_SIZE_REACHED));
-    expect(await told(beat(world, "a", 0))).toBe("1: 0,1,2");
+    expect(await told(beat(world, "a", 0))).toBe("2: 0,1,2");
   });
 
   test("offsets are set and forgotten while nobody reads; deleting takes the states", async () => {
@@ -153,7 +182,7 @@ describe("share groups", () => {
     await world.groups.topicDeleted("t1", t1);
     expect((await world.groups.share.initializedPartitions("g")).size).toBe(0);
     world.clock.advance(1_000);
-    expect(await told(beat(world, "a", 1))).toBe("2: ");
+    expect(await told(beat(world, "a", 2))).toBe("3: ");
   });
 
   test("an id that a classic group has is no share group's", async () => {

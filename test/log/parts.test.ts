@@ -40,6 +40,17 @@ const example: Checkpoint = {
     },
   ],
   aborted: [{ producerId: 5_000_000_000, firstOffset: 3, lastOffset: 4, lastStableOffset: 5 }],
+  abortedRuns: [
+    {
+      id: 4,
+      blocks: 2,
+      entries: 600,
+      firstMarker: 12,
+      lastMarker: 5_000_000_001,
+      minFirstOffset: 11,
+      lastStableOffset: 5_000_000_002,
+    },
+  ],
   archivedTo: 99,
 };
 
@@ -47,11 +58,16 @@ test("a checkpoint reads back as it was written", () => {
   expect(decodeCheckpoint(encodeCheckpoint(example), "f")).toEqual(example);
 });
 
-test("the kept checkpoint of format 2 still reads, and is still what is written", () => {
-  const file = join(import.meta.dir, "../fixtures/log/checkpoint-v2");
+test("the kept checkpoint of format 3 still reads, and is still what is written", () => {
+  const file = join(import.meta.dir, "../fixtures/log/checkpoint-v3");
   const bytes = readFileSync(file);
   expect(decodeCheckpoint(bytes, file)).toEqual(example);
   expect(Buffer.from(encodeCheckpoint(example)).equals(bytes)).toBe(true);
+});
+
+test("a checkpoint of format 2 has all its aborts in itself", () => {
+  const file = join(import.meta.dir, "../fixtures/log/checkpoint-v2");
+  expect(decodeCheckpoint(readFileSync(file), file)).toEqual({ ...example, abortedRuns: [] });
 });
 
 test("a checkpoint of format 1 knows no transactions", () => {
@@ -62,7 +78,7 @@ test("a checkpoint of format 1 knows no transactions", () => {
     transactionStart: -1,
     timestamp: 1_700_000_000_000,
   }));
-  const old = { ...example, producers, aborted: [] };
+  const old = { ...example, producers, aborted: [], abortedRuns: [] };
   expect(decodeCheckpoint(readFileSync(file), file)).toEqual(old);
 });
 

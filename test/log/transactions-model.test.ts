@@ -3,6 +3,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import type { AbortedRange } from "../../src/log/aborted-index.ts";
+import type { LogLimits } from "../../src/log/config.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import {
@@ -27,6 +28,8 @@ type Step =
   | { kind: "checkpoint" }
   | { kind: "archive"; released: boolean }
   | { kind: "delete"; share: number }
+  /** A file of aborted transactions is lost, cut or damaged. */
+  | { kind: "harm"; which: number; how: "remove" | "cut" | "flip"; at: number }
   | { kind: "restart" };
 
 /** A batch or marker that is durable. */
@@ -83,6 +86,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       share: fc.double({ min: 0, max: 1, noNaN: true }),
     }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("harm" as const),
+      which: fc.nat(1),
+      how: fc.constantFrom("remove" as const, "cut" as const, "flip" as const),
+      at: fc.nat(1_000),
+    }),
+  },
   { weight: 2, arbitrary: fc.constant({ kind: "restart" as const }) },
 );
 
@@ -91,11 +103,13 @@ class World {
   lab: LogLab;
   partition!: Partition;
   log: Written[] = [];
-  /** Aborted transactions were seen in archives. */
+  /** Aborted transactions were seen in archives, in files, and in the log for want of a file. */
   archivedAborts = 0;
+  spilledRuns = 0;
+  rebuilt = 0;
 
-  constructor(tailCacheBytesMax: number, segmentBytesMax: number) {
-    this.lab = new LogLab({ auto: false, cold: this.cold, limits: { tailCacheBytesMax } });
+  constructor(limits: Partial<LogLimits>, segmentBytesMax: number) {
+    this.lab = new LogLab({ auto: false, cold: this.cold, limits });
     this.lab.wal.segmentBytesMax = segmentBytesMax;
   }
 
@@ -105,10 +119,17 @@ class World {
   }
 
   async restart(): Promise<void> {
+    this.count();
     const { segmentBytesMax } = this.lab.wal;
     this.lab = this.lab.restart();
     this.lab.wal.segmentBytesMax = segmentBytesMax;
     await this.open();
+  }
+
+  count(): void {
+    this.rebuilt += this.lab.heard.filter((what) => what.startsWith("aborts rebuilt")).length;
+    const files = [...this.lab.disk.files.keys()];
+    this.spilledRuns += files.filter((path) => path.includes("/aborted-")).length;
   }
 
   /** What the durable log says of a producer. */
@@ -135,9 +156,24 @@ class World {
         await this.partition.deleteRecordsBefore(offset);
         return;
       }
+      case "harm":
+        this.harm(one);
+        return;
       case "restart":
         return this.restart();
     }
+  }
+
+  private harm({ which, how, at }: Step & { kind: "harm" }): void {
+    const { files } = this.lab.disk;
+    const runs = [...files.keys()].filter((path) => path.includes("/aborted-"));
+    const path = runs[which];
+    const bytes = path === undefined ? undefined : files.get(path);
+    if (path === undefined || bytes === undefined) return;
+    const place = at % bytes.length;
+    if (how === "remove") files.delete(path);
+    else if (how === "cut") files.set(path, bytes.slice(0, place));
+    else files.set(path, bytes.with(place, bytes[place]! ^ 0xff));
   }
 
   /** Submits all at once; some get through, the rest fails or is never answered. */
@@ -297,23 +333,33 @@ function visible(bytes: Uint8Array, from: number, aborted: AbortedRange[]): [num
 test("read_committed sees what the model says was committed, whatever happened", async () => {
   const shape = fc.record({
     steps: fc.array(step, { minLength: 1, maxLength: 14 }),
-    tailCacheBytesMax: fc.constantFrom(0, 2_000, 1 << 20),
+    limits: fc.record({
+      tailCacheBytesMax: fc.constantFrom(0, 2_000, 1 << 20),
+      abortedSpillMin: fc.constantFrom(1, 1, 2, 8_192),
+    }),
     segmentBytesMax: fc.integer({ min: 200, max: 2_000 }),
     bytesMax: fc.constantFrom(1, 300, 1 << 20),
   });
   let archivedAborts = 0;
+  let spilledRuns = 0;
+  let rebuilt = 0;
   await fc.assert(
     fc.asyncProperty(shape, async (p) => {
-      const world = new World(p.tailCacheBytesMax, p.segmentBytesMax);
+      const world = new World(p.limits, p.segmentBytesMax);
       await world.open();
       for (const one of p.steps) {
         await world.run(one);
         await world.check(p.bytesMax);
       }
+      world.count();
       archivedAborts += world.archivedAborts;
+      spilledRuns += world.spilledRuns;
+      rebuilt += world.rebuilt;
     }),
-    { numRuns: 300 },
+    { numRuns: 400 },
   );
-  // The histories reach the archives' part of it.
+  // The histories reach the archives, the files, and files that are lost.
   expect(archivedAborts).toBeGreaterThan(0);
+  expect(spilledRuns).toBeGreaterThan(0);
+  expect(rebuilt).toBeGreaterThan(0);
 }, 60_000);

@@ -42,6 +42,17 @@ describe("config catalogue", () => {
     expect([...brokerConfigs.keys()]).toEqual([...brokerConfigs.keys()].sort());
   });
 
+  test("an internal config is shown where it is set, and takes the place of the public one", () => {
+    const name = "internal.segment.bytes";
+    expect(entryOf(name, none, bare)).toBeUndefined();
+    expect(resolveTopicConfig(none, bare).segmentBytes).toBe(134_217_728);
+    const set = new Map([[name, "2000"]]);
+    expect(checkTopicConfigs(set, bare)).toBeNull();
+    expect(entryOf(name, set, bare)).toMatchObject({ value: "2000", source: ConfigSource.TOPIC });
+    expect(resolveTopicConfig(set, bare).segmentBytes).toBe(2000);
+    expect(checkTopicConfigs(new Map([[name, "1023"]]), bare)).toContain("at least 1024");
+  });
+
   test("Kafka's defaults", () => {
     const config = resolveTopicConfig(none, bare);
     expect(config).toMatchObject({

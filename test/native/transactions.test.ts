@@ -136,7 +136,7 @@ describe.skipIf(!hasLibrary)("transactions over the real engine", () => {
     expect([outcome.records, outcome.documents]).toEqual([8, 3]);
     expect(partition.segments()).toEqual([]);
     // Memory holds none of it any more.
-    expect(partition.abortedBetween(0, 8)).toEqual([]);
+    expect(await partition.abortedBetween(0, 8)).toEqual([]);
     const read = await partition.read({
       offset: 0,
       bytesMax: 1 << 20,
@@ -159,7 +159,7 @@ describe.skipIf(!hasLibrary)("transactions over the real engine", () => {
 
   test("a cleaned log keeps what was committed and forgets what was aborted", async () => {
     using dir = tempDir();
-    const options = { config: { segmentBytesMax: 1 << 20, compact: true } };
+    const options = { config: { segmentBytesMax: 1 << 20, compact: true }, internal: true };
     const first = await openNative(dir.path, systemClock, options);
     const { partition } = first;
     const coordinator = { origin: "coordinator" } as const;
@@ -202,7 +202,7 @@ describe.skipIf(!hasLibrary)("transactions over the real engine", () => {
 
   test("aborts in plenty are cleaned away before no transaction could begin", async () => {
     using dir = tempDir();
-    const options = { config: { compact: true }, limits: { abortedMax: 20 } };
+    const options = { config: { compact: true }, limits: { abortedMax: 20 }, internal: true };
     const log = await openNative(dir.path, systemClock, options);
     const { partition } = log;
     for (let n = 0; n < 100; n++) {

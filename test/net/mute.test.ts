@@ -152,3 +152,73 @@ test("a connection that came too soon is closed, but not at once", async () => {
   expect([asked, started]).toEqual([["127.0.0.1", "127.0.0.1"], [1]]);
   expect(server.listener.connectionCount).toBe(1);
 });
+
+const MiB = 1024 * 1024;
+
+/** A server with room for one frame of 2 MiB at a time; request 1 is answered when told. */
+function tightServer() {
+  const clock = new FakeClock();
+  const { promise, resolve: answer } = Promise.withResolvers<Reply>();
+  const dispatcher = dispatcherOf((frame) => {
+    const id = correlationIdOf(frame);
+    return id === 1 ? promise : reply(id);
+  });
+  const limits = { frameBytesMax: 3 * MiB, inFlightBytesTotalMax: 4 * MiB };
+  return { clock, answer, server: serve(dispatcher, limits, { clock }) };
+}
+
+test("a frame cut in two by a mute keeps no room from others, and goes on after it", async () => {
+  const { clock, answer, server } = tightServer();
+  await using _ = server;
+  const large = requestFrame(0, 2, 2 * MiB);
+  const muted = await RawPeer.connect(server.port);
+  muted.send(requestFrame(0, 1), large.subarray(0, MiB / 2));
+  await until(() => server.listener.bytesInFlight > 2 * MiB);
+  answer({ ...reply(1), muteMs: 60_000 });
+  await muted.until(() => muted.correlationIds.length === 1);
+  const held = server.listener.bytesInFlight;
+  expect(held).toBeGreaterThan(0);
+  expect(held).toBeLessThanOrEqual(MiB / 2);
+  const free = await RawPeer.connect(server.port);
+  for (const id of [10, 11]) {
+    free.send(requestFrame(3, id, 2 * MiB));
+    await free.until(() => free.correlationIds.includes(id));
+  }
+  expect(server.listener.bytesInFlight).toBe(held);
+  clock.advance(60_000);
+  muted.send(large.subarray(MiB / 2));
+  await muted.until(() => muted.correlationIds.length === 2);
+  await until(() => server.listener.bytesInFlight === 0);
+});
+
+test("a whole frame that waits for the end of a mute keeps no room from others", async () => {
+  const { clock, answer, server } = tightServer();
+  await using _ = server;
+  const muted = await RawPeer.connect(server.port);
+  // Of another kind: it must not overlap with the first.
+  muted.send(requestFrame(0, 1), requestFrame(3, 2, 2 * MiB));
+  await until(() => server.listener.bytesInFlight > 2 * MiB);
+  await turns();
+  answer({ ...reply(1), muteMs: 60_000 });
+  await muted.until(() => muted.correlationIds.length === 1);
+  const free = await RawPeer.connect(server.port);
+  free.send(requestFrame(3, 10, 2 * MiB));
+  await free.until(() => free.correlationIds.length === 1);
+  expect(muted.correlationIds).toEqual([1]);
+  clock.advance(60_000);
+  await muted.until(() => muted.correlationIds.length === 2);
+  await until(() => server.listener.bytesInFlight === 0);
+});
+
+test("what a muted client has sent is forgotten with its connection", async () => {
+  const { answer, server } = tightServer();
+  await using _ = server;
+  const muted = await RawPeer.connect(server.port);
+  muted.send(requestFrame(0, 1), requestFrame(0, 2, 2 * MiB).subarray(0, MiB / 2));
+  await until(() => server.listener.bytesInFlight > 2 * MiB);
+  answer({ ...reply(1), muteMs: 60_000 });
+  await muted.until(() => muted.correlationIds.length === 1);
+  expect(server.listener.bytesInFlight).toBeGreaterThan(0);
+  await server.listener.drain(1_000);
+  expect(server.listener.bytesInFlight).toBe(0);
+});

@@ -141,7 +141,7 @@ test("who shares a limit: all clients of a user, each client id under a default"
 test("without quotas nothing is counted and nobody waits", () => {
   const { quotas } = lab([]);
   expect(quotas.produce(someone, 1e12)).toBe(0);
-  expect(quotas.fetch(someone, 1e12)).toBe(0);
+  expect(quotas.fetch(someone, 1e12)).toEqual({ throttleMs: 0, isHeldBack: false });
   expect(quotas.request(someone, 1e6)).toBe(0);
   expect(quotas.mutations(someone, true).admit(1e6)).toBe(true);
   expect(quotas.connection("127.0.0.1")).toBe(0);
@@ -157,11 +157,13 @@ test("producers wait by what they sent, consumers are not counted what was held 
   expect(quotas.produce(someone, 10_000)).toBe(10_000);
   expect(quotas.produce({ user: "ANONYMOUS", clientId: "d" }, 1e9)).toBe(0);
   expect(quotas.fetchBytesMax(someone)).toBe(5_000);
-  expect(quotas.fetch(someone, 5_000)).toBe(0);
-  expect(quotas.fetch(someone, 1_000)).toBe(2_000);
-  expect(quotas.fetch(someone, 1_000)).toBe(2_000);
+  const sent = { throttleMs: 0, isHeldBack: false };
+  const heldBack = { throttleMs: 2_000, isHeldBack: true };
+  expect(quotas.fetch(someone, 5_000)).toEqual(sent);
+  expect(quotas.fetch(someone, 1_000)).toEqual(heldBack);
+  expect(quotas.fetch(someone, 1_000)).toEqual(heldBack);
   quotas.notFetched(someone, 5_000);
-  expect(quotas.fetch(someone, 5_000)).toBe(0);
+  expect(quotas.fetch(someone, 5_000)).toEqual(sent);
   clock.advance(12_000);
   expect(quotas.produce(someone, 10_000)).toBe(0);
   // What is sent anyway counts.
@@ -170,7 +172,20 @@ test("producers wait by what they sent, consumers are not counted what was held 
   set([quota([["client-id", "c"]], { producer_byte_rate: 500 })]);
   // The new limit meets what was counted before.
   expect(quotas.produce(someone, 1)).toBeGreaterThan(9_000);
-  expect(quotas.fetch(someone, 1e9)).toBe(0);
+  expect(quotas.fetch(someone, 1e9)).toEqual(sent);
+});
+
+test("a batch that never fits goes out when its client is within the quota, and counts", () => {
+  const { quotas, clock } = lab([quota([["client-id", "c"]], { consumer_byte_rate: 500 })]);
+  // 30,000 bytes are 60 seconds of the quota, whose windows stand for ten.
+  expect(quotas.fetch(someone, 30_000)).toEqual({ throttleMs: 50_000, isHeldBack: false });
+  expect(quotas.fetch(someone, 30_000).isHeldBack).toBe(true);
+  expect(quotas.fetch(someone, 1).isHeldBack).toBe(true);
+  clock.advance(50_000);
+  expect(quotas.fetch(someone, 5_000)).toEqual({ throttleMs: 0, isHeldBack: false });
+  // What is there besides does not keep it back for ever; more than is due is.
+  expect(quotas.fetch(someone, 5_001).isHeldBack).toBe(false);
+  expect(quotas.fetch(someone, 5_001).isHeldBack).toBe(true);
 });
 
 test("a wait is at most what an answer can tell", () => {

@@ -28,11 +28,21 @@ describe("rooms", () => {
       "fixtures/data.bin",
       "no-tests/notes.ts",
       "broker/produce.test.ts",
+      "differential/differences.test.ts",
     );
-    expect(names).toEqual(["tidy", "lib", "new-room", "cargo", "broker", "clients", "crash"]);
+    expect(names).toEqual([
+      "tidy",
+      "lib",
+      "new-room",
+      "cargo",
+      "broker",
+      "differential",
+      "clients",
+      "crash",
+    ]);
     // Those that drive the executable need it built.
     const needing = rooms(folder).filter(({ needs }) => needs === "executables");
-    expect(needing.map(({ name }) => name)).toEqual(["broker", "clients", "crash"]);
+    expect(needing.map(({ name }) => name)).toEqual(["broker", "differential", "clients", "crash"]);
   });
   test("no file with tests is left out", () => {
     const root = resolve(import.meta.dir, "..", "..");

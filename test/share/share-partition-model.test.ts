@@ -2,12 +2,16 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Transition } from "../../src/share/in-flight.ts";
 import { type ShareLimits, SharePartitionState } from "../../src/share/share-partition-state.ts";
-import { mergeStateBatches, type StateBatch } from "../../src/share/state-batches.ts";
+import {
+  deliveryState,
+  mergeStateBatches,
+  type StateBatch,
+} from "../../src/share/state-batches.ts";
 
 /**
- * Random members, acknowledgements, lost writes, expiring locks and restarts against a log; a
- * second, simple account of every record watches: nobody acquires what another holds, the start
- * never passes a record that is not done, and in the end every record is.
+ * Random members, acknowledgements, lost writes, expiring locks, dead letters and restarts against
+ * a log; a second, simple account of every record watches: nobody acquires what another holds, the
+ * start never passes a record that is not done, and in the end every record is.
  */
 
 const members = ["a", "b", "c"];
@@ -17,6 +21,7 @@ const limits: ShareLimits = {
   deliveryCountMax: 4,
   recordLocksMax: 25,
   mayRenew: true,
+  deadLetterTopic: null,
 };
 
 type Action =
@@ -25,6 +30,7 @@ type Action =
   | { readonly op: "release"; member: number }
   | { readonly op: "finish"; index: number; isWritten: boolean }
   | { readonly op: "wait"; ms: number }
+  | { readonly op: "copy"; readonly isWritten: boolean }
   | { readonly op: "restart" }
   | { readonly op: "logStart"; by: number };
 
@@ -63,6 +69,10 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({ op: fc.constant("wait" as const), ms: fc.integer({ min: 1, max: 12 }) }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constant("copy" as const), isWritten: fc.boolean() }),
+  },
   { weight: 1, arbitrary: fc.record({ op: fc.constant("restart" as const) }) },
   {
     weight: 1,
@@ -80,7 +90,10 @@ interface Pending {
 
 /** The partition with what was persisted of it, and who holds what by its answers alone. */
 class World {
-  state = open(0, []);
+  state: SharePartitionState;
+  /** Not delivered any more, and not copied to the dead letter queue yet. */
+  readonly dying = new Set<number>();
+  private readonly limits: ShareLimits;
   /** Offset → holder, by what acquire and the clock said. */
   readonly holders = new Map<number, { member: string; untilMs: number }>();
   readonly done = new Set<number>();
@@ -89,6 +102,11 @@ class World {
   storedStart = 0;
   logStart = 0;
   nowMs = 0;
+
+  constructor(limits: ShareLimits) {
+    this.limits = limits;
+    this.state = open(0, [], limits);
+  }
 
   run(step: Action): void {
     switch (step.op) {
@@ -106,6 +124,9 @@ class World {
         break;
       case "wait":
         this.wait(step.ms);
+        break;
+      case "copy":
+        this.copy(step.isWritten);
         break;
       case "restart":
         this.restart();
@@ -137,7 +158,7 @@ class World {
       for (let offset = first; offset <= last; offset++, count++) {
         const holder = this.holders.get(offset);
         expect(holder === undefined || holder.untilMs <= this.nowMs).toBe(true);
-        expect(this.done.has(offset)).toBe(false);
+        expect(this.done.has(offset) || this.dying.has(offset)).toBe(false);
         expect(offset).toBeGreaterThanOrEqual(this.logStart);
         const untilMs = this.nowMs + limits.recordLockDurationMs;
         this.holders.set(offset, { member: memberId, untilMs });
@@ -173,10 +194,10 @@ class World {
     if (isWritten) this.persist(change.stateBatches);
     this.state.finish(change.transition, isWritten);
     if (!isWritten) return;
-    for (const { firstOffset, lastOffset, deliveryState } of change.stateBatches) {
+    for (const { firstOffset, lastOffset, deliveryState: state } of change.stateBatches) {
       for (let offset = firstOffset; offset <= lastOffset; offset++) {
         this.holders.delete(offset);
-        if (deliveryState !== 0) this.done.add(offset);
+        this.settled(offset, state);
       }
     }
   }
@@ -185,20 +206,37 @@ class World {
     this.nowMs += ms;
     const expired = this.state.expireLocks(this.nowMs);
     this.persist(expired);
-    for (const { firstOffset, lastOffset, deliveryState } of expired) {
+    for (const { firstOffset, lastOffset, deliveryState: state } of expired) {
       for (let offset = firstOffset; offset <= lastOffset; offset++) {
         expect(this.holders.get(offset)?.untilMs).toBeLessThanOrEqual(this.nowMs);
         this.holders.delete(offset);
-        if (deliveryState !== 0) this.done.add(offset);
+        this.settled(offset, state);
       }
     }
+  }
+
+  private settled(offset: number, state: number): void {
+    if (state === deliveryState.archiving) this.dying.add(offset);
+    else if (state !== deliveryState.available) this.done.add(offset);
+  }
+
+  /** A copy is durable; that its records are archived may be lost in a crash. */
+  private copy(isWritten: boolean): void {
+    const letters = this.state.nextDeadLetters();
+    if (letters === null) return;
+    for (let offset = letters.first; offset <= letters.last; offset++) {
+      expect(this.dying.has(offset) || offset < this.logStart).toBe(true);
+      this.done.add(offset);
+    }
+    const archived = this.state.archiveDeadLetters(letters.first, letters.last);
+    if (isWritten) this.persist(archived);
   }
 
   /** As after kill -9: only what was persisted is there, and nobody holds anything. */
   private restart(): void {
     this.pending = [];
     this.holders.clear();
-    this.state = open(this.storedStart, this.stored);
+    this.state = open(this.storedStart, this.stored, this.limits);
     this.state.logStartMoved(this.logStart);
   }
 
@@ -233,6 +271,7 @@ class World {
         if (change !== null) this.pending.push(change);
       }
       while (this.pending.length > 0) this.finish(0, true);
+      while (this.state.nextDeadLetters() !== null) this.copy(true);
       this.check();
     }
     expect(this.state.startOffset).toBe(logEnd);
@@ -240,23 +279,30 @@ class World {
   }
 }
 
-function open(start: number, stored: readonly StateBatch[]): SharePartitionState {
+function open(
+  start: number,
+  stored: readonly StateBatch[],
+  limits: ShareLimits,
+): SharePartitionState {
   const state = SharePartitionState.restore(start, stored, () => limits);
   if (state === null) throw new Error("what was persisted is not in order");
   return state;
 }
 
 describe("share partition", () => {
-  test("one holder a record, no record passed over, every record done in the end", () => {
-    fc.assert(
-      fc.property(fc.array(action, { maxLength: 80 }), (steps) => {
-        const world = new World();
-        for (const step of steps) world.run(step);
-        world.drain();
-      }),
-      { numRuns: 400 },
-    );
-  });
+  test.each([null, "dlq"])(
+    "one holder a record, none passed over, all done in the end; letters to %p",
+    (queue) => {
+      fc.assert(
+        fc.property(fc.array(action, { maxLength: 80 }), (steps) => {
+          const world = new World({ ...limits, deadLetterTopic: queue });
+          for (const step of steps) world.run(step);
+          world.drain();
+        }),
+        { numRuns: 400 },
+      );
+    },
+  );
 });
 
 describe("state batches", () => {

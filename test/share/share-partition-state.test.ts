@@ -9,6 +9,7 @@ const limits: ShareLimits = {
   deliveryCountMax: 5,
   recordLocksMax: 200,
   mayRenew: true,
+  deadLetterTopic: null,
 };
 
 function open(start = 0, stored: StateBatch[] = [], overrides: Partial<ShareLimits> = {}) {
@@ -298,7 +299,7 @@ describe("restore", () => {
   test.each([
     ["before the start", 11, stored],
     ["overlapping", 0, [stored[1], stored[0]]],
-    ["in an unknown state", 0, [{ ...stored[0], deliveryState: 3 }]],
+    ["in an unknown state", 0, [{ ...stored[0], deliveryState: 1 }]],
     ["backwards", 0, [{ ...stored[0], lastOffset: 9 }]],
   ])("is refused for batches %s", (_name, start, batches) => {
     const restored = SharePartitionState.restore(start, batches as StateBatch[], () => limits);
@@ -330,5 +331,80 @@ describe("the log", () => {
       [15, 19],
     ]);
     expect(picture(state)).toBe("start 0 0-4=acquired 5-9=archived 10-14=archived 15-19=acquired");
+  });
+});
+
+describe("dead letters", () => {
+  const queue = { deadLetterTopic: "dlq", deliveryCountMax: 2 };
+  const letters = (state: SharePartitionState) => {
+    const next = state.nextDeadLetters();
+    if (next === null) return null;
+    return `${next.first}-${next.last}:${next.deliveryCount}${next.isRejected ? " rejected" : ""}`;
+  };
+
+  test("a rejected record is archiving, and archived once it was copied", () => {
+    const state = open(0, [], queue);
+    take(state, 10, 10);
+    expect(acknowledge(state, 0, 1, accept)).toBe(0);
+    expect(acknowledge(state, 2, 3, reject)).toBe(0);
+    expect(picture(state)).toBe("start 2 2-3=archiving 4-9=acquired");
+    expect(letters(state)).toBe("2-3:1 rejected");
+    expect(state.deliveryCompleteCount).toBe(0);
+    expect(acknowledge(state, 2, 2, accept)).toBe(ErrorCode.INVALID_RECORD_STATE);
+    expect(state.archiveDeadLetters(2, 2)).toEqual([
+      { firstOffset: 2, lastOffset: 2, deliveryState: 4, deliveryCount: 1 },
+    ]);
+    expect(picture(state)).toBe("start 3 3-3=archiving 4-9=acquired");
+    expect(letters(state)).toBe("3-3:1 rejected");
+  });
+
+  test("it is not to be copied before that it is archiving is written, nor if it cannot be", () => {
+    const state = open(0, [], queue);
+    take(state, 1, 1);
+    const request = [{ firstOffset: 0, lastOffset: 0, acknowledgeTypes: reject }];
+    const { change } = state.acknowledge("m1", request, 0);
+    expect(change?.stateBatches[0]?.deliveryState).toBe(3);
+    expect(letters(state)).toBeNull();
+    if (change !== null) state.finish(change.transition, false);
+    expect(picture(state)).toBe("start 0 0-0=acquired");
+    expect(letters(state)).toBeNull();
+  });
+
+  test("a record delivered too often is archiving when released or its lock ends", () => {
+    const state = open(0, [], queue);
+    take(state, 2, 2);
+    acknowledge(state, 0, 1, release);
+    expect(take(state, 2, 2)).toBe("0-1:2");
+    acknowledge(state, 0, 0, release);
+    expect(letters(state)).toBe("0-0:2");
+    expect(state.expireLocks(30_000)).toEqual([
+      { firstOffset: 1, lastOffset: 1, deliveryState: 3, deliveryCount: 2 },
+    ]);
+    expect(letters(state)).toBe("0-1:2");
+  });
+
+  test("gaps are archived, and what lies below the log start is out of play", () => {
+    const state = open(0, [], queue);
+    take(state, 4, 4);
+    acknowledge(state, 1, 1, [0]);
+    acknowledge(state, 0, 0, reject);
+    acknowledge(state, 2, 2, reject);
+    state.logStartMoved(1);
+    expect(picture(state)).toBe("start 2 2-2=archiving 3-3=acquired");
+    expect(letters(state)).toBe("2-2:1 rejected");
+    expect(state.archiveDeadLetters(0, 0)).toEqual([]);
+  });
+
+  test("after a restart the delivery count tells why", () => {
+    const stored = [
+      { firstOffset: 0, lastOffset: 0, deliveryState: 3, deliveryCount: 1 },
+      { firstOffset: 1, lastOffset: 1, deliveryState: 3, deliveryCount: 2 },
+    ];
+    const state = open(0, stored, queue);
+    expect(letters(state)).toBe("0-0:1 rejected");
+    state.archiveDeadLetters(0, 0);
+    expect(letters(state)).toBe("1-1:2");
+    expect(state.deadLetterCount).toBe(1);
+    expect(take(state, 2, 1)).toBe("");
   });
 });

@@ -4,7 +4,9 @@ import { type ShareConfig, shareConfigDefaults } from "../../src/share/config.ts
 import { Persister } from "../../src/share/persister.ts";
 import type { StateLog, StateRecord, StateTopic } from "../../src/share/ports.ts";
 import { decodeRecord } from "../../src/share/records.ts";
+import type { ShareGroupsOptions } from "../../src/share/share-groups.ts";
 import { FakeClock } from "../support/fake-clock.ts";
+import type { LogLab } from "../support/log-lab.ts";
 
 /** One partition of `__share_group_state` in memory; holds writes back when told to. */
 export class MemoryLog implements StateLog {
@@ -70,4 +72,17 @@ export class StateWorld {
     const onProblem = (error: BrokerError) => this.problems.push(error);
     return new Persister({ config: this.config, topic, clock: this.clock, onProblem });
   }
+}
+
+/** For groups that have no dead letter queue. */
+export function noDeadLetters(lab: LogLab): ShareGroupsOptions["deadLetters"] {
+  const nobody = () => {
+    throw new Error("no group has a dead letter queue");
+  };
+  return {
+    readBudget: lab.partitions.readBudget,
+    find: nobody,
+    decompress: nobody,
+    events: { copied: nobody, refused: nobody, failed: nobody },
+  };
 }

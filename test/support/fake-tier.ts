@@ -26,6 +26,7 @@ export class FakePartition implements TierPartition {
   archivableEnd: number;
   wal: WalSegment[];
   journal: string[] = [];
+  aborted: AbortedTransaction[] = [];
 
   constructor(options: { index?: number; segments: WalSegment[]; archivableEnd?: number }) {
     this.index = options.index ?? 0;
@@ -69,8 +70,9 @@ export class FakePartition implements TierPartition {
     return "[]";
   }
 
-  abortedBetween(): readonly AbortedTransaction[] {
-    return [];
+  abortedBetween(from: number, to: number): Promise<readonly AbortedTransaction[]> {
+    const overlap = (one: AbortedTransaction) => one.lastOffset >= from && one.firstOffset < to;
+    return Promise.resolve(this.aborted.filter(overlap));
   }
 
   searchIndexMode(): IndexMode {

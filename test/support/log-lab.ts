@@ -47,6 +47,7 @@ export class LogLab {
       unreadable: (_partition, offset, error) =>
         this.heard.push(`unreadable: ${offset} ${error.code}`),
       checkpointFailed: () => this.heard.push("checkpoint failed"),
+      abortsRebuilt: (file) => this.heard.push(`aborts rebuilt: ${file}`),
       quarantined: (from, to) => this.heard.push(`quarantined: ${from} ${to}`),
     };
     this.partitions = new Partitions({

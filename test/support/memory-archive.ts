@@ -49,7 +49,7 @@ export class MemoryArchive implements ColdReader {
     const last = ready.at(-1)?.last;
     const base = ready[0]?.base;
     if (last === undefined || base === undefined) return;
-    const aborted = partition.abortedBetween(base, last + 1);
+    const aborted = await partition.abortedBetween(base, last + 1);
     // DeleteRecords may have moved the log start into the segment.
     for (let offset = Math.max(base, partition.logStartOffset); offset <= last; ) {
       const read = await partition.read({ offset, bytesMax: 1 << 20, offsetLimit: last + 1 });

@@ -308,10 +308,15 @@ export class MemoryFiles implements Files {
     return Promise.resolve();
   }
 
-  readFile(path: string): Promise<Uint8Array> {
+  readFile(path: string, position = 0, length = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
     const bytes = this.disk.files.get(path);
     if (bytes === undefined) return Promise.reject(new BrokerError("CHRONIK_NOT_FOUND", path));
-    return Promise.resolve(bytes);
+    return Promise.resolve(bytes.subarray(position, position + length));
+  }
+
+  removeFile(path: string): Promise<void> {
+    if (this.disk.files.delete(path)) return Promise.resolve();
+    return Promise.reject(new BrokerError("CHRONIK_NOT_FOUND", path));
   }
 
   makeDir(path: string): Promise<void> {

@@ -8,7 +8,7 @@ import {
 import type { Partition } from "../../src/log/partition.ts";
 import type { LogEvents } from "../../src/log/partition-parts.ts";
 import { Partitions } from "../../src/log/partitions.ts";
-import { type ColdReader, noColdReader } from "../../src/log/ports.ts";
+import { type ColdReader, type Files, noColdReader } from "../../src/log/ports.ts";
 import type { NativeEngine } from "../../src/native/engine.ts";
 import { NativeFiles } from "../../src/native/files.ts";
 import { NativeWal } from "../../src/native/wal.ts";
@@ -20,6 +20,7 @@ const silent: LogEvents = {
   rolledBack: () => undefined,
   unreadable: () => undefined,
   checkpointFailed: () => undefined,
+  abortsRebuilt: () => undefined,
   quarantined: () => undefined,
 };
 
@@ -39,6 +40,9 @@ export async function openNative(
     limits?: Partial<LogLimits>;
     config?: Partial<PartitionLogConfig>;
     leaderEpoch?: number;
+    internal?: boolean;
+    files?: (files: NativeFiles) => Files;
+    events?: Partial<LogEvents>;
   } = {},
 ): Promise<NativeLog> {
   const engine = await openEngine(dataDir);
@@ -47,14 +51,15 @@ export async function openNative(
     dataDir,
     // Compiles only while the native faces satisfy the log's ports.
     wal: new NativeWal(engine),
-    files: new NativeFiles(engine),
+    files: options.files?.(new NativeFiles(engine)) ?? new NativeFiles(engine),
     cold: typeof cold === "function" ? cold(engine) : cold,
     clock,
     limits: { ...defaultLogLimits, ...options.limits },
-    events: silent,
+    events: { ...silent, ...options.events },
   });
   const config = { ...defaultPartitionLogConfig, ...options.config };
-  const partition = await partitions.open(topicA, 0, options.leaderEpoch ?? 0, config);
+  const topic = { ...topicA, internal: options.internal ?? false };
+  const partition = await partitions.open(topic, 0, options.leaderEpoch ?? 0, config);
   const close = async () => {
     await partitions.close();
     await engine.close();

@@ -281,3 +281,26 @@ function registryEntry(base: number, last: number) {
     createdMs: 0,
   };
 }
+
+test("an archive takes as many segments as its manifest has room for their aborts", async () => {
+  const each = 60_000;
+  const segments = Array.from({ length: 5 }, (_, n) => segment(n, n * each, (n + 1) * each - 1));
+  const partition = new FakePartition({ segments });
+  // All in the first two, but for a few.
+  partition.aborted = Array.from({ length: 2 * each + 9 }, (_, n) => ({
+    producerId: 1,
+    firstOffset: n,
+    lastOffset: n,
+  }));
+  const { indexer, registry } = await world(partition);
+  const run = await indexer.run();
+  expect([run.segments_processed, run.errors]).toEqual([5, 0]);
+  const archives = registry.segments("id-t", 0).map(({ base, last, aborted }) => ({
+    segments: `${base / each}-${(last + 1) / each - 1}`,
+    aborted,
+  }));
+  expect(archives).toEqual([
+    { segments: "0-0", aborted: each },
+    { segments: "1-4", aborted: each + 9 },
+  ]);
+});

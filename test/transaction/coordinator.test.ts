@@ -385,9 +385,14 @@ test("lists by state, producer id, duration and name", async () => {
   expect(list({ producerIds: [101] })).toEqual(["idle"]);
   expect(list({ states: ["Ongoing"], durationMs: 999 })).toEqual(["open"]);
   expect(list({ states: ["Ongoing"], durationMs: 1_000 })).toEqual([]);
-  expect(world.transactions.list({ ...everything, states: ["Odd"] }).unknownStates).toEqual([
-    "Odd",
-  ]);
+  const twice = { ...everything, states: ["Odd", "Odd"] };
+  expect(world.transactions.list(twice).unknownStates).toEqual(["Odd"]);
+  expect(await world.transactions.describe("nobody")).toMatchObject({
+    errorCode: ErrorCode.TRANSACTIONAL_ID_NOT_FOUND,
+    producerId: 0,
+    producerEpoch: 0,
+    startMs: 0,
+  });
 });
 
 test("exhausted epochs lead to a new producer id in the answer of the end", async () => {

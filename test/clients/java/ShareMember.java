@@ -1,9 +1,12 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Properties;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
@@ -12,9 +15,11 @@ import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.consumer.AcknowledgeType;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.KafkaShareConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
@@ -36,6 +41,9 @@ final class ShareMember {
       case "hold" -> member.hold();
       case "rest" -> member.rest();
       case "lock" -> member.lock();
+      case "letters" -> member.letters();
+      case "reject" -> member.reject();
+      case "queue" -> member.queue();
       default -> throw new IllegalArgumentException("no such scenario");
     }
     System.exit(0);
@@ -188,5 +196,80 @@ final class ShareMember {
       requireDone(busy);
       tell("after", records);
     }
+  }
+
+  /** Its dead letters go to the topic named by --queue. */
+  private void prepareQueue(int records) throws Exception {
+    prepare(records);
+    try (Admin admin = Admin.create(config())) {
+      var group = new ConfigResource(ConfigResource.Type.GROUP, flags.get("group"));
+      var wanted = Map.of("errors.deadletterqueue.topic.name", flags.get("queue"),
+          "errors.deadletterqueue.copy.record.enable", "true", "share.delivery.count.limit", "2");
+      var ops = wanted.entrySet().stream().map(each -> new AlterConfigOp(
+          new ConfigEntry(each.getKey(), each.getValue()), AlterConfigOp.OpType.SET)).toList();
+      admin.incrementalAlterConfigs(Map.of(group, ops)).all().get();
+    }
+  }
+
+  /** Rejects some records, lets the deliveries of another run out, and accepts the rest. */
+  private void letters() throws Exception {
+    prepareQueue(6);
+    try (var consumer = consumer("explicit")) {
+      var records = poll(consumer, 6);
+      for (var record : records) {
+        consumer.acknowledge(record, record.offset() == 1 || record.offset() == 4
+            ? AcknowledgeType.REJECT : record.offset() == 5
+            ? AcknowledgeType.RELEASE : AcknowledgeType.ACCEPT);
+      }
+      requireDone(consumer);
+      var again = poll(consumer, 1);
+      for (var record : again) consumer.acknowledge(record, AcknowledgeType.RELEASE);
+      requireDone(consumer);
+      tell("again", again);
+    }
+    queue();
+  }
+
+  /** Rejects record after record until it is killed, or its broker is; tells each that it may. */
+  private void reject() throws Exception {
+    if (flags.containsKey("records")) prepareQueue(Integer.parseInt(flags.get("records")));
+    try (var consumer = consumer("explicit")) {
+      for (;;) {
+        var records = poll(consumer, 1, 3_000);
+        if (records.isEmpty()) return;
+        for (var record : records) consumer.acknowledge(record, AcknowledgeType.REJECT);
+        var done = consumer.commitSync();
+        if (done.values().stream().allMatch(Optional::isEmpty)) tell("rejected", records);
+      }
+    }
+  }
+
+  /** What a consumer finds in the queue: from which offset it comes, and why. */
+  private void queue() {
+    var partition = new TopicPartition(flags.get("queue"), 0);
+    try (var consumer = new KafkaConsumer<>(
+        config(), new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+      consumer.assign(List.of(partition));
+      consumer.seekToBeginning(List.of(partition));
+      long wanted = Long.parseLong(flags.getOrDefault("letters", "3"));
+      ObjectNode line = Contract.JSON.createObjectNode().put("step", "queue");
+      ArrayNode list = line.putArray("letters");
+      TreeMap<String, Integer> seen = new TreeMap<>();
+      long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(STEP_MS);
+      while (seen.size() < wanted && System.nanoTime() < end) {
+        for (var record : consumer.poll(Duration.ofMillis(200))) {
+          String offset = header(record, "offset");
+          seen.merge(offset, 1, Integer::sum);
+          list.addArray().add(Long.parseLong(offset)).add(record.value()[0])
+              .add(header(record, "topic")).add(header(record, "delivery.count"))
+              .add(header(record, "message"));
+        }
+      }
+      Contract.print(line);
+    }
+  }
+
+  private static String header(ConsumerRecord<byte[], byte[]> record, String name) {
+    return new String(record.headers().lastHeader("__dlq.errors." + name).value(), UTF_8);
   }
 }

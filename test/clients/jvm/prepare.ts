@@ -1,5 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join, relative, resolve } from "node:path";
 import { cacheDir } from "../setup.ts";
 
 /**
@@ -13,6 +21,8 @@ const here = import.meta.dir;
 export interface JvmParts {
   /** Suite folder below `test/clients/`; its `java/` holds the sources. */
   readonly name: string;
+  /** Further suites whose classes it uses, behind its own. */
+  readonly uses?: readonly string[];
   /** Which pom names the jars: `jvm/pom.xml`, or the older release's. */
   readonly pom?: string;
 }
@@ -21,9 +31,13 @@ function libDir(pom: string): string {
   return join(cacheDir, "jvm", pom.replace(/\.xml$/, ""));
 }
 
+function classesDir(suite: string): string {
+  return join(cacheDir, "jvm", `${suite}-classes`);
+}
+
 /** Own classes first: one of them stands in for a class of the same name in a jar. */
-export function jvmClassPath({ name, pom = "pom.xml" }: JvmParts): string {
-  return `${join(cacheDir, "jvm", `${name}-classes`)}:${libDir(pom)}/*`;
+export function jvmClassPath({ name, uses = [], pom = "pom.xml" }: JvmParts): string {
+  return [...[name, ...uses].map(classesDir), `${libDir(pom)}/*`].join(":");
 }
 
 async function run(command: readonly string[]): Promise<void> {
@@ -37,10 +51,15 @@ async function run(command: readonly string[]): Promise<void> {
   throw new Error(`${command.join(" ")} exited with ${child.exitCode}:\n${tail}`);
 }
 
-function sourcesOf(folder: string): string[] {
+/** Everything below `java/` of a suite: sources, and files that are only copied. */
+function filesOf(suite: string): string[] {
+  const folder = resolve(here, "..", suite, "java");
   if (!existsSync(folder)) return [];
-  const names = readdirSync(folder, { recursive: true }).map(String).sort();
-  return names.filter((name) => name.endsWith(".java")).map((name) => join(folder, name));
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
 }
 
 /** Runs `make` unless the stamp says that it ran for these very files. */
@@ -62,7 +81,7 @@ export function prepareJvm(parts: JvmParts): Promise<string | null> {
   return prepared;
 }
 
-async function prepare({ name, pom = "pom.xml" }: JvmParts): Promise<string | null> {
+async function prepare({ name, uses = [], pom = "pom.xml" }: JvmParts): Promise<string | null> {
   const missing = ["java", "javac", "mvn"].filter((program) => Bun.which(program) === null);
   if (missing.length > 0) return `${missing.join(", ")} not on the PATH`;
   const [lib, pomPath] = [libDir(pom), join(here, pom)];
@@ -72,13 +91,26 @@ async function prepare({ name, pom = "pom.xml" }: JvmParts): Promise<string | nu
     const goal = ["dependency:copy-dependencies", `-DoutputDirectory=${lib}`];
     await run(["mvn", "-B", "-q", "-f", pomPath, ...goal, "-DincludeScope=runtime"]);
   });
-  const sources = sourcesOf(resolve(here, "..", name, "java"));
-  const classes = join(cacheDir, "jvm", `${name}-classes`);
-  await once(`${classes}.stamp`, [pomPath, ...sources], async () => {
+  for (const used of uses) await compile(used, [], lib, pomPath);
+  await compile(name, uses, lib, pomPath);
+  return null;
+}
+
+async function compile(suite: string, uses: readonly string[], lib: string, pomPath: string) {
+  const classes = classesDir(suite);
+  const files = filesOf(suite);
+  const ofOthers = uses.flatMap(filesOf);
+  await once(`${classes}.stamp`, [pomPath, ...ofOthers, ...files], async () => {
     rmSync(classes, { recursive: true, force: true });
     mkdirSync(classes, { recursive: true });
-    if (sources.length === 0) return;
-    await run(["javac", "-nowarn", "-cp", `${lib}/*`, "-d", classes, ...sources]);
+    const sources = files.filter((file) => file.endsWith(".java"));
+    if (sources.length > 0) {
+      const path = [...uses.map(classesDir), `${lib}/*`].join(":");
+      await run(["javac", "-nowarn", "-cp", path, "-d", classes, ...sources]);
+    }
+    const folder = resolve(here, "..", suite, "java");
+    for (const file of files.filter((each) => !each.endsWith(".java"))) {
+      cpSync(file, join(classes, relative(folder, file)));
+    }
   });
-  return null;
 }

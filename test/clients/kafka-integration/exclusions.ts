@@ -63,8 +63,6 @@ const names: Readonly<Record<string, readonly string[]>> = {
     "CreateTopicsRequestWithPolicyTest",
     "CustomQuotaCallbackTest",
     "AdminClientWithPoliciesIntegrationTest.testInvalidAlterConfigsDueToPolicy",
-    "ClientTelemetryTest.testClientInstanceId",
-    "ClientTelemetryTest.testIntervalMsParser",
   ],
   [oldLevel]: [
     "MetadataVersionIntegrationTest.testBasicMetadataVersionUpgrade",

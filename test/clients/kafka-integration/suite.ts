@@ -1,7 +1,5 @@
-import { join } from "node:path";
-import { brokerBin } from "../../support/broker-process.ts";
-import { jvmClassPath, prepareJvm } from "../jvm/prepare.ts";
-import { runJvm } from "../jvm/run.ts";
+import { type JunitLine, junitTest, runJunit } from "../jvm/junit.ts";
+import { prepareJvm } from "../jvm/prepare.ts";
 import type { Feature, RunTest, Suite } from "../suite.ts";
 import { shortTests, testClasses } from "./classes.ts";
 import { exclusionReasons, exclusions } from "./exclusions.ts";
@@ -15,25 +13,14 @@ import { exclusionReasons, exclusions } from "./exclusions.ts";
  */
 
 const timeoutMs = { short: 540_000, whole: 5_400_000 };
-const detailCharsMax = 600;
-
-/** What `java/suite/SuiteRunner.java` prints for a test. */
-interface Line {
-  readonly class: string;
-  readonly method: string;
-  readonly name: string;
-  readonly outcome: "passed" | "failed" | "aborted" | "skipped";
-  readonly reason: string;
-}
+const parts = { name: "kafka-integration" };
 
 /** The same test in one invocation and in another that differs only inside Kafka's brokers. */
-const isDuplicate = ({ reason }: Line) => reason.startsWith("duplicate:");
+const isDuplicate = ({ reason }: JunitLine) => reason.startsWith("duplicate:");
 
-function runTest({ class: className, method, name, outcome, reason }: Line): RunTest {
-  const title = method === "" ? `${className} itself` : `${className}.${name}`;
-  if (outcome === "passed") return { name: title, outcome };
-  const detail = reason.slice(0, detailCharsMax);
-  return { name: title, outcome: outcome === "failed" ? "failed" : "skipped", detail };
+function runTest(line: JunitLine): RunTest {
+  const { class: className, method, name } = line;
+  return junitTest(method === "" ? `${className} itself` : `${className}.${name}`, line);
 }
 
 function featureOf(test: string): Feature {
@@ -47,9 +34,6 @@ function featureOf(test: string): Feature {
   return "admin";
 }
 
-/** A broker run from its sources needs the Bun that runs this. */
-const brokerCommand = brokerBin.endsWith(".ts") ? [process.execPath, brokerBin] : [brokerBin];
-
 export const kafkaIntegration: Suite = {
   name: "kafka-integration",
   client: "kafka-clients",
@@ -59,29 +43,14 @@ export const kafkaIntegration: Suite = {
   exclusions,
   brokerArgs: [],
   featureOf,
-  prepare: () => prepareJvm({ name: "kafka-integration" }),
-  async run({ scope, scratchDir }) {
-    const exclusionsPath = join(scratchDir, "exclusions.json");
-    await Bun.write(exclusionsPath, JSON.stringify(exclusionReasons));
-    const asked = process.env["CHRONIK_KAFKA_TESTS"]?.split(",");
-    const options = {
-      classPath: jvmClassPath({ name: "kafka-integration" }),
-      mainClass: "suite.SuiteRunner",
-      args: asked ?? (scope === "short" ? shortTests : testClasses),
-      heapMb: 768,
-      properties: {
-        "suite.broker": brokerCommand.join("\n"),
-        "suite.exclusions": exclusionsPath,
-      },
-    };
-    const { exit, stdout, stderr } = await runJvm(options, timeoutMs[scope]);
-    const lines = stdout
-      .split("\n")
-      .filter((line) => line.startsWith("{"))
-      .map((line) => JSON.parse(line) as Line);
-    const results = lines.filter((line) => !isDuplicate(line)).map(runTest);
-    if (exit === 0) return results;
-    const detail = `it ended with ${exit}: ${stderr.slice(-detailCharsMax)}`;
-    return [...results, { name: "the tests' JVM", outcome: "failed", detail }];
+  prepare: () => prepareJvm(parts),
+  async run(context) {
+    const { scope } = context;
+    const asked =
+      process.env["CHRONIK_KAFKA_TESTS"]?.split(",") ??
+      (scope === "short" ? shortTests : testClasses);
+    const run = { parts, asked, exclusions: exclusionReasons, timeoutMs: timeoutMs[scope] };
+    const { lines, failed } = await runJunit(run, context);
+    return [...lines.filter((line) => !isDuplicate(line)).map(runTest), ...failed];
   },
 };

@@ -150,7 +150,7 @@ class Player {
         this.advance(Number(first));
         break;
       case "undo":
-        this.last?.step.undo();
+        this.last?.step.undo(0);
         this.records = this.records.slice(0, this.last?.records);
         break;
       default:

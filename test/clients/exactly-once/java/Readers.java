@@ -5,7 +5,11 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ListTransactionsOptions;
+import org.apache.kafka.clients.admin.TransactionState;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.PartitionInfo;
@@ -45,11 +49,38 @@ final class Readers {
   }
 
   /**
-   * All that read_committed gives up to the ends at the time of the call. The ends are stable: no
-   * transaction is open any more when this is called.
+   * A commit is answered when the decision is durable; its markers, and with them the last stable
+   * offsets, follow. Returns when no transaction of the broker is without them.
    */
+  private static void awaitMarkers(String bootstrap) {
+    long deadline = System.currentTimeMillis() + STANDSTILL_MS_MAX;
+    ListTransactionsOptions undecided = new ListTransactionsOptions().filterStates(List.of(
+        TransactionState.ONGOING, TransactionState.PREPARE_COMMIT, TransactionState.PREPARE_ABORT));
+    try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+      while (true) {
+        Object open;
+        try {
+          open = admin.listTransactions(undecided).all().get();
+          if (((Collection<?>) open).isEmpty()) {
+            return;
+          }
+        } catch (ExecutionException failed) {
+          open = failed; // the broker may be on its way back
+        } catch (InterruptedException stopped) {
+          Thread.currentThread().interrupt();
+          throw new IllegalStateException(stopped);
+        }
+        if (System.currentTimeMillis() > deadline) {
+          throw new IllegalStateException("transactions stay open: " + open);
+        }
+      }
+    }
+  }
+
+  /** All that read_committed gives up to the ends that hold once every transaction has ended. */
   static Map<TopicPartition, List<History.Seen>> readAll(
       String bootstrap, Collection<String> topics) {
+    awaitMarkers(bootstrap);
     Map<TopicPartition, List<History.Seen>> read = new HashMap<>();
     try (KafkaConsumer<String, String> consumer = consumer(bootstrap, Map.of())) {
       List<TopicPartition> partitions = partitionsOf(consumer, topics);

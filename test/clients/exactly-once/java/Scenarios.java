@@ -48,14 +48,18 @@ final class Scenarios {
   private Scenarios() {}
 
   private static String topic(String bootstrap, String name, History history) throws Exception {
+    create(bootstrap, name);
+    history.topics.add(name);
+    return name;
+  }
+
+  private static void create(String bootstrap, String name) throws Exception {
     try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
       admin.createTopics(List.of(new NewTopic(name, PARTITIONS, (short) 1))).all().get();
     } catch (ExecutionException failure) {
       // A broker killed before its answer may have made it; the client asked again.
       if (!(failure.getCause() instanceof TopicExistsException)) throw failure;
     }
-    history.topics.add(name);
-    return name;
   }
 
   private static void multiPartition(String bootstrap, String prefix, History history)
@@ -110,9 +114,7 @@ final class Scenarios {
     int inputs = 120;
     String source = prefix + "-in";
     String target = topic(bootstrap, prefix + "-out", history);
-    try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
-      admin.createTopics(List.of(new NewTopic(source, PARTITIONS, (short) 1))).all().get();
-    }
+    create(bootstrap, source);
     try (KafkaProducer<String, String> producer = Transactions.producer(bootstrap, null)) {
       for (int i = 0; i < inputs; i++) {
         producer.send(new ProducerRecord<>(source, i % PARTITIONS, null, "input " + i));

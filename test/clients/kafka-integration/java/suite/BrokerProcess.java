@@ -37,6 +37,10 @@ public final class BrokerProcess implements Node {
     root = Files.createTempDirectory("chronik-suite-");
     Map<String, String> properties = new TreeMap<>(serverProperties);
     properties.put("node.id", "0");
+    // A reporter of the test's that takes client metrics: chronik's own takes them instead.
+    if (properties.getOrDefault("metric.reporters", "").endsWith("$TelemetryExporter")) {
+      properties.put("telemetry.enabled", "true");
+    }
     StringBuilder text = new StringBuilder();
     properties.forEach((name, value) -> text.append(name).append('=').append(value).append('\n'));
     Path config = Files.writeString(root.resolve("server.properties"), text);

@@ -1,14 +1,17 @@
-import { unreachable } from "../lib/assert.ts";
-import { asciiChars, parseTopicRegex, type RegexNode } from "./topic-regex-parser.ts";
+import { unreachable } from "./assert.ts";
+import { asciiChars, parseRegex, type RegexNode } from "./linear-regex-parser.ts";
+import { Pace, type Portions, runAll } from "./turn-budget.ts";
 
 /**
- * Regular expressions over topic names, in RE2's syntax and in linear time: an expression becomes a
+ * Regular expressions over names, in RE2's syntax and in linear time: an expression becomes a
  * machine that reads each character once, whatever a client thinks of. Only whole names match, so
- * greediness and captures mean nothing; topic names are ASCII, so other characters match nothing.
+ * greediness and captures mean nothing; characters beyond ASCII match nothing.
  */
-export interface TopicRegex {
+export interface LinearRegex {
   /** Names that the expression matches whole; null: finding them would take too long. */
   matching(names: Iterable<string>): string[] | null;
+  /** As `matching`, in portions; one round at a time. */
+  matchingInPortions(names: Iterable<string>): Portions<string[] | null>;
 }
 
 /** An instruction of the machine; `next` and `other` are indexes. */
@@ -32,8 +35,8 @@ const statesMax = 2_000;
 export const tooLarge = "expression too large";
 
 /** The machine of the expression, or why it is none. */
-export function compileTopicRegex(text: string): TopicRegex | string {
-  const parsed = parseTopicRegex(text);
+export function compileRegex(text: string): LinearRegex | string {
+  const parsed = parseRegex(text);
   if (typeof parsed === "string") return parsed;
   const program = new Program();
   const start = program.compile(parsed, program.add({ kind: "match" }));
@@ -111,7 +114,7 @@ interface State {
   accepts: boolean | null;
 }
 
-class Machine implements TopicRegex {
+class Machine implements LinearRegex {
   private readonly instructions: readonly Instruction[];
   private readonly first: State;
   private readonly states = new Map<string, State>();
@@ -123,28 +126,36 @@ class Machine implements TopicRegex {
   }
 
   matching(names: Iterable<string>): string[] | null {
-    this.work = 0;
-    const matched: string[] = [];
-    for (const name of names) {
-      if (this.matches(name)) matched.push(name);
-      if (this.work > workMax) return null;
-    }
-    return matched;
+    return runAll(this.matchingInPortions(names));
   }
 
-  private matches(name: string): boolean {
-    let state = this.first;
-    for (let index = 0; index < name.length; index++) {
-      const code = name.charCodeAt(index);
-      if (code >= asciiChars) return false;
-      const known = state.steps[code];
-      const next = known === undefined ? this.step(state, code) : known;
-      if (known === undefined) state.steps[code] = next;
-      if (next === null) return false;
-      state = next;
+  *matchingInPortions(names: Iterable<string>): Generator<void, string[] | null> {
+    this.work = 0;
+    const pace = new Pace();
+    const matched: string[] = [];
+    for (const name of names) {
+      let state: State | null = this.first;
+      for (let index = 0; index < name.length && state !== null; index++) {
+        const code = name.charCodeAt(index);
+        const known: State | null | undefined = code < asciiChars ? state.steps[code] : null;
+        if (known !== undefined) {
+          state = known;
+          continue;
+        }
+        const before = this.work;
+        const next = this.step(state, code);
+        state.steps[code] = next;
+        state = next;
+        if (this.work > workMax) return null;
+        if (pace.isDue(this.work - before)) yield;
+      }
+      if (state !== null) {
+        state.accepts ??= this.closure(state, null).includes("match");
+        if (state.accepts) matched.push(name);
+      }
+      if (pace.isDue(1 + (name.length >> 3))) yield;
     }
-    state.accepts ??= this.closure(state, null).includes("match");
-    return state.accepts;
+    return this.work > workMax ? null : matched;
   }
 
   private step(state: State, code: number): State | null {

@@ -39,7 +39,7 @@ interface Flags {
 class RegexSyntaxError extends Error {}
 
 /** The tree of the expression, or what is wrong with it. */
-export function parseTopicRegex(text: string): RegexNode | string {
+export function parseRegex(text: string): RegexNode | string {
   try {
     return new Parser(text).parse();
   } catch (error) {
