@@ -72,12 +72,12 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     logger.child("registry").warn(message, { error: errorText(error) }),
   );
   const scratchDir = join(storage.dataDir, "tmp");
-  const opened = await openStore({ config, storage, clock, logger: logger.child("store") });
-  const { store } = opened;
+  const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, metadata, storage, cold, events);
+  const all = () => partitions.all();
   const topics = new TopicKeeper({
     metadata,
     partitions,
@@ -97,7 +97,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
     faultPoint: faultPoints(storage),
-    partitions: () => partitions.all(),
+    partitions: all,
   });
   const shares = openShareGroups({
     config,
@@ -115,13 +115,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     config.transaction,
     config.limits,
   );
-  const cleaning = new Cleaning(clock, () => partitions.all(), events);
-  const rolling = new Rolling(
-    clock,
-    config.wal.segmentAgeMsMax,
-    () => partitions.all(),
-    events.checkpointFailed,
-  );
+  const cleaning = new Cleaning(clock, all, events);
+  const rolling = new Rolling(clock, config.wal.segmentAgeMsMax, all, events.checkpointFailed);
   return {
     metadata,
     registry,
@@ -140,7 +135,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
-    stopStore: opened.stop,
+    stopStore,
   };
 }
 

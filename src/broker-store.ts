@@ -27,7 +27,8 @@ export interface StoreParts {
 /** Opens the store. A remote one that does not answer keeps nobody from starting: records wait in
  * the WAL until it does. */
 export async function openStore(parts: StoreParts): Promise<OpenedStore> {
-  const { config, storage, clock, logger } = parts;
+  const { config, storage, clock } = parts;
+  const logger = parts.logger.child("store");
   if (config.objectStore.backend === "local") {
     return { store: localStore(config, storage), stop: () => undefined };
   }
