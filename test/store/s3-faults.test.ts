@@ -78,6 +78,7 @@ describe.skipIf(!canRun)("a faulty store", () => {
     ["a reset in the body", "reset-body"],
     ["silence in the body", "stall-body"],
     ["a body too short", "short"],
+    ["another range", "other-range"],
   ];
 
   test.each(passing)("%s: a read is tried again and gives the right bytes", async (_, kind) => {
@@ -163,6 +164,24 @@ describe.skipIf(!canRun)("a faulty store", () => {
     expect(proxy.seen).toHaveLength(2);
   });
 
+  test("checksums go with every body, in the headers that the settings name", async () => {
+    for (const checksums of ["when_supported", "when_required"] as const) {
+      const sending = await open({ checksums });
+      await sending.isPutConditional();
+      proxy.will();
+      await sending.putBytes(newKey(), patterned(1_000));
+      await sending.putBytes(newKey(), patterned((5 << 20) + 9));
+      const bodies = proxy.seen.filter(({ method }) => method === "PUT");
+      expect(bodies).toHaveLength(3);
+      for (const { headers } of bodies) {
+        const names = Object.keys(headers).filter((name) => /checksum|md5|trailer/.test(name));
+        expect(names).toEqual(
+          checksums === "when_supported" ? ["x-amz-checksum-crc32"] : ["content-md5"],
+        );
+      }
+    }
+  });
+
   test("a flipped byte of a whole object is found by its checksum", async () => {
     const key = newKey();
     const bytes = patterned(10_000);
@@ -178,7 +197,7 @@ describe.skipIf(!canRun)("a faulty store", () => {
     const key = newKey();
     await put(key, patterned(6 << 20));
     const before = readdirSync(scratchDir);
-    proxy.will({ kind: { status: 403, code: "AccessDenied" }, method: "GET" });
+    proxy.will({ kind: { status: 403, code: "AccessDenied" }, method: "GET", after: 1 });
     await expect(store.openForVerify(key)).rejects.toMatchObject({ kind: "denied" });
     expect(readdirSync(scratchDir)).toEqual(before);
   });

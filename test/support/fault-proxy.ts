@@ -22,6 +22,8 @@ export type FaultKind =
   | "short"
   /** One bit of the body is another. */
   | "flip"
+  /** The answer says that it is of another range. */
+  | "other-range"
   /** One bit of the request's body is another. */
   | "flip-request"
   /** The request is carried out; its answer never comes. */
@@ -33,6 +35,8 @@ export interface Fault {
   readonly method?: string;
   /** What path and query must match. */
   readonly path?: RegExp;
+  /** Requests that fit and are let through before; none when not given. */
+  readonly after?: number;
   /** How many requests it befalls; all when not given. */
   readonly times?: number;
 }
@@ -40,13 +44,14 @@ export interface Fault {
 export interface SeenRequest {
   readonly method: string;
   readonly path: string;
+  readonly headers: IncomingMessage["headers"];
   readonly fault: FaultKind | null;
 }
 
 /** A proxy in front of an HTTP server that does to requests what its script says. */
 export class FaultProxy implements AsyncDisposable {
   readonly seen: SeenRequest[] = [];
-  private script: { fault: Fault; left: number }[] = [];
+  private script: { fault: Fault; skip: number; left: number }[] = [];
   private readonly server: Server;
   private readonly target: URL;
 
@@ -73,6 +78,7 @@ export class FaultProxy implements AsyncDisposable {
   will(...faults: readonly Fault[]): void {
     this.script = faults.map((fault) => ({
       fault,
+      skip: fault.after ?? 0,
       left: fault.times ?? Number.POSITIVE_INFINITY,
     }));
     this.seen.length = 0;
@@ -88,7 +94,7 @@ export class FaultProxy implements AsyncDisposable {
   private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = "", url: path = "" } = request;
     const kind = this.take(method, path);
-    this.seen.push({ method, path, fault: kind });
+    this.seen.push({ method, path, headers: request.headers, fault: kind });
     const body = await bytesOf(request);
     if (kind === "refuse") return void request.socket.destroy();
     if (kind === "stall") return;
@@ -110,6 +116,7 @@ export class FaultProxy implements AsyncDisposable {
     if (headers["content-length"] !== undefined && method !== "HEAD") {
       headers["content-length"] = String(changed.length);
     }
+    if (kind === "other-range") headers["content-range"] = "bytes 0-9/1000000";
     response.writeHead(answer.statusCode ?? 500, headers);
     if (kind === "stall-body") return void response.write(half);
     if (kind !== "reset-body") return void response.end(changed);
@@ -124,6 +131,10 @@ export class FaultProxy implements AsyncDisposable {
         (fault.path === undefined || fault.path.test(path)),
     );
     if (found === undefined) return null;
+    if (found.skip > 0) {
+      found.skip--;
+      return null;
+    }
     found.left--;
     return found.fault.kind;
   }
