@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { WireClient } from "../src/client/wire-client.ts";
 import { crc32c } from "../src/protocol/crc32c.ts";
 import { produceApi } from "../src/protocol/messages/00-produce.ts";
@@ -15,6 +14,7 @@ import {
   type SimulatedGroup,
   type SimulatedMember,
 } from "../test/support/group-members.ts";
+import { cpuSecs, print, residentMib } from "./figures.ts";
 import { main } from "./support.ts";
 
 /**
@@ -25,7 +25,6 @@ import { main } from "./support.ts";
  * `--protocol classic` for the old protocol.
  */
 
-const clockTicksPerSec = 100;
 const sessionTimeoutMs = 45_000;
 const heartbeatMs = 5_000;
 const partitionsPerGroup = 6;
@@ -33,20 +32,6 @@ const partitionsPerGroup = 6;
 const transactionTimeoutMs = 900_000;
 /** Producers that open or end their transactions at the same time. */
 const producersAtOnce = 16;
-
-function print(figure: string, values: Readonly<Record<string, number | string>>): void {
-  process.stdout.write(`${JSON.stringify({ figure, ...values })}\n`);
-}
-
-function residentMib(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
-}
-
-function cpuSecs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSec;
-}
 
 /** Round trips of a small request, in ms, taken on a thread of its own. */
 class Probe {

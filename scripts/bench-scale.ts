@@ -1,27 +1,12 @@
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { WireClient } from "../src/client/wire-client.ts";
 import { createTopicsApi } from "../src/protocol/messages/19-create-topics.ts";
 import { startBroker, until } from "../test/support/broker-process.ts";
+import { cpuSecs, print, residentMib } from "./figures.ts";
 import { executablePath, main, root } from "./support.ts";
 
 /** Figures of scale, one JSON line each: start-up, idle memory, idle partitions, idle connections,
  * and with `--log-gib N` the start on a log of that size, after a clean stop and after kill -9. */
-
-const clockTicksPerSec = 100;
-
-function print(figure: string, values: Readonly<Record<string, number>>): void {
-  process.stdout.write(`${JSON.stringify({ figure, ...values })}\n`);
-}
-
-function residentMib(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  return Math.round(Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024);
-}
-
-function cpuSecs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSec;
-}
 
 /** Share of one core used over `secs`, in percent. */
 async function cpuPercent(pid: number, secs: number): Promise<number> {

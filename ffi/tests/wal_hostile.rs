@@ -3,40 +3,9 @@
 mod wal_support;
 
 use chronik::status::Status;
-use wal_support::{Opened, Options, Random, one, open, segment_files};
-
-/// Three sealed-and-active files: ids 0 and 1 sealed, 2 active, with `groups` groups each.
-fn three_files(options: &Options, groups: usize) -> Vec<Vec<u8>> {
-    let opened = open(options).unwrap();
-    let mut random = Random(7);
-    let mut bodies = Vec::new();
-    for file in 0..3 {
-        for _ in 0..groups {
-            let body = one(bodies.len() as i64, &mut random, 300);
-            assert_eq!(opened.append(std::slice::from_ref(&body)), [Status::Ok]);
-            bodies.push(body);
-        }
-        if file < 2 {
-            opened.seal().unwrap().unwrap();
-        }
-    }
-    bodies
-}
-
-fn options(dir: &tempfile::TempDir) -> Options {
-    Options {
-        segment_bytes_max: 1 << 20,
-        ..Options::new(dir.path())
-    }
-}
-
-fn concat(bodies: &[Vec<u8>]) -> Vec<u8> {
-    bodies.concat()
-}
-
-fn data_end(opened: &Opened) -> u64 {
-    opened.log.segments().last().unwrap().bytes
-}
+use wal_support::{
+    Options, Random, data_end, long_segments, one, open, segment_files, three_files,
+};
 
 /// A batch whose last bytes are a footer frame, at the end of a file without reserved space: after
 /// a crash it is a batch like any other.
@@ -47,10 +16,7 @@ fn a_footer_inside_a_batch_is_no_footer() {
     use chronik::wal::segment::{SegmentMeta, encode_footer, footer_header};
     for before in [0, 2] {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options {
-            segment_bytes_max: 1 << 20,
-            ..options(&dir)
-        };
+        let options = long_segments(&dir);
         let opened = open(&options).unwrap();
         let mut bodies: Vec<_> = (0..before)
             .map(|base| one(base, &mut Random(3), 50))
@@ -97,7 +63,7 @@ fn a_footer_inside_a_batch_is_no_footer() {
             !opened.log.segments()[0].sealed,
             "a client sealed the segment"
         );
-        assert_eq!(opened.read_all().unwrap(), concat(&bodies));
+        assert_eq!(opened.read_all().unwrap(), bodies.concat());
     }
 }
 
@@ -107,7 +73,7 @@ fn a_torn_tail_of_headers_is_walked_in_time() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         segment_bytes_max: 64 << 20,
-        ..options(&dir)
+        ..long_segments(&dir)
     };
     let opened = open(&options).unwrap();
     let body = one(0, &mut Random(3), 50);
@@ -138,7 +104,7 @@ fn a_torn_tail_of_headers_is_walked_in_time() {
 #[test]
 fn a_lower_bound_on_batches_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir);
+    let options = long_segments(&dir);
     let bodies = three_files(&options, 3);
     let lower = Options {
         frame_bytes_max: 128,
@@ -146,7 +112,7 @@ fn a_lower_bound_on_batches_loses_nothing() {
     };
     let opened = open(&lower).unwrap();
     assert_eq!(opened.damaged(), None);
-    assert_eq!(opened.read_all().unwrap(), concat(&bodies));
+    assert_eq!(opened.read_all().unwrap(), bodies.concat());
     let longer = one(bodies.len() as i64, &mut Random(1), 100);
     assert_eq!(opened.append(&[longer]), [Status::TooLarge]);
 }
@@ -157,7 +123,7 @@ fn a_broken_first_frame_below_the_checkpoint_is_damage() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         from_offset: 1,
-        ..options(&dir)
+        ..long_segments(&dir)
     };
     let opened = open(&Options {
         from_offset: 0,

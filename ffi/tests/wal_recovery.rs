@@ -6,46 +6,15 @@ use std::path::PathBuf;
 
 use chronik::status::Status;
 use chronik::wal::error::WalError;
-use wal_support::{Opened, Options, Random, batch_of, one, open, segment_files};
-
-/// Three sealed-and-active files: ids 0 and 1 sealed, 2 active, with `groups` groups each.
-fn three_files(options: &Options, groups: usize) -> Vec<Vec<u8>> {
-    let opened = open(options).unwrap();
-    let mut random = Random(7);
-    let mut bodies = Vec::new();
-    for file in 0..3 {
-        for _ in 0..groups {
-            let body = one(bodies.len() as i64, &mut random, 300);
-            assert_eq!(opened.append(std::slice::from_ref(&body)), [Status::Ok]);
-            bodies.push(body);
-        }
-        if file < 2 {
-            opened.seal().unwrap().unwrap();
-        }
-    }
-    bodies
-}
-
-fn options(dir: &tempfile::TempDir) -> Options {
-    Options {
-        segment_bytes_max: 1 << 20,
-        ..Options::new(dir.path())
-    }
-}
-
-fn concat(bodies: &[Vec<u8>]) -> Vec<u8> {
-    bodies.concat()
-}
-
-fn data_end(opened: &Opened) -> u64 {
-    opened.log.segments().last().unwrap().bytes
-}
+use wal_support::{
+    Options, Random, batch_of, data_end, long_segments, one, open, segment_files, three_files,
+};
 
 /// Cutting, zeroing and overwriting the last frames at every byte.
 #[test]
 fn torn_tail_at_every_byte() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir);
+    let options = long_segments(&dir);
     let opened = open(&options).unwrap();
     let mut random = Random(3);
     let bodies: Vec<_> = (0..4).map(|base| one(base, &mut random, 40)).collect();
@@ -71,7 +40,7 @@ fn torn_tail_at_every_byte() {
             let kept = 1 + (cut - acked_end) / frame;
             assert_eq!(
                 opened.read_all().unwrap(),
-                concat(&bodies[..kept]),
+                bodies[..kept].concat(),
                 "cut at {cut}"
             );
             assert!(opened.report.cut_bytes > 0 && !opened.report.clean);
@@ -82,7 +51,7 @@ fn torn_tail_at_every_byte() {
             let again = open(&options).unwrap();
             assert_eq!(
                 again.read_all().unwrap(),
-                [concat(&bodies[..kept]), next].concat()
+                [bodies[..kept].concat(), next].concat()
             );
         }
         let mut short = whole.clone();
@@ -90,7 +59,7 @@ fn torn_tail_at_every_byte() {
         std::fs::write(&path, &short).unwrap();
         let opened = open(&options).unwrap();
         let kept = 1 + (cut - acked_end) / frame;
-        assert_eq!(opened.read_all().unwrap(), concat(&bodies[..kept]));
+        assert_eq!(opened.read_all().unwrap(), bodies[..kept].concat());
     }
 }
 
@@ -98,7 +67,7 @@ fn torn_tail_at_every_byte() {
 #[test]
 fn a_flipped_bit_in_the_active_file_is_damage() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir);
+    let options = long_segments(&dir);
     let bodies = three_files(&options, 4);
     let path = segment_files(&options).pop().unwrap();
     let whole = std::fs::read(&path).unwrap();
@@ -114,7 +83,7 @@ fn a_flipped_bit_in_the_active_file_is_damage() {
         assert!(damage.file.ends_with("wal_0_2.log"), "{damage}");
         let kept = 8 + at / (88 + bodies[8].len());
         assert_eq!(opened.log.bounds(), (0, kept as i64), "flipped at {at}");
-        assert_eq!(opened.read_all().unwrap(), concat(&bodies[..kept]));
+        assert_eq!(opened.read_all().unwrap(), bodies[..kept].concat());
         let next = one(kept as i64, &mut random, 10);
         assert_eq!(opened.append(&[next]), [Status::Damaged]);
         assert!(matches!(
@@ -134,7 +103,7 @@ fn a_flipped_bit_in_the_active_file_is_damage() {
 #[test]
 fn a_clean_stop_covers_the_last_group() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir);
+    let options = long_segments(&dir);
     let bodies = three_files(&options, 2);
     let opened = open(&options).unwrap();
     opened.stop().unwrap();
@@ -159,7 +128,7 @@ fn a_clean_stop_covers_the_last_group() {
     let opened = open(&options).unwrap();
     let next = one(6, &mut Random(5), 30);
     assert_eq!(opened.append(std::slice::from_ref(&next)), [Status::Ok]);
-    let expected = [concat(&bodies), next].concat();
+    let expected = [bodies.concat(), next].concat();
     assert_eq!(opened.read_all().unwrap(), expected, "the mark is no batch");
 }
 
@@ -169,7 +138,7 @@ fn a_flipped_bit_in_a_sealed_file_is_found_at_read() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         from_offset: 8,
-        ..options(&dir)
+        ..long_segments(&dir)
     };
     let bodies = three_files(&options, 4);
     let path = segment_files(&options).remove(0);
@@ -187,13 +156,13 @@ fn a_flipped_bit_in_a_sealed_file_is_found_at_read() {
             let found = opened.read(0, 12, u32::MAX).unwrap();
             assert_eq!(
                 found.bytes,
-                concat(&bodies[..victim]),
+                bodies[..victim].concat(),
                 "whole up to the damage"
             );
         }
         assert_eq!(
             opened.read(4, 12, u32::MAX).unwrap().bytes,
-            concat(&bodies[4..])
+            bodies[4..].concat()
         );
     }
 }
@@ -225,7 +194,7 @@ fn missing_is_not_empty() {
     ];
     for (name, harm) in harms {
         let dir = tempfile::tempdir().unwrap();
-        let options = options(&dir);
+        let options = long_segments(&dir);
         let bodies = three_files(&options, 3);
         harm(&segment_files(&options));
         let opened = open(&options).unwrap();
@@ -255,7 +224,7 @@ fn a_log_below_its_checkpoint_is_damaged() {
         let dir = tempfile::tempdir().unwrap();
         let options = Options {
             from_offset: 9,
-            ..options(&dir)
+            ..long_segments(&dir)
         };
         three_files(&options, 3);
         assert_eq!(open(&options).unwrap().damaged(), None);
@@ -278,7 +247,7 @@ fn a_log_below_its_checkpoint_is_damaged() {
 #[test]
 fn an_interrupted_seal_is_completed() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir);
+    let options = long_segments(&dir);
     let bodies = three_files(&options, 3);
     let path = segment_files(&options)[1].clone();
     std::fs::remove_file(&segment_files(&options)[2]).unwrap();
@@ -289,7 +258,7 @@ fn an_interrupted_seal_is_completed() {
     let opened = open(&options).unwrap();
     assert_eq!(opened.damaged(), None);
     assert!(opened.log.segments().iter().all(|meta| meta.sealed));
-    assert_eq!(opened.read_all().unwrap(), concat(&bodies[..6]));
+    assert_eq!(opened.read_all().unwrap(), bodies[..6].concat());
     assert_eq!(std::fs::read(&path).unwrap(), whole);
     assert_eq!(opened.append(&[one(6, &mut Random(1), 10)]), [Status::Ok]);
     assert!(segment_files(&options)[2].ends_with("wal_0_2.log"));
@@ -299,7 +268,7 @@ fn an_interrupted_seal_is_completed() {
 #[test]
 fn unknown_versions_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir);
+    let options = long_segments(&dir);
     three_files(&options, 2);
     let path = segment_files(&options).pop().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
@@ -382,7 +351,7 @@ fn the_first_format_2_still_opens() {
         write_fixture();
     }
     let dir = tempfile::tempdir().unwrap();
-    let options = options(&dir);
+    let options = long_segments(&dir);
     std::fs::create_dir_all(&options.dir).unwrap();
     for entry in std::fs::read_dir(fixture()).unwrap() {
         let entry = entry.unwrap();
@@ -393,7 +362,7 @@ fn the_first_format_2_still_opens() {
     assert!(opened.report.clean);
     assert_eq!(opened.log.bounds(), (0, 12));
     assert_eq!(opened.log.segments().len(), 3);
-    assert_eq!(opened.read_all().unwrap(), concat(&fixture_bodies()));
+    assert_eq!(opened.read_all().unwrap(), fixture_bodies().concat());
     assert_eq!(opened.report.epochs, [(7, 0)]);
     assert_eq!(opened.report.producer_count, 12);
 }

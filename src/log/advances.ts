@@ -6,9 +6,14 @@ export type AdvanceListener = (bytes: number, stableBytes: number) => void;
 export class Advances {
   /** Bytes that the high watermark moved over. */
   bytes = 0;
-  /** Bytes that the last stable offset moved over. */
-  stableBytes = 0;
+  /** Bytes that the last stable offset moved over; negative where it stood, at the opening, that
+   * many before the end. */
+  stableBytes: number;
   private readonly listeners = new Set<AdvanceListener>();
+
+  constructor(stableBytes: number) {
+    this.stableBytes = stableBytes;
+  }
 
   listen(listener: AdvanceListener): () => void {
     this.listeners.add(listener);

@@ -194,15 +194,30 @@ function recoverProducers(
     transactionsMax,
     hasRoom: () => aborted.hasRoom,
   });
-  producers.restore(checkpoint?.producers ?? [], nowMs);
-  for (const batch of opened.producers) replay(producers, batch, logEnd, nowMs);
+  const positionOf = positionsBefore(opened, logEnd);
+  producers.restore(checkpoint?.producers ?? [], positionOf, nowMs);
+  for (const batch of opened.producers) {
+    replay(producers, batch, positionOf(batch.baseOffset), logEnd, nowMs);
+  }
   aborted.add(producers.settle(logEnd));
   return producers;
+}
+
+/**
+ * Bytes of the log in front of an offset, counted from the opening: below 0, by the average of what
+ * is there. Readers who wait hear from it that something became stable, and about how much.
+ */
+function positionsBefore({ segments }: OpenedLog, logEnd: number): (offset: number) => number {
+  const bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  const offsets = logEnd - (segments[0]?.base ?? logEnd);
+  const bytesPerOffset = Math.max(1, Math.ceil(bytes / Math.max(1, offsets)));
+  return (offset) => (offset - logEnd) * bytesPerOffset;
 }
 
 function replay(
   producers: ProducerState,
   batch: RecoveredBatch,
+  position: number,
   logEnd: number,
   nowMs: number,
 ): void {
@@ -218,5 +233,5 @@ function replay(
   if (isControl(batch.attributes)) return;
   const data = { producerId, producerEpoch, baseSequence, lastSequence, transactionVersion };
   const isInTransaction = isTransactional(batch.attributes);
-  producers.append({ ...data, isTransactional: isInTransaction }, placed, 0, logEnd, nowMs);
+  producers.append({ ...data, isTransactional: isInTransaction }, placed, position, logEnd, nowMs);
 }

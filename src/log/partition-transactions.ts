@@ -41,7 +41,7 @@ export class PartitionTransactions {
   }
 
   /** The high watermark moved, over `bytes` since the opening: the markers below it decide. Returns
-   * the bytes that the last stable offset moved over since the opening. */
+   * the bytes in front of the last stable offset: below 0 where it lies before the opening. */
   settle(bytes: number): number {
     const { producers, aborted, view } = this.parts;
     aborted.add(producers.settle(view().highWatermark));

@@ -50,7 +50,7 @@ export class Partition {
   private readonly reader: PartitionReader;
   private readonly store: PartitionStore;
   private readonly transactions: PartitionTransactions;
-  private readonly advances = new Advances();
+  private readonly advances: Advances;
   private epoch: number;
   private broken: Damage | null;
   private closing = false;
@@ -70,6 +70,7 @@ export class Partition {
     this.epoch = state.leaderEpoch;
     this.broken = state.damage;
     this.mark = new HighWatermark(state.logEnd);
+    this.advances = new Advances(state.producers.firstUnstablePosition ?? 0);
     this.store = this.createStore();
     this.appender = this.createAppender();
     this.gate = new AppendGate({
@@ -271,7 +272,7 @@ export class Partition {
     return this.advances.bytes;
   }
 
-  /** Bytes that the last stable offset moved over since the opening. */
+  /** Bytes that the last stable offset moved over; only its growth says something. */
   get stableBytesAdvanced(): number {
     return this.advances.stableBytes;
   }
@@ -387,13 +388,9 @@ export class Partition {
 
   private durable(batch: DurableBatch, segmentId: number, position: number): void {
     const { clock } = this.parts;
-    const rotated = this.state.segments.appended(
-      segmentId,
-      position,
-      batch,
-      clock.nowMs(),
-      clock.monotonicMs(),
-    );
+    const [nowMs, monotonicMs] = [clock.nowMs(), clock.monotonicMs()];
+    const { segments } = this.state;
+    const rotated = segments.appended(segmentId, position, batch, nowMs, monotonicMs);
     if (rotated) void this.afterRotation();
     if (this.mark.localDurable(batch.last + 1)) this.advanced(batch.bytes);
     this.wakeStop();

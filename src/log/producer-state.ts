@@ -121,7 +121,7 @@ export class ProducerState {
   }
 
   /** Records an accepted batch, pending until settled; `position` counts the log's bytes before
-   * it. `durableEnd` says which producers may be forgotten for it. */
+   * it, from the opening on. `durableEnd` says which producers may be forgotten for it. */
   append(
     data: ProducerData,
     placed: Placed,
@@ -202,16 +202,20 @@ export class ProducerState {
     return out;
   }
 
-  /** Takes over a snapshot whose transactions are all in front of the log's new bytes; `nowMs`
-   * restarts the expiration. */
-  restore(snapshots: readonly ProducerSnapshot[], nowMs: number): void {
+  /** Takes over a snapshot; `positionOf` counts the bytes in front of an offset, `nowMs` restarts
+   * the expiration. */
+  restore(
+    snapshots: readonly ProducerSnapshot[],
+    positionOf: (offset: number) => number,
+    nowMs: number,
+  ): void {
     for (const { producerId, ...fields } of snapshots) {
       const entry = { ...fields, lastOffset: -1 };
       this.put(producerId, null, entry, Number.MAX_SAFE_INTEGER, nowMs);
     }
     const starts = snapshots.map(({ transactionStart }) => transactionStart);
     starts.sort((a, b) => a - b);
-    for (const start of starts) if (start >= 0) this.open.begin(start, 0);
+    for (const start of starts) if (start >= 0) this.open.begin(start, positionOf(start));
   }
 
   active(): ActiveProducer[] {

@@ -218,6 +218,8 @@ function isEndEpoch(
       return bumped;
     case "CompleteCommit":
     case "CompleteAbort":
+      // A fence came to the last epoch; whoever went on with it could not be fenced any more.
+      if (data.producerEpoch === producerEpochMax) return false;
       return bumped || overflowed || producerEpoch === data.producerEpoch;
     default:
       return producerEpoch === data.producerEpoch;

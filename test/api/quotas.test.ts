@@ -202,6 +202,35 @@ test("mutations beyond the quota are refused, with a wait", async () => {
   expect(api.metadata.image.topicsByName.has("b")).toBe(false);
 });
 
+test("old clients, which know no refusal, wait instead", async () => {
+  const boundaries: [createVersion: number, growVersion: number, errorCode: number][] = [
+    [5, 2, ErrorCode.NONE],
+    [6, 3, ErrorCode.THROTTLING_QUOTA_EXCEEDED],
+  ];
+  for (const [createVersion, growVersion, errorCode] of boundaries) {
+    for (const grows of [false, true]) {
+      await using api = await apiServer();
+      await api.metadata.createTopics([spec("t", 4)], false);
+      await alter(api, [["client-id", "test"]], "controller_mutation_rate", 0.1);
+      const create = (name: string, version: number) =>
+        api.client.request(createTopicsApi, version, {
+          topics: [{ ...spec(name, 3), configs: [] }],
+          timeoutMs: 1_000,
+          validateOnly: false,
+        });
+      await create("spent", 7);
+      const grow = [{ name: "t", count: 6, assignments: null }];
+      const request = { topics: grow, timeoutMs: 1_000, validateOnly: false };
+      const answer = grows
+        ? await api.client.request(createPartitionsApi, growVersion, request)
+        : await create("more", createVersion);
+      const [result] = "topics" in answer ? answer.topics : answer.results;
+      expect([grows, createVersion, result?.errorCode]).toEqual([grows, createVersion, errorCode]);
+      expect(answer.throttleTimeMs).toBeGreaterThan(10_000);
+    }
+  }
+});
+
 test("deleting and growing count as well, and auto-creation", async () => {
   for (const name of ["delete", "grow", "auto"]) {
     await using api = await apiServer();

@@ -202,6 +202,30 @@ test("version 1: a batch without AddPartitionsToTxn is refused", async () => {
   }
 });
 
+test("a busy coordinator makes producers of every version come again", async () => {
+  const { NOT_ENOUGH_REPLICAS, CONCURRENT_TRANSACTIONS } = ErrorCode;
+  const world = await World.open();
+  const producer = await world.init();
+  const { transactions } = world.coordinator;
+  const busy = [
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_COORDINATOR,
+    CONCURRENT_TRANSACTIONS,
+  ];
+  for (const errorCode of busy) {
+    transactions.verifyOrAdd = () => errorCode;
+    const isTold = errorCode === CONCURRENT_TRANSACTIONS;
+    expect(await world.produce(producer, 0, 11)).toBe(NOT_ENOUGH_REPLICAS);
+    expect(await world.produce(producer, 0, 12)).toBe(isTold ? errorCode : NOT_ENOUGH_REPLICAS);
+  }
+  // Let in, a producer new to the partition starts at 0 where every end brings a new epoch.
+  transactions.verifyOrAdd = () => 0;
+  transactions.appendError = () => 0;
+  expect(await world.produce(producer, 7, 12)).toBe(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER);
+  expect(await world.produce(producer, 7, 11)).toBe(0);
+});
+
 test("a batch of another producer, epoch or id is refused", async () => {
   const world = await World.open();
   const producer = await world.init();

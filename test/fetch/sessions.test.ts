@@ -1,28 +1,10 @@
 import { expect, test } from "bun:test";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { nextEpoch } from "../../src/fetch/fetch-session.ts";
 import { FetchSessions } from "../../src/fetch/fetch-sessions.ts";
-import { playTranscript } from "../transcripts/fetch/runner.ts";
+import { FetchPlayer } from "../transcripts/fetch/runner.ts";
+import { testTranscripts } from "../transcripts/play.ts";
 
-// REWRITE_TRANSCRIPTS=1 writes what the sessions do now; review the diff before committing it.
-const folder = join(import.meta.dir, "../transcripts/fetch");
-const rewrite = process.env["REWRITE_TRANSCRIPTS"] === "1";
-const files = readdirSync(folder).filter((file) => file.endsWith(".txt"));
-
-test("there are transcripts", () => {
-  expect(files.length).toBeGreaterThan(5);
-});
-
-for (const file of files) {
-  test(`transcript ${file}`, () => {
-    const path = join(folder, file);
-    const before = readFileSync(path, "utf8");
-    const after = playTranscript(before);
-    if (rewrite) writeFileSync(path, after);
-    else expect(after).toBe(before);
-  });
-}
+testTranscripts("fetch", 6, () => new FetchPlayer());
 
 test("epochs follow each other, from the largest int32 on with 1", () => {
   expect([-1, 0, 1, 2 ** 31 - 2, 2 ** 31 - 1].map(nextEpoch)).toEqual([-1, 1, 2, 2 ** 31 - 1, 1]);

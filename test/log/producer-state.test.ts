@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { AbortedIndex } from "../../src/log/aborted-index.ts";
 import { ProducerState } from "../../src/log/producer-state.ts";
 
 const options = {
@@ -88,9 +89,13 @@ test("a snapshot holds durable batches only and restores to the same answers", (
   const snapshot = state.snapshot(6);
   expect(snapshot[0]!.batches.map((batch) => batch.firstSequence)).toEqual([1, 2, 3, 4, 5]);
   const restored = new Batches(options);
-  restored.restore(snapshot, 0);
+  restored.restore(snapshot, () => 0, 0);
   expect(restored.ask(1, 0, 1, 1, 0).kind).toBe("duplicate");
   expect(restored.ask(1, 0, 6, 6, 0).kind).toBe("accept");
+  // Nothing of this one is durable yet.
+  state.add(2, one(0, 0, 0, 8), 6, 0);
+  expect(state.snapshot(6).map(({ producerId }) => producerId)).toEqual([1]);
+  expect(state.snapshot(9).map(({ producerId }) => producerId)).toEqual([1, 2]);
 });
 
 test("the number of producers is bounded: the longest unseen goes, never a pending one", () => {
@@ -158,4 +163,54 @@ test("against a model: whatever commits, the answers are those of Kafka's rules"
     }),
     { numRuns: 300 },
   );
+});
+
+test("version 2: the last epoch there is can be ended by its own marker", () => {
+  const state = new ProducerState(options);
+  const data = {
+    producerId: 1,
+    producerEpoch: 32_767,
+    baseSequence: 0,
+    lastSequence: 0,
+    isTransactional: true,
+    transactionVersion: 2,
+  };
+  const marker = { ...data, coordinatorEpoch: 0, commit: false };
+  const placed = { firstOffset: 0, lastOffset: 0, timestamp: 0 };
+  expect(state.check(data, 0).kind).toBe("accept");
+  expect(state.check({ ...data, baseSequence: 1, lastSequence: 1 }, 0)).toEqual({
+    kind: "out-of-order",
+    expected: 0,
+  });
+  state.append({ ...data, producerEpoch: 32_766 }, placed, 0, 0, 0);
+  expect(state.checkMarker({ ...marker, producerEpoch: 32_766 }, 0).kind).toBe("stale-epoch");
+  state.append(data, { ...placed, firstOffset: 1, lastOffset: 1 }, 0, 0, 0);
+  expect(state.checkMarker(marker, 0).kind).toBe("accept");
+});
+
+test("an abort that overlaps a read is found, whatever was decided around it", () => {
+  // Of three producers: 1 from 0 to 10, 2 from 4 to 6, 3 from 12 to 14.
+  const index = new AbortedIndex();
+  index.add([
+    { producerId: 2, firstOffset: 4, lastOffset: 6, lastStableOffset: 0 },
+    { producerId: 1, firstOffset: 0, lastOffset: 10, lastStableOffset: 11 },
+    { producerId: 3, firstOffset: 12, lastOffset: 14, lastStableOffset: 15 },
+  ]);
+  const who = (from: number, to: number) =>
+    index.overlapping(from, to).map(({ producerId }) => producerId);
+  expect(who(0, 1)).toEqual([1]);
+  expect(who(0, 4)).toEqual([1]);
+  expect(who(0, 5)).toEqual([2, 1]);
+  expect(who(6, 7)).toEqual([2, 1]);
+  expect(who(7, 12)).toEqual([1]);
+  expect(who(7, 13)).toEqual([1, 3]);
+  expect(who(11, 12)).toEqual([]);
+  expect(who(14, 99)).toEqual([3]);
+  expect(who(15, 99)).toEqual([]);
+  expect(who(5, 5)).toEqual([]);
+  expect(index.from(10).map(({ producerId }) => producerId)).toEqual([1, 3]);
+  index.forgetBelow(6);
+  expect(index.size).toBe(3);
+  index.forgetBelow(11);
+  expect(who(0, 99)).toEqual([3]);
 });

@@ -289,6 +289,24 @@ test("readers hear of the bytes that a marker decided", async () => {
   ]);
 });
 
+test("after a restart, readers hear of the transactions from before one by one", async () => {
+  for (const checkpointed of [false, true]) {
+    const before = new LogLab();
+    const first = await before.open();
+    for (const producerId of [1, 2, 3]) await first.append(transactional(producerId, 0, 0), client);
+    if (checkpointed) await first.checkpoint();
+    const partition = await before.restart().open();
+    const heard: number[] = [];
+    partition.onAdvance((_bytes, stableBytes) => heard.push(stableBytes));
+    const seen = partition.stableBytesAdvanced;
+    for (const producerId of [2, 1, 3]) await partition.appendMarker(marker(producerId, 0, true));
+    expect(partition.lastStableOffset).toBe(6);
+    expect(heard.map((bytes) => bytes > 0)).toEqual([false, true, true]);
+    const sum = heard.reduce((total, bytes) => total + bytes, 0);
+    expect(partition.stableBytesAdvanced - seen).toBe(sum);
+  }
+});
+
 test("DeleteRecords past an open transaction moves the last stable offset along", async () => {
   const partition = await new LogLab().open();
   await partition.append(transactional(1, 0, 0, 2), client);

@@ -1,76 +1,24 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ensureToolchain } from "../clients/setup.ts";
 import { createTopics } from "../clients/topics.ts";
-import { type BrokerProcess, brokerExists, startBroker } from "../support/broker-process.ts";
-import { startToolServer, type Tool, type ToolResult, type ToolServer } from "./tool-server.ts";
+import { ToolBench } from "./tool-bench.ts";
 
 /**
  * Kafka's administrators' tools against one broker without an authorizer: what they change, they
- * find changed; what cannot be, they are told so. CHRONIK_BOOTSTRAP names a running broker to try.
+ * find changed; what cannot be, they are told so.
  */
 
-const externalBootstrap = process.env["CHRONIK_BOOTSTRAP"];
-const isCi = process.env["CI"] === "true";
-const testMsMax = 60_000;
-
-const setup = await ensureToolchain("java");
-const reason =
-  externalBootstrap === undefined && !brokerExists
-    ? "dist/chronik is not built"
-    : setup.status === "skipped"
-      ? setup.reason
-      : null;
-
-let broker: BrokerProcess | undefined;
-let server: ToolServer;
-let bootstrap = "";
-const scratchDir = mkdtempSync(join(tmpdir(), "chronik-admin-tools-"));
-
-function unique(name: string): string {
-  return `admin-${name}-${crypto.randomUUID().slice(0, 8)}`;
-}
-
-function tool(name: Tool, ...args: string[]): Promise<ToolResult> {
-  return server.run(name, ["--bootstrap-server", bootstrap, ...args]);
-}
-
-/** The tool must end with 0; its standard output. */
-async function output(name: Tool, ...args: string[]): Promise<string> {
-  const result = await tool(name, ...args);
-  expect(result).toMatchObject({ exit: 0 });
-  return result.stdout;
-}
-
-/** Everything a tool says, whatever its exit code. */
-async function said(name: Tool, ...args: string[]): Promise<string> {
-  const { stdout, stderr } = await tool(name, ...args);
-  return stdout + stderr;
-}
+const bench = await ToolBench.of("admin");
+const { check, output, said, tool, unique, scratchDir } = bench;
 
 async function newTopic(name: string): Promise<string> {
   const topic = unique(name);
-  await createTopics(bootstrap, [topic], 1);
+  await createTopics(bench.bootstrap, [topic], 1);
   return topic;
 }
 
-const suite = describe.skipIf(reason !== null && !isCi);
-suite(`Kafka's administrators' tools${reason === null ? "" : ` (skipped: ${reason})`}`, () => {
-  beforeAll(async () => {
-    expect(reason).toBeNull();
-    broker = externalBootstrap === undefined ? await startBroker() : undefined;
-    bootstrap = externalBootstrap ?? broker?.bootstrap ?? "";
-    server = await startToolServer();
-  }, testMsMax);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    await broker?.[Symbol.asyncDispose]();
-    rmSync(scratchDir, { recursive: true, force: true });
-  });
-  const check = (name: string, run: () => Promise<void>) => test(name, run, testMsMax);
-
+bench.suite("Kafka's administrators' tools", () => {
   check("kafka-acls: no authorizer", async () => {
     expect(await said("acls", "--list")).toContain("No Authorizer is configured on the broker");
     const add = ["--add", "--allow-principal", "User:a", "--operation", "Read", "--topic", "t"];

@@ -1,63 +1,24 @@
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { describe, expect } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ensureToolchain } from "../clients/setup.ts";
 import { createTopics, kafkaAt, withAdmin } from "../clients/topics.ts";
-import {
-  type BrokerProcess,
-  brokerExists,
-  startBroker,
-  until,
-  withoutRebalanceDelay,
-} from "../support/broker-process.ts";
-import { startToolServer, type Tool, type ToolResult, type ToolServer } from "./tool-server.ts";
+import { until, withoutRebalanceDelay } from "../support/broker-process.ts";
+import { ToolBench } from "./tool-bench.ts";
 
 /**
- * Kafka's own command-line tools do their work on the broker and say so. CHRONIK_BOOTSTRAP
- * names an already running broker to try instead.
+ * Kafka's own command-line tools do their work on the broker and say so.
  */
 
-const externalBootstrap = process.env["CHRONIK_BOOTSTRAP"];
-const isCi = process.env["CI"] === "true";
-const testMsMax = 60_000;
 const visibleMsMax = 10_000;
 const firstTimestampMs = Date.UTC(2024, 0, 1);
-
-const setup = await ensureToolchain("java");
-const reason =
-  externalBootstrap === undefined && !brokerExists
-    ? "dist/chronik is not built"
-    : setup.status === "skipped"
-      ? setup.reason
-      : null;
-
-let broker: BrokerProcess | undefined;
-let server: ToolServer;
-let bootstrap = "";
-const scratchDir = mkdtempSync(join(tmpdir(), "chronik-tools-"));
-
-function unique(name: string): string {
-  return `tools-${name}-${crypto.randomUUID().slice(0, 8)}`;
-}
-
-/** Runs a tool against the broker under test. */
-function tool(name: Tool, ...args: string[]): Promise<ToolResult> {
-  return server.run(name, ["--bootstrap-server", bootstrap, ...args]);
-}
-
-/** Like `tool`, and the tool must end with 0; its standard output. */
-async function output(name: Tool, ...args: string[]): Promise<string> {
-  const result = await tool(name, ...args);
-  expect(result).toMatchObject({ exit: 0 });
-  return result.stdout;
-}
+const bench = await ToolBench.of("tools", { args: withoutRebalanceDelay });
+const { check, output, tool, unique, scratchDir } = bench;
 
 /** A topic with `perPartition` records in each partition, one second of timestamp apart. */
 async function filledTopic(name: string, partitions: number, perPartition: number) {
   const topic = unique(name);
-  await createTopics(bootstrap, [topic], partitions);
-  const producer = kafkaAt(bootstrap).producer();
+  await createTopics(bench.bootstrap, [topic], partitions);
+  const producer = kafkaAt(bench.bootstrap).producer();
   await producer.connect();
   const messages = Array.from({ length: partitions * perPartition }, (_, i) => ({
     partition: i % partitions,
@@ -88,24 +49,7 @@ function rows(text: string): string[] {
     .sort();
 }
 
-const suite = describe.skipIf(reason !== null && !isCi);
-suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})`}`, () => {
-  beforeAll(async () => {
-    expect(reason).toBeNull();
-    broker =
-      externalBootstrap === undefined
-        ? await startBroker({ args: withoutRebalanceDelay })
-        : undefined;
-    bootstrap = externalBootstrap ?? broker?.bootstrap ?? "";
-    server = await startToolServer();
-  }, testMsMax);
-  afterAll(async () => {
-    await server?.[Symbol.asyncDispose]();
-    await broker?.[Symbol.asyncDispose]();
-    rmSync(scratchDir, { recursive: true, force: true });
-  });
-  const check = (name: string, run: () => Promise<void>) => test(name, run, testMsMax);
-
+bench.suite("Kafka's command-line tools", () => {
   describe("kafka-topics", () => {
     check("creates with partitions and configs, and describes what it created", async () => {
       const topic = unique("create");
@@ -173,13 +117,13 @@ suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})
       const topic = await filledTopic("delete", 1, 5);
       await output("topics", "--delete", "--topic", topic);
       await until("the topic is gone", visibleMsMax, async () => {
-        const listed = await withAdmin(bootstrap, (admin) => admin.listTopics());
+        const listed = await withAdmin(bench.bootstrap, (admin) => admin.listTopics());
         return !listed.includes(topic);
       });
       const again = await tool("topics", "--delete", "--topic", topic);
       expect(again).toMatchObject({ exit: 1 });
       expect(again.stdout).toContain(`Topic '${topic}' does not exist as expected`);
-      await createTopics(bootstrap, [topic], 1);
+      await createTopics(bench.bootstrap, [topic], 1);
       expect(await offsets(topic, "latest")).toEqual(["0:0"]);
     });
   });
@@ -221,7 +165,7 @@ suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})
     });
 
     check("describes the broker", async () => {
-      const { controller } = await withAdmin(bootstrap, (admin) => admin.describeCluster());
+      const { controller } = await withAdmin(bench.bootstrap, (admin) => admin.describeCluster());
       const id = String(controller ?? 1);
       const args = ["--entity-type", "brokers", "--entity-name", id, "--describe", "--all"];
       const text = await output("configs", ...args);
@@ -252,14 +196,14 @@ suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})
         `${group} ${topic} 1 10 10 0 - - -`,
       ]);
       const [state] = rows(await output("consumer-groups", ...about, "--state"));
-      expect(state).toMatch(new RegExp(`^${group} .*${bootstrap} \\(\\d+\\) .*Empty 0$`));
+      expect(state).toMatch(new RegExp(`^${group} .*${bench.bootstrap} \\(\\d+\\) .*Empty 0$`));
       expect(rows(await output("consumer-groups", ...about, "--members"))).toEqual([]);
     });
 
     check("describes a live member", async () => {
       const topic = await filledTopic("live", 2, 5);
       const group = unique("live-group");
-      const consumer = kafkaAt(bootstrap).consumer({ groupId: group });
+      const consumer = kafkaAt(bench.bootstrap).consumer({ groupId: group });
       await consumer.connect();
       await consumer.subscribe({ topic, fromBeginning: true });
       const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve));
@@ -380,7 +324,7 @@ suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})
 
   check("kafka-producer-perf-test and kafka-consumer-perf-test move every record", async () => {
     const topic = unique("perf");
-    await createTopics(bootstrap, [topic], 3);
+    await createTopics(bench.bootstrap, [topic], 3);
     const records = 20_000;
     const sent = await output(
       "producer-perf-test",
@@ -398,9 +342,9 @@ suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})
 
   check("kafka-e2e-latency gets each record back", async () => {
     const topic = unique("e2e");
-    await createTopics(bootstrap, [topic], 1);
-    const { exit, stdout } = await server.run("e2e-latency", [
-      bootstrap,
+    await createTopics(bench.bootstrap, [topic], 1);
+    const { exit, stdout } = await bench.server.run("e2e-latency", [
+      bench.bootstrap,
       topic,
       "200",
       "all",
@@ -429,15 +373,17 @@ suite(`Kafka's command-line tools${reason === null ? "" : ` (skipped: ${reason})
     const lines = Array.from({ length: 100 }, (_, i) => `a:1,b:ü${i}\tkey ${i}\tvalue ${i}`);
     writeFileSync(stdinPath, `${lines.join("\n")}\n`);
     const reader = ["parse.key=true", "parse.headers=true"];
-    const write = ["--bootstrap-server", bootstrap, "--topic", topic].concat(
+    const write = ["--bootstrap-server", bench.bootstrap, "--topic", topic].concat(
       reader.flatMap((property) => ["--reader-property", property]),
     );
-    expect(await server.run("console-producer", write, { stdinPath })).toMatchObject({ exit: 0 });
+    expect(await bench.server.run("console-producer", write, { stdinPath })).toMatchObject({
+      exit: 0,
+    });
     const formatter = ["print.key=true", "print.headers=true"];
-    const read = ["--bootstrap-server", bootstrap, "--topic", topic, "--from-beginning"]
+    const read = ["--bootstrap-server", bench.bootstrap, "--topic", topic, "--from-beginning"]
       .concat(["--max-messages", "100", "--timeout-ms", "20000"])
       .concat(formatter.flatMap((property) => ["--formatter-property", property]));
-    const result = await server.run("console-consumer", read, { stdoutPath });
+    const result = await bench.server.run("console-consumer", read, { stdoutPath });
     expect(result.stderr).toContain("Processed a total of 100 messages");
     const got = linesOf(readFileSync(stdoutPath, "utf8"));
     expect(got.toSorted()).toEqual(lines.toSorted());

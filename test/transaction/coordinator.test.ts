@@ -2,6 +2,8 @@ import { expect, test } from "bun:test";
 import { BrokerError } from "../../src/lib/errors.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { TransactionFilter } from "../../src/transaction/api-types.ts";
+import { encodeState } from "../../src/transaction/records.ts";
+import { noPartitions, producerEpochMax } from "../../src/transaction/transaction-types.ts";
 import { Harness, settle } from "./harness.ts";
 
 const everything = { producerIds: [], states: [], durationMs: -1 };
@@ -245,6 +247,85 @@ test("a second producer fences the first, whose transaction is aborted", async (
   expect(await world.add(first, "t-0")).toBe(ErrorCode.PRODUCER_FENCED);
   expect(await world.end(first)).toMatchObject({ errorCode: ErrorCode.PRODUCER_FENCED });
   expect(await world.add(second, "t-0")).toBe(0);
+});
+
+test("a coordinator that is closed tries no marker again; the next one does", async () => {
+  const world = new Harness();
+  const producer = await world.init();
+  await world.add(producer, "t-0");
+  const failed = { kind: "failed", errorCode: ErrorCode.NOT_LEADER_OR_FOLLOWER } as const;
+  world.markers.answers.set("t-0", failed);
+  await world.end(producer);
+  await settle();
+  world.transactions.close();
+  await settle();
+  const { attempts } = world.markers;
+  world.markers.answers.clear();
+  world.clock.advance(600_000);
+  await settle();
+  expect([attempts > 0, world.markers.attempts]).toEqual([true, attempts]);
+  expect(world.transactions.completingCount).toBe(0);
+  await world.restart();
+  expect(await world.state()).toBe("CompleteCommit 100/1");
+});
+
+for (const level of [0, 1] as const) {
+  test(`transaction.version ${level}: whoever fences does it with one epoch`, async () => {
+    const world = new Harness();
+    world.transactionVersion = level;
+    await world.transactions.start();
+    const first = await world.init("id", 5_000);
+    await world.add(first, "t-0");
+    world.clock.advance(10_000);
+    await settle();
+    // The abort carries the fence's epoch; the end itself bumps none.
+    expect(await world.state()).toBe("CompleteAbort 100/1");
+    expect(world.markers.list()).toEqual(["t-0 abort 100/1"]);
+    expect(await world.add(first, "t-0")).toBe(ErrorCode.PRODUCER_FENCED);
+    const second = await world.init();
+    expect(second).toMatchObject({ errorCode: 0, producerEpoch: 2 });
+    await world.add(second, "t-0");
+    // A fence that is not written counts all the same, and is not bumped a second time.
+    world.logOf("id").errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
+    for (let attempt = 0; attempt < 3; attempt++) {
+      expect(await world.init()).toMatchObject({ errorCode: ErrorCode.NOT_COORDINATOR });
+      expect(await world.state()).toBe("Ongoing 100/3");
+    }
+    expect(await world.add(second, "t-1")).toBe(ErrorCode.PRODUCER_FENCED);
+    world.logOf("id").errorCode = ErrorCode.NONE;
+    expect(await world.init()).toMatchObject({ errorCode: ErrorCode.CONCURRENT_TRANSACTIONS });
+    await settle();
+    expect(world.markers.list()).toEqual(["t-0 abort 100/1", "t-0 abort 100/3"]);
+    expect(await world.init()).toMatchObject({ errorCode: 0, producerEpoch: 4 });
+    await world.restart();
+    expect(await world.state()).toBe("Empty 100/4");
+  });
+}
+
+test("the last epoch, which is for fencing, is given to nobody", async () => {
+  const world = new Harness();
+  // A level that was lowered under a client of version 2, whose aborts then bring no new id.
+  world.transactionVersion = 1;
+  const epochs = { producerId: 1, prevProducerId: -1, nextProducerId: -1, lastProducerEpoch: -1 };
+  const rest = { timeoutMs: 5_000, partitions: noPartitions, startMs: 1, lastUpdateMs: 1 };
+  const data = {
+    ...epochs,
+    ...rest,
+    producerEpoch: producerEpochMax - 2,
+    clientVersion: 2,
+  } as const;
+  world.logOf("id").durable.push(encodeState("id", { ...data, state: "CompleteCommit" }, 1, 1));
+  await world.restart();
+  const producer = await world.init("id", 5_000);
+  expect(producer.producerEpoch).toBe(producerEpochMax - 1);
+  await world.add(producer, "t-0");
+  world.clock.advance(10_000);
+  await settle();
+  expect(await world.state()).toBe(`CompleteAbort 1/${producerEpochMax}`);
+  expect(await world.end(producer, false)).toMatchObject({ errorCode: ErrorCode.PRODUCER_FENCED });
+  expect(await world.end(producer, true)).toMatchObject({ errorCode: ErrorCode.PRODUCER_FENCED });
+  const next = await world.init();
+  expect([next.errorCode, next.producerId > 1, next.producerEpoch]).toEqual([0, true, 0]);
 });
 
 test("ids unused for long are forgotten, durably; those in use are not", async () => {

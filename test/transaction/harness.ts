@@ -13,6 +13,7 @@ import type {
   StateTopic,
 } from "../../src/transaction/ports.ts";
 import { decodeState } from "../../src/transaction/records.ts";
+import type { TransactionVersion } from "../../src/transaction/transaction-types.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 /** A partition of `__transaction_state` in memory; holds writes back or fails them when told to. */
@@ -100,6 +101,8 @@ export class Harness {
   /** For what the next broker's coordinator writes from its start on. */
   newMarkers = () => new MemoryMarkers();
   transactions: TransactionCoordinator;
+  /** The feature's level. */
+  transactionVersion: TransactionVersion = 2;
   /** What InitProducerId fails with when no id can be had. */
   idFailure: BrokerError | null = null;
   private nextId = 100;
@@ -174,7 +177,7 @@ export class Harness {
             : Promise.reject(this.idFailure),
       },
       clock: this.clock,
-      transactionVersion: () => 2,
+      transactionVersion: () => this.transactionVersion,
       onProblem: (error) => this.problems.push(error),
     });
   }

@@ -234,3 +234,34 @@ pub fn segment_files(options: &Options) -> Vec<PathBuf> {
     let path = |id: &u64| options.dir.join(format!("wal_0_{id}.log"));
     ids.iter().map(path).collect()
 }
+
+/// A log in `dir` whose segments end only where a test ends them.
+pub fn long_segments(dir: &tempfile::TempDir) -> Options {
+    Options {
+        segment_bytes_max: 1 << 20,
+        ..Options::new(dir.path())
+    }
+}
+
+/// Three sealed-and-active files: ids 0 and 1 sealed, 2 active, with `groups` groups each.
+pub fn three_files(options: &Options, groups: usize) -> Vec<Vec<u8>> {
+    let opened = open(options).unwrap();
+    let mut random = Random(7);
+    let mut bodies = Vec::new();
+    for file in 0..3 {
+        for _ in 0..groups {
+            let body = one(bodies.len() as i64, &mut random, 300);
+            assert_eq!(opened.append(std::slice::from_ref(&body)), [Status::Ok]);
+            bodies.push(body);
+        }
+        if file < 2 {
+            opened.seal().unwrap().unwrap();
+        }
+    }
+    bodies
+}
+
+/// Where the data of the last segment ends, in bytes.
+pub fn data_end(opened: &Opened) -> u64 {
+    opened.log.segments().last().unwrap().bytes
+}

@@ -164,26 +164,5 @@ def member(flags):
     contract.emit({"event": "closed"})
 
 
-def main():
-    verb, flags = contract.parse_args(sys.argv)
-    if verb == "member":
-        member(flags)
-        return 0
-    inputs = contract.load(flags)
-    failed = False
-    for codec in flags["codecs"].split(","):
-        started = time.monotonic()
-        topic = f"{flags['topic']}-{codec}"
-        if verb == "produce":
-            count, mismatches = produce(flags["bootstrap"], topic, codec, inputs)
-        else:
-            count, mismatches = verify(flags["bootstrap"], topic, inputs)
-        contract.report(
-            CLIENT, VERSION, verb, codec, count, mismatches, (time.monotonic() - started) * 1000
-        )
-        failed = failed or bool(mismatches) or count != len(inputs)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(contract.run(CLIENT, VERSION, member, produce, verify))

@@ -4,6 +4,7 @@ import base64
 import json
 import sys
 import threading
+import time
 from collections import namedtuple
 
 MISMATCHES_SHOWN_MAX = 5
@@ -138,3 +139,24 @@ def stop_on_end_of_input():
 
     threading.Thread(target=watch, daemon=True).start()
     return stopping
+
+
+def run(client, version, member, produce, verify):
+    """The program of one client: what its command line asks for; its exit code."""
+    verb, flags = parse_args(sys.argv)
+    if verb == "member":
+        member(flags)
+        return 0
+    inputs = load(flags)
+    failed = False
+    for codec in flags["codecs"].split(","):
+        started = time.monotonic()
+        topic = f"{flags['topic']}-{codec}"
+        if verb == "produce":
+            count, mismatches = produce(flags["bootstrap"], topic, codec, inputs)
+        else:
+            count, mismatches = verify(flags["bootstrap"], topic, inputs)
+        ms = (time.monotonic() - started) * 1000
+        report(client, version, verb, codec, count, mismatches, ms)
+        failed = failed or bool(mismatches) or count != len(inputs)
+    return 1 if failed else 0

@@ -14,6 +14,11 @@ import type { OffsetsRecord } from "../../../src/group/ports.ts";
 import { errorName } from "../../../src/protocol/error-code.ts";
 import { MemoryTopics } from "../../group/harness.ts";
 import { encodeSubscription } from "../group/runner.ts";
+import { type Player, parseCommand } from "../play.ts";
+
+const topicIds: ReadonlyMap<string, string> = new Map(
+  ["t1", "t2", "t3"].map((name, index) => [name, `AAAAAAAAAAAAAAAAAAAA${"BCD"[index]}A`]),
+);
 
 /**
  * Plays a transcript against the pure consumer group, in the form of the classic ones: comments, a
@@ -26,32 +31,7 @@ import { encodeSubscription } from "../group/runner.ts";
  *   sync a gen= [instance=]          beat a gen= [instance=]       part a [instance=] (classic)
  *   commit a EPOCH t1:0              advance 3000 (fires timers)   config name=value   undo
  */
-export function playTranscript(text: string): string {
-  const player = new Player();
-  const output: string[] = [];
-  let inResult = false;
-  for (const line of text.split("\n")) {
-    if (line === "----") {
-      inResult = true;
-      continue;
-    }
-    if (line === "") inResult = false;
-    if (inResult) continue;
-    if (line === "" || line.startsWith("#")) {
-      if (!(line === "" && output.at(-1) === "")) output.push(line);
-      continue;
-    }
-    output.push(line, "----", ...player.run(line), "");
-  }
-  while (output.at(-1) === "") output.pop();
-  return `${output.join("\n")}\n`;
-}
-
-const topicIds: ReadonlyMap<string, string> = new Map(
-  ["t1", "t2", "t3"].map((name, index) => [name, `AAAAAAAAAAAAAAAAAAAA${"BCD"[index]}A`]),
-);
-
-class Player {
+export class ConsumerGroupPlayer implements Player {
   private config: GroupConfig = groupConfigDefaults;
   private group = new ConsumerGroup(new ConsumerState("g"));
   private readonly topics = new MemoryTopics();
@@ -67,21 +47,12 @@ class Player {
 
   run(line: string): string[] {
     this.lines = [];
-    const [command = "", ...words] = line.split(/\s+/);
-    const plain = words.filter((word) => !word.includes("="));
-    const args = new Map(
-      words
-        .filter((word) => word.includes("="))
-        .map((word): [string, string] => {
-          const at = word.indexOf("=");
-          return [word.slice(0, at), word.slice(at + 1)];
-        }),
-    );
-    this.execute(command, plain, args);
+    const { command, words, args } = parseCommand(line);
+    this.execute(command, words, args);
     const state = describe(this.group, this.topics);
     const replayed = describe(this.replay(), this.topics);
     this.lines.push(`= ${state}`);
-    if (replayed !== state) this.lines.push(`! replayed: ${replayed}`);
+    if (replayed !== state) throw new Error(`${line}: ${state}\nreplayed: ${replayed}`);
     return this.lines;
   }
 

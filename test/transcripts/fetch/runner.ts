@@ -1,6 +1,7 @@
 import type { FetchAnswer } from "../../../src/fetch/fetch-session.ts";
 import { type FetchContext, FetchSessions } from "../../../src/fetch/fetch-sessions.ts";
 import { errorName } from "../../../src/protocol/error-code.ts";
+import { type Player, parseCommand } from "../play.ts";
 
 /**
  * Plays a transcript against the fetch sessions: `#` comments, a command line, `----`, and what
@@ -12,28 +13,7 @@ import { errorName } from "../../../src/protocol/error-code.ts";
  *   fetch NAME [session=0] epoch=0 [ids] [follower] [forget=t/0,t/1] t/0 t/1@5 …
  *   answer NAME          throttle NAME          advance 1000
  */
-export function playTranscript(text: string): string {
-  const player = new Player();
-  const output: string[] = [];
-  let inResult = false;
-  for (const line of text.split("\n")) {
-    if (line === "----") {
-      inResult = true;
-      continue;
-    }
-    if (line === "") inResult = false;
-    if (inResult) continue;
-    if (line === "" || line.startsWith("#")) {
-      if (!(line === "" && output.at(-1) === "")) output.push(line);
-      continue;
-    }
-    output.push(line, "----", ...player.run(line), "");
-  }
-  while (output.at(-1) === "") output.pop();
-  return `${output.join("\n")}\n`;
-}
-
-class Player {
+export class FetchPlayer implements Player {
   private ids = 0;
   private sessions = this.cache(new Map());
   private nowMs = 0;
@@ -41,10 +21,8 @@ class Player {
   private readonly open = new Map<string, FetchContext>();
 
   run(line: string): string[] {
-    const [command = "", ...words] = line.split(/\s+/);
-    const args = new Map(words.filter((word) => word.includes("=")).map((word) => pair(word)));
-    const plain = words.filter((word) => !word.includes("="));
-    const said = this.play(command, plain, args);
+    const { command, words, args } = parseCommand(line);
+    const said = this.play(command, words, args);
     const { size, partitions, evictions } = this.sessions;
     const evicted = evictions > 0 ? `, ${evictions} evicted` : "";
     return [...said, `= ${size} sessions, ${partitions} partitions${evicted}`];
@@ -154,11 +132,6 @@ class Player {
     if (context === undefined) throw new Error(`no fetch ${name}`);
     return context;
   }
-}
-
-function pair(word: string): [string, string] {
-  const at = word.indexOf("=");
-  return [word.slice(0, at), word.slice(at + 1)];
 }
 
 function partitionName(text: string, byId: boolean) {

@@ -8,6 +8,13 @@ import type {
 } from "../../../src/group/group-types.ts";
 import { subscribedTopicsOf } from "../../../src/group/subscription.ts";
 import { ErrorCode } from "../../../src/protocol/error-code.ts";
+import { type Player, parseCommand } from "../play.ts";
+
+export function encodeSubscription(topics: readonly string[]): Uint8Array {
+  const bytes: number[] = [0, 0, 0, 0, 0, topics.length];
+  for (const topic of topics) bytes.push(0, topic.length, ...new TextEncoder().encode(topic));
+  return new Uint8Array([...bytes, 255, 255, 255, 255]);
+}
 
 /**
  * Plays a transcript against the pure group. A transcript is a list of blocks: `#` comments, a
@@ -21,34 +28,7 @@ import { ErrorCode } from "../../../src/protocol/error-code.ts";
  *   leave 5 members=id,id/instance,/instance  persisted 1 [error=NAME]
  *   advance 3000 (fires timers)   writes auto|manual   config name=number   reload   unload
  */
-export function playTranscript(text: string): string {
-  const player = new Player();
-  const output: string[] = [];
-  let inResult = false;
-  for (const line of text.split("\n")) {
-    if (line === "----") {
-      inResult = true;
-      continue;
-    }
-    if (line === "") inResult = false;
-    if (inResult) continue;
-    if (line === "" || line.startsWith("#")) {
-      if (!(line === "" && output.at(-1) === "")) output.push(line);
-      continue;
-    }
-    output.push(line, "----", ...player.run(line), "");
-  }
-  while (output.at(-1) === "") output.pop();
-  return `${output.join("\n")}\n`;
-}
-
-export function encodeSubscription(topics: readonly string[]): Uint8Array {
-  const bytes: number[] = [0, 0, 0, 0, 0, topics.length];
-  for (const topic of topics) bytes.push(0, topic.length, ...new TextEncoder().encode(topic));
-  return new Uint8Array([...bytes, 255, 255, 255, 255]);
-}
-
-class Player {
+export class ClassicGroupPlayer implements Player {
   private config: GroupConfig = groupConfigDefaults;
   private group = new ClassicGroup("g", this.config, 0);
   private nowMs = 0;
@@ -59,16 +39,8 @@ class Player {
 
   run(line: string): string[] {
     this.lines = [];
-    const [command = "", ...words] = line.split(/\s+/);
-    const request = Number(words.find((word) => !word.includes("=")) ?? 0);
-    const args = new Map(
-      words
-        .filter((word) => word.includes("="))
-        .map((word): [string, string] => {
-          const at = word.indexOf("=");
-          return [word.slice(0, at), word.slice(at + 1)];
-        }),
-    );
+    const { command, words, args } = parseCommand(line);
+    const request = Number(words[0] ?? 0);
     if (!this.control(command, words, args)) this.step(this.event(command, request, args));
     this.lines.push(`= ${this.describe()}`);
     return this.lines;

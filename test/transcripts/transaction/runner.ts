@@ -15,41 +15,7 @@ import {
   type TransactionData,
   type TransactionVersion,
 } from "../../../src/transaction/transaction-types.ts";
-
-/**
- * Plays a transcript against the state machine of one transactional id. A transcript is a list of
- * blocks: `#` comments, a command line, `----`, and what came of it; the last line of a block is
- * the state after it. Producer ids count from 100. Changes are written at once; after `writes
- * manual` they wait for `written` or `refused`.
- *
- *   init [pid= epoch=] [timeout=60000]     add t-0,t-1 [pid= epoch=] [v=2]
- *   verify t-0 [pid= epoch=]               end commit|abort [pid= epoch=] [v=2]
- *   timeout                                markers
- *   epoch 32766 (as if that many ends had been)   advance 1000   reload   writes auto|manual
- *   written   refused NAME
- *
- * pid and epoch are the current ones unless given; init has none unless given.
- */
-export function playTranscript(text: string): string {
-  const player = new Player();
-  const output: string[] = [];
-  let inResult = false;
-  for (const line of text.split("\n")) {
-    if (line === "----") {
-      inResult = true;
-      continue;
-    }
-    if (line === "") inResult = false;
-    if (inResult) continue;
-    if (line === "" || line.startsWith("#")) {
-      if (!(line === "" && output.at(-1) === "")) output.push(line);
-      continue;
-    }
-    output.push(line, "----", ...player.run(line), "");
-  }
-  while (output.at(-1) === "") output.pop();
-  return `${output.join("\n")}\n`;
-}
+import { type Player, parseCommand } from "../play.ts";
 
 const empty: TransactionData = {
   state: "Empty",
@@ -65,7 +31,21 @@ const empty: TransactionData = {
   clientVersion: 0,
 };
 
-class Player {
+/**
+ * Plays a transcript against the state machine of one transactional id. A transcript is a list of
+ * blocks: `#` comments, a command line, `----`, and what came of it; the last line of a block is
+ * the state after it. Producer ids count from 100. Changes are written at once; after `writes
+ * manual` they wait for `written` or `refused`.
+ *
+ *   init [pid= epoch=] [timeout=60000]     add t-0,t-1 [pid= epoch=] [v=2]
+ *   verify t-0 [pid= epoch=]               end commit|abort [pid= epoch=] [v=2]
+ *   timeout                                markers
+ *   epoch 32766 (as if that many ends had been)   advance 1000   reload   writes auto|manual
+ *   written   refused NAME
+ *
+ * pid and epoch are the current ones unless given; init has none unless given.
+ */
+export class TransactionPlayer implements Player {
   private transaction = new Transaction(empty);
   private stored: TransactionData | null = null;
   private nextId = 101;
@@ -76,12 +56,8 @@ class Player {
 
   run(line: string): string[] {
     this.lines = [];
-    const [command = "", ...words] = line.split(/\s+/);
-    const word = words.find((one) => !one.includes("=")) ?? "";
-    const args = new Map(
-      words.filter((one) => one.includes("=")).map((one) => one.split("=") as [string, string]),
-    );
-    this.command(command, word, args);
+    const { command, words, args } = parseCommand(line);
+    this.command(command, words[0] ?? "", args);
     this.lines.push(`= ${this.describe()}`);
     return this.lines;
   }
