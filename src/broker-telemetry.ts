@@ -21,6 +21,7 @@ const repeatedLinesPeriodMs = 60_000;
 export function logEvents(logger: Logger, clock: Clock): LogEvents & CleaningEvents {
   const rollbacks = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);
   const unreadables = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);
+  const unmade = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);
   const where = (partition: { topic: string; index: number }) => ({
     topic: partition.topic,
     partition: partition.index,
@@ -48,6 +49,16 @@ export function logEvents(logger: Logger, clock: Clock): LogEvents & CleaningEve
       logger.error("a range of a partition cannot be read", {
         ...where(partition),
         offset,
+        code: error.code,
+        error: error.message,
+        ...(held > 0 && { more_before: held }),
+      });
+    },
+    abortsNotRebuilt(file, error) {
+      const held = unmade.take();
+      if (held === null) return;
+      logger.error("a file of aborted transactions can be neither read nor made again now", {
+        file,
         code: error.code,
         error: error.message,
         ...(held > 0 && { more_before: held }),

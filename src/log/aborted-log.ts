@@ -28,6 +28,8 @@ export interface AbortedLogParts {
   readonly spillMin: number | null;
   /** A file was lost or damaged, and its content was taken from the log again. */
   readonly rebuilt: (file: string, error: BrokerError) => void;
+  /** It can be neither read nor made again now; who needs it next tries both. */
+  readonly notRebuilt: (file: string, error: BrokerError) => void;
 }
 
 /** What a checkpoint says of the index. */
@@ -173,10 +175,9 @@ export class AbortedLog {
     return found;
   }
 
-  /** All that end at or past `offset`, of a log that keeps them in memory. */
-  from(offset: number): readonly AbortedTransaction[] {
-    assert(this.runs.length === 0, "what is cleaned keeps its aborts in memory");
-    return this.memory.from(offset);
+  /** All that end at or past `offset`; rejects as `overlapping` does. */
+  from(offset: number): FoundAborted {
+    return this.overlapping(offset, Number.POSITIVE_INFINITY);
   }
 
   /** For a checkpoint of this moment; nothing that ends below `offset` is needed behind it. */
@@ -197,7 +198,7 @@ export class AbortedLog {
   /** It is durable: forgets what ends below `offset`, and removes files that it does not name.
    * What is still read, or cannot be removed, waits for the next one. */
   async settle({ stale }: AbortedCapture, offset: number): Promise<void> {
-    const waiting = [...stale, ...this.forgetBelow(offset)];
+    const waiting = [...stale, ...this.takeBelow(offset)];
     for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
       if (run.pins > 0) {
         this.stale.push(run);
@@ -212,13 +213,9 @@ export class AbortedLog {
     }
   }
 
-  /** Forgets what ends below `offset`; the files that held nothing else. */
-  forgetBelow(offset: number): readonly HeldRun[] {
-    this.floor = Math.max(this.floor, offset);
-    this.forgetInMemory(offset);
-    const gone = this.runs.filter(({ lastMarker }) => lastMarker < this.floor);
-    if (gone.length > 0) this.runs = this.runs.filter((run) => !gone.includes(run));
-    return gone;
+  /** Forgets what ends below `offset`; files go after the next checkpoint. */
+  forgetBelow(offset: number): void {
+    this.stale.push(...this.takeBelow(offset));
   }
 
   /** Writes what memory holds to a file, with what the last files hold where they are no larger. */
@@ -239,7 +236,7 @@ export class AbortedLog {
     this.relieve();
   }
 
-  /** Waits for what is under way; nothing is written from then on. */
+  /** Waits for what is under way, but for the reading of a log; nothing is begun from now on. */
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
@@ -258,6 +255,15 @@ export class AbortedLog {
 
   private get isPressed(): boolean {
     return this.memory.size >= memoryMin && this.parts.budget.isTight;
+  }
+
+  /** The files that held nothing at or past `offset`. */
+  private takeBelow(offset: number): readonly HeldRun[] {
+    this.floor = Math.max(this.floor, offset);
+    this.forgetInMemory(offset);
+    const gone = this.runs.filter(({ lastMarker }) => lastMarker < this.floor);
+    if (gone.length > 0) this.runs = this.runs.filter((run) => !gone.includes(run));
+    return gone;
   }
 
   private forgetInMemory(offset: number): void {
@@ -335,30 +341,45 @@ export class AbortedLog {
     const { budget, log, rebuilt } = this.parts;
     await budget.rescans.take();
     try {
-      const { start, aborted } = await scanAborted(log, run.firstMarker, run.lastMarker);
+      const { firstMarker, lastMarker } = run;
+      const scan = scanAborted(log, firstMarker, lastMarker, () => this.assertOpen());
+      const { start, aborted } = await scan;
       if (start > from) throw error;
       const isWhole = start <= run.minFirstOffset;
       if (aborted.length > run.entries || (isWhole && aborted.length < run.entries)) {
         const text = `the log tells ${aborted.length} aborts, the checkpoint ${run.entries}`;
         throw new BrokerError("CHRONIK_CORRUPT", `${error.message}; ${text}`);
       }
-      await this.replace(run, aborted);
-      rebuilt(this.reader.path(run), error);
+      if (await this.replace(run, aborted)) rebuilt(this.reader.path(run), error);
       return aborted;
     } finally {
       budget.rescans.give();
     }
   }
 
-  private async replace(old: HeldRun, aborted: readonly AbortedTransaction[]): Promise<void> {
-    if (!this.runs.includes(old) || aborted.length === 0) return;
-    const run = await this.write(encodeBlocks(aborted));
-    if (!this.runs.includes(old)) {
-      this.stale.push(run);
-      return;
+  /** False: not needed, or not possible. What the log told holds without it. */
+  private async replace(old: HeldRun, aborted: readonly AbortedTransaction[]): Promise<boolean> {
+    if (!this.runs.includes(old) || aborted.length === 0) return false;
+    let run: HeldRun;
+    try {
+      run = await this.write(encodeBlocks(aborted));
+    } catch (error) {
+      this.reportUnmade(old, error);
+      return false;
     }
-    this.runs = this.runs.map((one) => (one === old ? run : one));
-    this.stale.push(old);
+    const isNeeded = this.runs.includes(old);
+    if (isNeeded) this.runs = this.runs.map((one) => (one === old ? run : one));
+    this.stale.push(isNeeded ? old : run);
+    return isNeeded;
+  }
+
+  private assertOpen(): void {
+    if (this.closed) throw new BrokerError("CHRONIK_CLOSED", "the partition is closed");
+  }
+
+  private reportUnmade(run: HeldRun, error: unknown): void {
+    if (this.closed || !(error instanceof BrokerError)) throw error;
+    this.parts.notRebuilt(this.reader.path(run), error);
   }
 
   private async spillNow(): Promise<void> {
@@ -385,15 +406,21 @@ export class AbortedLog {
     this.forgetInMemory(run.lastMarker + 1);
   }
 
-  /** null: it was lost, and is made anew; joining it waits for the next time. */
+  /** null: it cannot be joined. One that was lost is made anew, and is joined the next time. */
   private async blocksOf(run: HeldRun): Promise<EncodedBlock[] | null> {
+    run.pins++;
     try {
       return await this.reader.blocks(run);
     } catch (error) {
-      if (!isLost(error)) throw error;
-      await this.rebuild(run, Number.POSITIVE_INFINITY, error);
-      return null;
+      // What is newer leaves the memory whatever became of this one.
+      const made = isLost(error)
+        ? this.rebuild(run, Number.POSITIVE_INFINITY, error)
+        : Promise.reject(error);
+      await made.catch((why: unknown) => this.reportUnmade(run, why));
+    } finally {
+      run.pins--;
     }
+    return null;
   }
 
   private async write(blocks: readonly EncodedBlock[]): Promise<HeldRun> {
@@ -414,7 +441,7 @@ export class AbortedLog {
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
     const go = () => {
-      if (this.closed) throw new BrokerError("CHRONIK_CLOSED", "the partition is closed");
+      this.assertOpen();
       return work();
     };
     const done = this.turn.then(go, go);

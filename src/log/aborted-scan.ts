@@ -36,17 +36,20 @@ const commitType = 1;
  * The aborted transactions whose markers lie in [firstMarker, lastMarker], found in the log's
  * batches. A transaction that began in front of the log's start begins with its first batch that
  * is left. Costs a read of the whole log up to there; holds one piece of it at a time. Rejects
- * with a BrokerError where the log cannot be read.
+ * with a BrokerError where the log cannot be read, and with what `assertWanted`, asked before each
+ * piece, throws.
  */
 export async function scanAborted(
   log: ScannedLog,
   firstMarker: number,
   lastMarker: number,
+  assertWanted: () => void,
 ): Promise<ScannedAborts> {
   for (let scans = 1; ; scans++) {
     const start = log.start() ?? Number.POSITIVE_INFINITY;
     try {
-      return { start, aborted: await scanFrom(log, start, firstMarker, lastMarker) };
+      const scan = scanFrom(log, start, firstMarker, lastMarker, assertWanted);
+      return { start, aborted: await scan };
     } catch (error) {
       // Its first segment was released meanwhile: once more from where it begins now.
       const isReleased = error instanceof BrokerError && error.code === "CHRONIK_OUT_OF_RANGE";
@@ -60,10 +63,12 @@ async function scanFrom(
   start: number,
   firstMarker: number,
   lastMarker: number,
+  assertWanted: () => void,
 ): Promise<AbortedTransaction[]> {
   const found: AbortedTransaction[] = [];
   const replay = new MarkerReplay();
   for (let offset = start; offset <= lastMarker; ) {
+    assertWanted();
     const piece = await wal.read(log, offset, lastMarker + 1, readBytesMax);
     if (piece.nextOffset <= offset) {
       throw new BrokerError("CHRONIK_CORRUPT", `the log has no batch at offset ${offset}`);

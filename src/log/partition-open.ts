@@ -63,7 +63,11 @@ export async function openPartition(
   const scanned = { wal: parts.wal, log: opened.log, start: () => segments.start };
   const damage =
     unread ?? opened.damage ?? findDamage(dir, opened, logStart, logEnd, fromOffset, archived);
-  const aborted = await openAborted(options, parts, checkpoint, scanned, damage === null);
+  const opening = openAborted(options, parts, checkpoint, scanned, damage === null);
+  const aborted = await opening.catch(async (error: unknown) => {
+    await parts.wal.closeLog(opened.log);
+    throw error;
+  });
   return new Partition(
     {
       topic: topic.name,
@@ -171,6 +175,7 @@ async function openAborted(
       memoryMax: limits.abortedMax,
       spillMin: isSound && !isCleaned ? limits.abortedSpillMin : null,
       rebuilt: (file, error) => events.abortsRebuilt(file, error),
+      notRebuilt: (file, error) => events.abortsNotRebuilt(file, error),
     },
     checkpoint?.aborted ?? [],
     runs,

@@ -18,6 +18,8 @@ export interface LogEvents {
   checkpointFailed(partition: Partition, error: unknown): void;
   /** A file of aborted transactions was lost or damaged; the log told its content again. */
   abortsRebuilt(file: string, error: BrokerError): void;
+  /** It can be neither read nor made again now; who needs it next tries both. */
+  abortsNotRebuilt(file: string, error: BrokerError): void;
   quarantined(from: string, to: string, reason: string): void;
 }
 

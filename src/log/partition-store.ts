@@ -108,7 +108,8 @@ export class PartitionStore {
     try {
       await this.track(this.spillNow());
     } catch (error) {
-      this.parts.failed(error);
+      // What was given up for the close is in the log.
+      if (!this.closed) this.parts.failed(error);
     }
   }
 
@@ -130,8 +131,9 @@ export class PartitionStore {
   /** Waits for what is under way and refuses the rest: the folder may be another topic's soon. */
   async close(): Promise<void> {
     this.closed = true;
+    const ended = this.parts.aborted.close();
     while (this.busy.size > 0) await Promise.allSettled(this.busy);
-    await this.parts.aborted.close();
+    await ended;
   }
 
   /** Sealed segments that lie below the log start as a whole. */
@@ -225,7 +227,8 @@ export class PartitionStore {
     await this.checkpointNow({});
     // What a recovery would replay, and what is not decided, stays as it is.
     const keepFrom = Math.min(end, this.written.logEnd);
-    const rules = { keepFrom, stableEnd, tombstoneAgeMs, aborted: aborted.from(this.start) };
+    const known = await aborted.from(this.start);
+    const rules = { keepFrom, stableEnd, tombstoneAgeMs, aborted: known };
     const report = await wal.clean(log, rules);
     segments.sealed(await wal.segments(log));
     // Their records are gone. Only the next cleaning may take a marker that nobody is told of.

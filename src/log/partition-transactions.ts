@@ -10,6 +10,8 @@ import type { ProducerState } from "./producer-state.ts";
 export interface TransactionsView {
   readonly logStartOffset: number;
   readonly highWatermark: number;
+  /** Its archives go after this is false. */
+  readonly isOpen: boolean;
 }
 
 export interface TransactionsParts {
@@ -90,6 +92,10 @@ export class PartitionTransactions {
     read: ReadResult,
     held: Pick<AbortedLog, "overlapping">,
   ): ReadResult | Promise<ReadResult> {
+    const { isOpen, logStartOffset } = this.parts.view();
+    // What was deleted meanwhile is named by nobody any more: neither here nor in the archives.
+    if (!isOpen) return emptyRead(ErrorCode.NOT_LEADER_OR_FOLLOWER, offset);
+    if (offset < logStartOffset) return emptyRead(ErrorCode.OFFSET_OUT_OF_RANGE, offset);
     const ranges = this.ranges(offset, read.nextOffset, held);
     if (!(ranges instanceof Promise)) return { ...read, aborted: ranges };
     return ranges.then(

@@ -153,12 +153,12 @@ export class ShareFetcher {
         if (offset === null) continue;
         const bytesMax = Math.min(share, granted - bytes);
         const firstBatchAnyway = bytes === 0;
-        const reading = readOrEnd(one, { offset, bytesMax, offsetLimit, firstBatchAnyway });
+        const options = { offset, bytesMax, offsetLimit, firstBatchAnyway };
+        const reading = readOrEnd(one, { ...options, withAborted: isCommitted });
         const read = reading instanceof Promise ? await reading : reading;
         bytes += read.bytes;
         const headers = read.chunks.flatMap(headersIn);
-        const finding = isCommitted ? abortedOrEnd(one, headers) : [];
-        const aborted = finding instanceof Promise ? await finding : finding;
+        const aborted = abortedBatches(headers, read.aborted ?? []);
         const logBatches = headers.map(rangeOf);
         readings.push({ share: one, fetchOffset: offset, read, logBatches, aborted });
       }
@@ -196,41 +196,21 @@ export class ShareFetcher {
   }
 }
 
+/** A failure ends the read that was begun. */
 function readOrEnd(
   share: SharePartition,
   options: Parameters<SharePartition["log"]["read"]>[0],
 ): ReadResult | Promise<ReadResult> {
-  return orEnd(share, () => share.log.read(options));
-}
-
-/** Runs of a reader's work; a failure ends its read. */
-function orEnd<Result>(
-  share: SharePartition,
-  work: () => Result | Promise<Result>,
-): Result | Promise<Result> {
   const ended = (error: unknown): never => {
     share.endRead();
     throw error;
   };
   try {
-    const done = work();
-    return done instanceof Promise ? done.catch(ended) : done;
+    const read = share.log.read(options);
+    return read instanceof Promise ? read.catch(ended) : read;
   } catch (error) {
     return ended(error);
   }
-}
-
-function abortedOrEnd(
-  share: SharePartition,
-  headers: readonly BatchHeader[],
-): OffsetRange[] | Promise<OffsetRange[]> {
-  const [first] = headers;
-  const last = headers.at(-1);
-  if (first === undefined || last === undefined) return [];
-  return orEnd(share, async () => {
-    const ranges = await share.log.abortedTransactions(first.baseOffset, lastOffset(last) + 1);
-    return abortedBatches(headers, ranges);
-  });
 }
 
 /** Only its growth says something. */

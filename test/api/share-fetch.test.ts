@@ -2,7 +2,9 @@ import { beforeEach, describe, expect, test } from "bun:test";
 import { shareFetchHandler } from "../../src/api/78-share-fetch.ts";
 import { shareAcknowledgeHandler } from "../../src/api/79-share-acknowledge.ts";
 import { describeShareGroupOffsetsHandler } from "../../src/api/90-describe-share-group-offsets.ts";
+import { BrokerError } from "../../src/lib/errors.ts";
 import type { Partition } from "../../src/log/partition.ts";
+import { type ColdReader, noColdReader } from "../../src/log/ports.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
 import { shareConfigDefaults, shareGroupSettings } from "../../src/share/config.ts";
@@ -12,13 +14,16 @@ import { ApiLab } from "../support/api-lab.ts";
 import { batch, topicA } from "../support/log-lab.ts";
 
 let lab: ApiLab;
+let cold: ColdReader;
 let states: StateWorld;
 let shares: ShareGroups;
 let partition: Partition;
-const earliest = new Map([["share.auto.offset.reset", "earliest"]]);
+let configs: Map<string, string>;
 
 beforeEach(async () => {
-  lab = new ApiLab();
+  configs = new Map([["share.auto.offset.reset", "earliest"]]);
+  cold = { ...noColdReader };
+  lab = new ApiLab({ cold });
   [partition] = await lab.open();
   states = new StateWorld();
   shares = new ShareGroups({
@@ -27,7 +32,7 @@ beforeEach(async () => {
     clock: lab.log.clock,
     find: ({ topicId, partition: index }) =>
       lab.log.partitions.byId(topicId, index) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-    settingsOf: () => shareGroupSettings(earliest, shareConfigDefaults, false),
+    settingsOf: () => shareGroupSettings(configs, shareConfigDefaults, false),
     deadLetters: noDeadLetters(lab.log),
   });
   Object.assign(lab.services, { shares });
@@ -237,5 +242,39 @@ describe("ShareFetch", () => {
     const answer = await lab.call(shareFetchHandler, request, 1);
     const codes = answer?.responses[0]?.partitions.map(({ errorCode }) => errorCode).sort();
     expect(codes).toEqual([ErrorCode.UNKNOWN_SERVER_ERROR, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]);
+  });
+
+  describe("of committed records", () => {
+    const producer = { producerId: 1, producerEpoch: 0 };
+
+    beforeEach(async () => {
+      configs.set("share.isolation.level", "read_committed");
+      const data = batch({ ...producer, baseSequence: 0, isTransactional: true });
+      await partition.append(data, { origin: "client" });
+      const marker = { ...producer, commit: false, coordinatorEpoch: 0, transactionVersion: 0 };
+      await partition.appendMarker(marker);
+      await append(1);
+    });
+
+    test("a log start that moves on after the read makes no aborted record committed", async () => {
+      const read = partition.read.bind(partition);
+      partition.read = async (options) => {
+        const found = await read(options);
+        await partition.deleteRecordsBefore(2);
+        return found;
+      };
+      // Offset 1 is the marker.
+      expect(await acquired(ask(0))).toBe("1-2:1");
+    });
+
+    test("where nobody can say what was aborted, that partition fails alone", async () => {
+      const lost = new BrokerError("CHRONIK_CORRUPT", "gone");
+      cold.abortedTransactions = () => Promise.reject(lost);
+      cold.archivedRange = (_id, index) => (index === 0 ? { start: 0, end: 3 } : null);
+      await expect(Promise.resolve(partition.abortedTransactions(0, 3))).rejects.toThrow("gone");
+      expect(await acquired(ask(0))).toBe(`${ErrorCode.KAFKA_STORAGE_ERROR}/0`);
+      cold.archivedRange = () => null;
+      expect(await acquired(ask(1))).toBe("1-2:1");
+    });
   });
 });

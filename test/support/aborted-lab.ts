@@ -65,6 +65,9 @@ export class AbortedLab {
   readonly clock = new FakeClock();
   readonly history: AbortedHistory;
   readonly rebuilt: string[] = [];
+  /** Of files that could be neither read nor made again. */
+  readonly failures: unknown[] = [];
+  wal = new MemoryWal();
   bytesRead = 0;
   log: AbortedLog;
   private readonly spillMin: number;
@@ -123,6 +126,7 @@ export class AbortedLab {
 
   private create(): AbortedLog {
     const wal = new MemoryWal();
+    this.wal = wal;
     const { history } = this;
     wal.read = (_log, offset, offsetLimit) => {
       const end = Math.min(offset + 1_000, offsetLimit, history.end);
@@ -141,6 +145,7 @@ export class AbortedLab {
         memoryMax: 100_000,
         spillMin: this.spillMin,
         rebuilt: (file) => this.rebuilt.push(file),
+        notRebuilt: (_file, error) => this.failures.push(error),
       },
       this.stored.aborted,
       this.stored.runs,

@@ -48,6 +48,7 @@ export class LogLab {
         this.heard.push(`unreadable: ${offset} ${error.code}`),
       checkpointFailed: () => this.heard.push("checkpoint failed"),
       abortsRebuilt: (file) => this.heard.push(`aborts rebuilt: ${file}`),
+      abortsNotRebuilt: (file) => this.heard.push(`aborts not rebuilt: ${file}`),
       quarantined: (from, to) => this.heard.push(`quarantined: ${from} ${to}`),
     };
     this.partitions = new Partitions({

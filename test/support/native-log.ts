@@ -21,6 +21,7 @@ const silent: LogEvents = {
   unreadable: () => undefined,
   checkpointFailed: () => undefined,
   abortsRebuilt: () => undefined,
+  abortsNotRebuilt: () => undefined,
   quarantined: () => undefined,
 };
 
