@@ -265,8 +265,11 @@ class Draft {
   /** True when the member reads other topics than before. */
   updateMember(before: ShareMember, request: ShareHeartbeat): boolean {
     const { memberId, rackId, clientId, clientHost } = request;
-    const topicNames =
+    const asked =
       request.topicNames === null ? before.topicNames : [...new Set(request.topicNames)].sort();
+    // Members mostly read the same: then they share one list.
+    const { value: first } = this.state.members.values().next();
+    const topicNames = first && sameNames(first.topicNames, asked) ? first.topicNames : asked;
     const value = { rackId: rackId ?? before.rackId, clientId, clientHost, topicNames };
     const reads = sameNames(before.topicNames, topicNames);
     const isSame =
