@@ -76,7 +76,7 @@ export class Broker {
     this.rooms.transactions.close();
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
-    this.rooms.shares.close();
+    await this.rooms.shares.close();
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     await this.rooms.indexer.stop();
