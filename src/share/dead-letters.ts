@@ -109,6 +109,20 @@ export class DeadLetters {
     }
   }
 
+  /** Before the next attempt at anything; false: there is to be none. */
+  async pause(attempt: number): Promise<boolean> {
+    if (this.isClosed) return false;
+    const { clock } = this.parts;
+    const delayMs = Math.min(backoffMs.max, backoffMs.first * 2 ** Math.min(attempt - 1, 10));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.schedule(delayMs, resolve);
+    this.pauses.add(resolve);
+    await promise;
+    this.pauses.delete(resolve);
+    timer.cancel();
+    return !this.isClosed;
+  }
+
   private async attempt(job: DeadLetterJob, attempt: number): Promise<Outcome> {
     const { settingsOf, find } = this.parts;
     const { deadLetterTopic, copiesDeadLetters } = settingsOf(job.groupId);
@@ -188,17 +202,6 @@ export class DeadLetters {
     } finally {
       readBudget.giveBack(granted);
     }
-  }
-
-  private async pause(attempt: number): Promise<void> {
-    const { clock } = this.parts;
-    const delayMs = Math.min(backoffMs.max, backoffMs.first * 2 ** Math.min(attempt - 1, 10));
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = clock.schedule(delayMs, resolve);
-    this.pauses.add(resolve);
-    await promise;
-    this.pauses.delete(resolve);
-    timer.cancel();
   }
 }
 

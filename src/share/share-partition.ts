@@ -197,11 +197,24 @@ export class SharePartition implements Advancing {
       const last = await this.parts.deadLetters.copy(job, () => this.isOpen);
       if (last === null || !this.isOpen) break;
       const archived = state.archiveDeadLetters(letters.first, last);
-      if (archived.length > 0) await this.write(state, archived);
       this.changed();
+      if (archived.length > 0) await this.writeArchived(state, archived);
     }
     this.isCopying = false;
     this.parts.onIdle(this);
+  }
+
+  /** Until that is written a restart would copy the records again. */
+  private async writeArchived(
+    state: SharePartitionState,
+    archived: readonly StateBatch[],
+  ): Promise<void> {
+    const { deadLetters } = this.parts;
+    for (let attempt = 1; ; attempt++) {
+      const errorCode = await this.write(state, archived);
+      if (errorCode !== ErrorCode.COORDINATOR_NOT_AVAILABLE) return;
+      if (!this.isOpen || !(await deadLetters.pause(attempt))) return;
+    }
   }
 
   private async write(

@@ -390,3 +390,28 @@ test("what an operator changes of one partition leaves the group's others at wor
   await settled(await world.share());
   expect(await world.offsets()).toEqual([0]);
 });
+
+test("that records were copied is written as soon as it can be, or they would be again", async () => {
+  const { world, share } = await opened(1);
+  world.take(share);
+  const held = Promise.withResolvers<void>();
+  world.beforeFind = held.promise;
+  await say(share, 0, 0, reject);
+  await until(() => world.finds === 1);
+  world.states.log.errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
+  held.resolve();
+  await until(() => world.states.problems.length === 1);
+  await world.groups.connectionClosed(1);
+  for (const delayMs of [1_000, 2_000]) {
+    const before = world.states.problems.length;
+    world.lab.clock.advance(delayMs);
+    await until(() => world.states.problems.length > before);
+  }
+  world.states.log.errorCode = ErrorCode.NONE;
+  world.lab.clock.advance(4_000);
+  await until(() => world.groups.openCount === 0);
+  expect(written(world)).toEqual(["0: 0-0=archiving", "1:"]);
+  const again = await world.restart();
+  await settled(await again.share());
+  expect(await again.offsets()).toEqual([0]);
+});
