@@ -182,6 +182,8 @@ int32_t chronik_close(uint64_t engine);
  *             (rewritten), bytes_before, bytes_after, records_before, records_after}
  * write_file  {path} + raw     durable replace: temp file, fsync, rename, directory fsync; missing
  *             parents are created durably (also by rename and put_file)
+ * append_scratch {path, position} + raw  position 0 makes the file new, any other must be its end
+ *             (INVALID_ARGUMENT); not durable
  * read_file   {path, position?, length?} → {bytes (of the file)} raw; TOO_LARGE above 256 MiB at once
  * remove_file {path} · make_dir {path} (with parents) · rename {from, to} (fsyncs both parents)
  * remove_dir  {path} with all it holds

@@ -9,7 +9,7 @@ import { main, root } from "./support.ts";
 /** `docs/compatibility.md`, from the table of handlers and the suites' last whole runs. */
 export async function compatibilityPage(results: readonly SuiteResults[]): Promise<string> {
   const parts = [head, clientTable(results), featureTable(results), failures(results)];
-  return [...parts, exclusions(results), await apiTable()]
+  return [...parts, secondAttempts(results), exclusions(results), await apiTable()]
     .filter((part) => part !== "")
     .join("\n\n")
     .concat("\n");
@@ -90,6 +90,19 @@ function failures(results: readonly SuiteResults[]): string {
     tests.filter(({ outcome }) => outcome === "failed").map(({ name }) => [`\`${suite}\``, name]),
   );
   return rows.length === 0 ? "" : `## What fails\n\n${table(["suite", "test"], rows)}`;
+}
+
+function secondAttempts(results: readonly SuiteResults[]): string {
+  const rows = results.flatMap(({ suite, tests }) =>
+    tests.filter(({ attempts }) => attempts === 2).map(({ name }) => [`\`${suite}\``, name]),
+  );
+  return rows.length === 0
+    ? ""
+    : `## What passed when run once more
+
+Tests with time limits of their own, which failed in a whole run and passed by themselves.
+
+${table(["suite", "test"], rows)}`;
 }
 
 /** One line a reason, with the tests it stands for. */

@@ -32,6 +32,9 @@ async function bundle(options: CompileOptions): Promise<void> {
       loader: { ".so": "file" },
       naming: { asset: "[name].[ext]" },
       sourcemap: "inline",
+      // What is imported when it is needed stays unread until then: the S3 client's modules would
+      // cost every start 40 ms and 16 MB.
+      splitting: true,
       // What src/native/embedded.ts reads: how the program knows the library it carries.
       define: {
         CHRONIK_LIBRARY_SHA256: JSON.stringify(sha256(bytes)),

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { exitCodes } from "../src/cli/exit-codes.ts";
-import { keyOf, paths, settings, variableOf } from "../src/config-settings.ts";
+import { keyOf, paths, settings, variableOf, variableOfKey } from "../src/config-settings.ts";
 import { formatAddress, isAddress, type Setting } from "../src/config-values.ts";
 import { main, root } from "./support.ts";
 
@@ -36,6 +36,12 @@ what is in effect and where each value comes from.
 |---|---|---|---|---|---|
 ${rows.join("\n")}
 
+Variables of other names that set the same, for deployments that have them already:
+
+| variable | key |
+|---|---|
+${variableRows()}
+
 Retention (\`log.retention.*\`, \`retention.*\`) and \`cleanup.policy=compact\` of user topics are
 stored and shown to clients; this release deletes and compacts nothing by itself, so all records
 are kept.
@@ -48,6 +54,16 @@ ${Object.entries(exitCodes)
   .map(([name, code]) => `| ${code} | ${name} |`)
   .join("\n")}
 `;
+}
+
+/** Environment variables that do not follow from a key. */
+function variableRows(): string {
+  const rows = paths.flatMap((path) => {
+    const setting: Setting<unknown> = settings[path];
+    const names = [...(setting.names ?? []).map(variableOfKey), ...(setting.variables ?? [])];
+    return names.map((name) => `| \`${name}\` | \`${keyOf(path)}\` |`);
+  });
+  return rows.join("\n");
 }
 
 function defaultText(value: unknown): string {

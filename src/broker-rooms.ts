@@ -5,13 +5,8 @@ import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
-import {
-  faultPoints,
-  removeIfThere,
-  type Storage,
-  storeFiles,
-  takeCleanStopMark,
-} from "./broker-storage.ts";
+import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
+import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
@@ -31,8 +26,6 @@ import { Metadata } from "./metadata/controller.ts";
 import { ProducerIds } from "./metadata/producer-ids.ts";
 import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
-import { LocalStore } from "./store/local-store.ts";
-import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
@@ -54,6 +47,8 @@ export interface Rooms extends ClientRooms {
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
+  /** See OpenedStore. */
+  readonly stopStore: () => void;
 }
 
 export interface RoomOptions {
@@ -77,11 +72,12 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     logger.child("registry").warn(message, { error: errorText(error) }),
   );
   const scratchDir = join(storage.dataDir, "tmp");
-  const store = openStore(config, storage);
+  const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, metadata, storage, cold, events);
+  const all = () => partitions.all();
   const topics = new TopicKeeper({
     metadata,
     partitions,
@@ -101,7 +97,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
     faultPoint: faultPoints(storage),
-    partitions: () => partitions.all(),
+    partitions: all,
   });
   const shares = openShareGroups({
     config,
@@ -119,13 +115,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     config.transaction,
     config.limits,
   );
-  const cleaning = new Cleaning(clock, () => partitions.all(), events);
-  const rolling = new Rolling(
-    clock,
-    config.wal.segmentAgeMsMax,
-    () => partitions.all(),
-    events.checkpointFailed,
-  );
+  const cleaning = new Cleaning(clock, all, events);
+  const rolling = new Rolling(clock, config.wal.segmentAgeMsMax, all, events.checkpointFailed);
   return {
     metadata,
     registry,
@@ -144,6 +135,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
+    stopStore,
   };
 }
 
@@ -210,12 +202,6 @@ function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata>
     onWarning: (message, error) =>
       logger.child("metadata").warn(message, { error: errorText(error) }),
   });
-}
-
-/** Objects of the local store lie under `index_base_path`; keys begin with that folder's name. */
-function openStore(config: Config, storage: Storage): ObjectStore {
-  const { indexBasePath } = config.indexer;
-  return new LocalStore(indexBasePath, "tantivy_indexes/", storeFiles(storage.files));
 }
 
 function indexerConfig(config: Config) {

@@ -93,6 +93,8 @@ export function storeFiles(files: NativeFiles): DurableFiles {
       }
     },
     readFile: (path, position, length) => orNull(files.readFile(path, position, length)),
+    appendScratch: (path, position, bytes) => files.appendScratch(path, position, bytes),
+    listDir: (path) => orNull(files.listDir(path)),
     async fileSize(path) {
       const slash = path.lastIndexOf("/");
       const entries = await orNull(files.listDir(path.slice(0, slash)));

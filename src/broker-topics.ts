@@ -23,6 +23,8 @@ export interface TopicKeeperParts {
 /** Partitions opened at a time at start; each costs a few file reads. */
 const openingsMax = 64;
 const openRetryMs = 5_000;
+/** After a failed deletion: a remote store may be away for a while. */
+const deletionRetryMs = 60_000;
 /** How long the objects of a deleted topic wait for their readers. */
 const pinGraceMs = 60_000;
 const pinPollMs = 500;
@@ -124,13 +126,13 @@ export class TopicKeeper {
   private beginDeletion(topicId: string): void {
     const deletion = this.finishDeletion(topicId)
       .catch((error: unknown) => {
-        this.parts.logger.error(
-          "deleting a topic's data failed; it is tried again at the next start",
-          {
-            topic_id: topicId,
-            error: errorText(error),
-          },
-        );
+        this.parts.logger.error("deleting a topic's data failed; it is tried again in a minute", {
+          topic_id: topicId,
+          error: errorText(error),
+        });
+        this.parts.clock.schedule(deletionRetryMs, () => {
+          if (!this.stopping) this.beginDeletion(topicId);
+        });
       })
       .finally(() => this.deletions.delete(deletion));
     this.deletions.add(deletion);

@@ -80,6 +80,7 @@ export class Broker {
     await this.rooms.shares.close();
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
+    this.rooms.stopStore();
     await this.rooms.indexer.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();

@@ -57,6 +57,7 @@ export function checkTogether(
     if (address.port !== 0 && taken.has(written)) fail(`${written} is to be listened on twice`);
     taken.add(written);
   }
+  checkObjectStore(config);
   checkConsumerGroups(config);
   checkShareGroups(config);
   if (config.group.minSessionTimeoutMs > config.group.maxSessionTimeoutMs) {
@@ -64,6 +65,24 @@ export function checkTogether(
       `group.min_session_timeout_ms (${config.group.minSessionTimeoutMs}) must not be larger ` +
         `than group.max_session_timeout_ms (${config.group.maxSessionTimeoutMs})`,
     );
+  }
+}
+
+/** Credentials come in pairs, and the endpoint is a plain URL. */
+function checkObjectStore({ objectStore }: Values): void {
+  const { endpoint, accessKey, secretKey, sessionToken } = objectStore;
+  const url = endpoint === null ? null : URL.parse(endpoint);
+  if (url !== null && (url.username !== "" || url.search !== "" || url.hash !== "")) {
+    fail("object_store.endpoint must be a URL of scheme, host, port and path alone");
+  }
+  if (endpoint !== null && (url === null || !/^https?:$/.test(url.protocol))) {
+    fail(`object_store.endpoint is ${JSON.stringify(endpoint)} and must be a URL: https://HOST`);
+  }
+  if ((accessKey === null) !== (secretKey === null)) {
+    fail("object_store.access_key and object_store.secret_key must be given both or neither");
+  }
+  if (sessionToken !== null && secretKey === null) {
+    fail("object_store.session_token needs object_store.access_key and object_store.secret_key");
   }
 }
 

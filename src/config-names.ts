@@ -34,6 +34,13 @@ for (const path of paths) {
   const flag = flagOf(path);
   if (flag !== undefined) variables.set(variableOfKey(flag), { ...own, path });
   variables.set(variableOf(path), { ...own, path });
+  setting.names?.forEach((name) => {
+    fileNames.set(name, { ...own, path });
+    variables.set(variableOfKey(name), { ...own, path });
+  });
+  setting.variables?.forEach((name) => {
+    variables.set(name, { ...own, path });
+  });
 }
 // After Kafka's, so that a name that both use (`node.id`) counts as ours.
 for (const path of paths) fileNames.set(keyOf(path), { ...own, path });

@@ -1,5 +1,6 @@
 import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
+import { objectStoreSettings } from "./config-object-store.ts";
 import { telemetrySettings } from "./config-telemetry.ts";
 import { transactionSettings } from "./config-transactions.ts";
 import {
@@ -103,6 +104,7 @@ export const settings = {
   }),
   "indexer.indexBasePath": text({
     key: "index_base_path",
+    variables: ["LOCAL_STORAGE_PATH"],
     default: "{data_dir}/tantivy_indexes",
     doc: "Folder under which the local store keeps archives",
   }),
@@ -140,12 +142,7 @@ export const settings = {
     min: 1,
     doc: "Seconds that sealed data waits before segments are archived without an index",
   }),
-  "store.kind": choice({
-    key: "object_store",
-    values: ["local"],
-    default: "local",
-    doc: "Where archives go: local means files under index_base_path",
-  }),
+  ...objectStoreSettings,
 
   "wal.commitProfile": choice({
     values: ["low", "medium", "high", "ultra"],

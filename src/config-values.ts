@@ -20,6 +20,12 @@ export interface Setting<T> {
   readonly key?: string;
   /** Command-line flag as commander writes it, such as `--data-dir <dir>`. */
   readonly flag?: string;
+  /** Further keys. */
+  readonly names?: readonly string[];
+  /** Environment variables beside the one that follows from the key. */
+  readonly variables?: readonly string[];
+  /** Never shown, and not taken from the command line. */
+  readonly secret?: boolean;
   /** Kafka's names for it, the one that wins first. */
   readonly kafka?: readonly KafkaName[];
   readonly default: T;
@@ -33,6 +39,8 @@ export interface Setting<T> {
 
 interface Common<T> {
   readonly key?: string;
+  readonly names?: readonly string[];
+  readonly variables?: readonly string[];
   readonly flag?: string;
   readonly kafka?: readonly (string | KafkaName)[];
   readonly default: T;

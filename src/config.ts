@@ -9,7 +9,7 @@ import {
   nearestName,
   nearestVariable,
 } from "./config-names.ts";
-import { paths, type SettingPath, settings, type Values } from "./config-settings.ts";
+import { paths, type SettingPath, settings, type Values, variableOf } from "./config-settings.ts";
 import { type RawValue, type Setting, toBoolean, toInteger } from "./config-values.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
 
@@ -128,11 +128,11 @@ function readKafkaForm(name: string, raw: RawValue, entries: Entries): RawValue 
 function readEnvironment(environment: ConfigInput["environment"], warnings: string[]): Given[] {
   const given: Given[] = [];
   for (const [name, raw] of Object.entries(environment)) {
-    if (!name.startsWith("CHRONIK_") || name === "CHRONIK_CONFIG" || !raw) continue;
+    if (name === "CHRONIK_CONFIG" || !raw) continue;
     const use = lookupVariable(name);
     if (use !== undefined) {
       given.push({ raw, use, origin: { source: "environment", name } });
-    } else if (!/_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name)) {
+    } else if (name.startsWith("CHRONIK_") && !/_SERVICE_(HOST|PORT)|_PORT(_|$)/.test(name)) {
       // Orchestrators set variables of that form for a service named chronik; others are mistakes.
       warnings.push(
         `the environment variable ${name} means nothing; did you mean ${nearestVariable(name)}?`,
@@ -154,6 +154,10 @@ function readOverrides(overrides: ConfigInput["overrides"], warnings: string[]):
   return overrides.flatMap(([name, raw]) => {
     const use = lookupOrFail(name, "-X", warnings);
     if (use === undefined) return [];
+    if (isSecret(use.path)) {
+      const variable = variableOf(use.path);
+      throw invalid(`-X ${name} would show a secret to everybody: use a file or ${variable}`);
+    }
     return [{ raw, use, origin: { source: "flag" as const, name: `-X ${name}` } }];
   });
 }
@@ -192,7 +196,13 @@ function check(raw: RawValue, use: NameUse, origin: Origin): unknown {
   const setting: Setting<unknown> = settings[use.path];
   const value = setting.parse(convert(raw, use) ?? "");
   if (value !== undefined) return value;
-  throw invalid(`${origin.name} is ${JSON.stringify(String(raw))} and must be ${setting.accepts}`);
+  const shown = isSecret(use.path) ? "not acceptable" : JSON.stringify(String(raw));
+  throw invalid(`${origin.name} is ${shown} and must be ${setting.accepts}`);
+}
+
+function isSecret(path: SettingPath): boolean {
+  const setting: Setting<unknown> = settings[path];
+  return setting.secret === true;
 }
 
 function convert(raw: RawValue, { scale, negated }: NameUse): RawValue | undefined {

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { formatReport } from "./bench/report.ts";
 import { runBench } from "./bench/run.ts";
 import { Broker } from "./broker.ts";
+import { runStoreCheck } from "./broker-store-check.ts";
 import type { BenchOptions } from "./cli/bench-options.ts";
 import { exitCodeOf, exitCodes } from "./cli/exit-codes.ts";
 import { type ParsedCommand, parseCommandLine } from "./cli/parse.ts";
@@ -36,6 +37,9 @@ async function run(parsed: ParsedCommand): Promise<void> {
       return;
     case "bench":
       await bench(parsed.options);
+      return;
+    case "store-check":
+      await storeCheck(parsed.loaded);
       return;
   }
 }
@@ -74,6 +78,19 @@ async function bench(options: BenchOptions): Promise<void> {
   const report = await runBench(options, { clock: systemClock, crc: crc32c });
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : formatReport(report));
   process.exit(report.ok ? exitCodes.ok : exitCodes.failed);
+}
+
+async function storeCheck({ config }: LoadedConfig): Promise<void> {
+  const sink = stderrSink();
+  const levels = parseLevels("error");
+  const root = new LogRoot({ clock: systemClock, sink, levels, format: config.logging.format });
+  const ok = await runStoreCheck({
+    config,
+    clock: systemClock,
+    logger: root.logger("store"),
+    print: (line) => process.stdout.write(`${line}\n`),
+  });
+  process.exit(ok ? exitCodes.ok : exitCodes.failed);
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */

@@ -12,6 +12,7 @@ import { printConfig } from "./print-config.ts";
 export type ParsedCommand =
   | { readonly kind: "broker"; readonly mode: "standalone" | "all"; readonly loaded: LoadedConfig }
   | { readonly kind: "bench"; readonly options: BenchOptions }
+  | { readonly kind: "store-check"; readonly loaded: LoadedConfig }
   /** Help, version or configuration: for standard output, exit code 0. */
   | { readonly kind: "print"; readonly text: string };
 
@@ -56,6 +57,11 @@ export function parseCommandLine(given: readonly string[], situation: Situation)
       parsed = { kind: "bench", options };
     }),
   );
+  program.addCommand(
+    storeCommand(() => {
+      parsed = { kind: "store-check", loaded: load() };
+    }),
+  );
   program
     .command("config")
     .description("print the configuration in effect, and where each value comes from")
@@ -77,6 +83,15 @@ export function parseCommandLine(given: readonly string[], situation: Situation)
     throw new BrokerError("CHRONIK_USAGE", usageText(error.message), { cause: error });
   }
   return parsed ?? { kind: "print", text: printed.join("") };
+}
+
+function storeCommand(onCheck: () => void): Command {
+  const command = new Command("store").description("look at the object store");
+  command
+    .command("check")
+    .description("try every operation of the configured object store; say what is missing")
+    .action(onCheck);
+  return command;
 }
 
 function unknownVerb(program: Command, verb: string): BrokerError {

@@ -297,6 +297,13 @@ export const foreignDynamicConfigs: ReadonlyMap<string, ConfigCheck> = new Map([
   ["log.cleaner.io.buffer.size", int(0)],
   ["log.cleaner.io.max.bytes.per.second", anyNumber],
   ["log.cleaner.threads", int(1)],
+  ["sasl.kerberos.min.time.before.relogin", anyLong],
+  ["sasl.kerberos.ticket.renew.jitter", anyNumber],
+  ["sasl.kerberos.ticket.renew.window.factor", anyNumber],
+  ["sasl.login.refresh.buffer.seconds", integer(0, 3600)],
+  ["sasl.login.refresh.min.period.seconds", integer(0, 900)],
+  ["sasl.login.refresh.window.factor", decimal(0.5, 1)],
+  ["sasl.login.refresh.window.jitter", decimal(0, 0.25)],
 ]);
 
 /** What such a config would be about, by the beginning of its name; the first that fits counts. */

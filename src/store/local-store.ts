@@ -1,32 +1,62 @@
-import { checkKey, type ObjectStore, StoreError } from "./object-store.ts";
+import { checkKey, type ObjectPage, type ObjectStore, StoreError } from "./object-store.ts";
 
 /** The durable file jobs this store needs; native/files.ts satisfies it (design D16). */
 export interface DurableFiles {
   putFile(from: string, to: string, ifAbsent: boolean): Promise<"stored" | "exists">;
   readFile(path: string, position: number, length: number): Promise<Uint8Array | null>;
+  /** Position 0 makes the file new, any other must be its end. */
+  appendScratch(path: string, position: number, bytes: Uint8Array): Promise<void>;
   /** Bytes of a regular file, or null where there is none. */
   fileSize(path: string): Promise<number | null>;
+  /** null where there is no such folder. */
+  listDir(path: string): Promise<readonly FolderEntry[] | null>;
   removeFile(path: string): Promise<void>;
+}
+
+export interface FolderEntry {
+  readonly name: string;
+  readonly dir: boolean;
+  readonly bytes: number;
+}
+
+export interface LocalStoreOptions {
+  /** Folder that holds the objects. */
+  readonly root: string;
+  /** What all keys begin with (ends in `/`); objects lie under `root` without it. */
+  readonly prefix: string;
+  /** For files that are not put yet. */
+  readonly scratchDir: string;
+  readonly files: DurableFiles;
 }
 
 /** Objects as plain files under one directory; a put is fsync + link + directory fsync. */
 export class LocalStore implements ObjectStore {
   readonly description: string;
   private readonly root: string;
-  private readonly files: DurableFiles;
-
   private readonly prefix: string;
+  private readonly scratchDir: string;
+  private readonly files: DurableFiles;
+  private scratchCount = 0;
 
-  /** Objects whose key begins with `prefix` (ends in `/`) lie under `root`, without it. */
-  constructor(root: string, prefix: string, files: DurableFiles) {
+  constructor({ root, prefix, scratchDir, files }: LocalStoreOptions) {
     this.root = root;
     this.prefix = prefix;
+    this.scratchDir = scratchDir;
     this.files = files;
     this.description = `local directory ${root}`;
   }
 
-  putFile(key: string, path: string): Promise<"stored" | "exists"> {
+  putFile(key: string, path: string, _sha256: string): Promise<"stored" | "exists"> {
     return this.files.putFile(path, this.pathOf(key), true);
+  }
+
+  async putBytes(key: string, bytes: Uint8Array): Promise<"stored" | "exists"> {
+    const target = this.pathOf(key);
+    const scratch = `${this.scratchDir}/object-${this.scratchCount++}.tmp`;
+    await this.files.appendScratch(scratch, 0, bytes);
+    const put = await this.files.putFile(scratch, target, true);
+    if (put === "exists") await this.files.removeFile(scratch);
+    return put;
   }
 
   async head(key: string): Promise<{ bytes: number } | null> {
@@ -48,8 +78,44 @@ export class LocalStore implements ObjectStore {
     return Promise.resolve({ path: this.pathOf(key), release: () => Promise.resolve() });
   }
 
+  async list(prefix: string, after: string | null, limit: number): Promise<ObjectPage> {
+    const objects: { key: string; bytes: number }[] = [];
+    // One more than asked for tells whether there is a next page.
+    await this.walk(this.root, this.prefix, prefix, after ?? "", limit + 1, objects);
+    const page = objects.slice(0, limit);
+    return { objects: page, next: objects.length > limit ? (page.at(-1)?.key ?? null) : null };
+  }
+
   delete(key: string): Promise<void> {
     return this.files.removeFile(this.pathOf(key));
+  }
+
+  /** Depth first, a folder sorted as its name with `/`: that is the byte order of whole keys. */
+  private async walk(
+    folder: string,
+    keyOfFolder: string,
+    prefix: string,
+    after: string,
+    countMax: number,
+    found: { key: string; bytes: number }[],
+  ): Promise<void> {
+    const entries = (await this.files.listDir(folder)) ?? [];
+    const named = entries.map((entry) => ({
+      ...entry,
+      key: `${keyOfFolder}${entry.name}${entry.dir ? "/" : ""}`,
+    }));
+    named.sort((a, b) => (a.key < b.key ? -1 : 1));
+    for (const { name, key, dir, bytes } of named) {
+      if (found.length >= countMax) return;
+      if (dir) {
+        const wanted = key.startsWith(prefix) || prefix.startsWith(key);
+        const passed = key < after && !after.startsWith(key);
+        if (!wanted || passed) continue;
+        await this.walk(`${folder}/${name}`, key, prefix, after, countMax, found);
+      } else if (key.startsWith(prefix) && key > after && !scratchName.test(name)) {
+        found.push({ key, bytes });
+      }
+    }
   }
 
   private pathOf(key: string): string {
@@ -60,3 +126,6 @@ export class LocalStore implements ObjectStore {
     return `${this.root}/${key.slice(this.prefix.length)}`;
   }
 }
+
+/** What the engine writes beside a file on its way into place across file systems. */
+const scratchName = /^\.\d+-\d+\.tmp$/;

@@ -112,7 +112,7 @@ export class Archiver {
     const suffixed = archiveKey(request, built.sha256);
     // A deletion that a crash cut short is repeated: it would take a new object with the old key.
     if (!this.deps.registry.isRetiredKey(first)) {
-      if ((await this.deps.store.putFile(first, path)) === "stored") {
+      if ((await this.deps.store.putFile(first, path, built.sha256)) === "stored") {
         this.logUpload(first, built.bytes);
         return { key: first, summary: await this.verify(first, request, built), adopted: false };
       }
@@ -123,7 +123,7 @@ export class Archiver {
         suffixed,
       });
     }
-    if ((await this.deps.store.putFile(suffixed, path)) === "exists") {
+    if ((await this.deps.store.putFile(suffixed, path, built.sha256)) === "exists") {
       const same = await this.adopt(suffixed, request, built);
       if (same) return { key: suffixed, summary: same, adopted: true };
       throw new BrokerError(

@@ -1,5 +1,5 @@
 import { BrokerError, errorText } from "../lib/errors.ts";
-import type { ObjectStore } from "../store/object-store.ts";
+import { type ObjectStore, StoreError, type StoreErrorKind } from "../store/object-store.ts";
 import { ByteCache } from "./byte-cache.ts";
 import type { AbortedTransaction, ArchiveEngine, TimeHit, TocChunk } from "./ports.ts";
 import { lastAtOrBefore, type SegmentEntry, type SegmentRegistry } from "./segment-registry.ts";
@@ -173,32 +173,49 @@ export class ArchiveReader {
   }
 
   private toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
-    return this.tocs.get(cacheKey(entry), async () => {
-      const tail = await this.range(entry, entry.tocPosition, entry.bytes - entry.tocPosition);
-      try {
+    const length = entry.bytes - entry.tocPosition;
+    return this.tocs.get(cacheKey(entry), () =>
+      this.decoded(entry, entry.tocPosition, length, async (tail) => {
         return (await this.engine.readToc(tail, entry.bytes)).chunks;
-      } catch (error) {
-        throw damaged(entry, errorText(error), error);
-      }
-    });
+      }),
+    );
   }
 
   private chunk(entry: SegmentEntry, chunk: TocChunk): Promise<Uint8Array> {
-    return this.chunks.get(`${cacheKey(entry)}@${chunk.position}`, async () => {
-      const member = await this.range(entry, chunk.position, chunk.compressedLength);
+    const { position, compressedLength, rawLength, crc32c } = chunk;
+    return this.chunks.get(`${cacheKey(entry)}@${position}`, () =>
+      this.decoded(entry, position, compressedLength, (member) =>
+        this.engine.inflateChunk(member, rawLength, crc32c),
+      ),
+    );
+  }
+
+  /** What a range of an archive says. Bytes that say nothing are asked for once more: they may have
+   * been damaged on their way, which no store checks for a part of an object. */
+  private async decoded<T>(
+    entry: SegmentEntry,
+    position: number,
+    length: number,
+    decode: (bytes: Uint8Array) => Promise<T>,
+  ): Promise<T> {
+    const first = await this.range(entry, position, length);
+    try {
+      return await decode(first);
+    } catch {
+      const second = await this.range(entry, position, length);
       try {
-        return await this.engine.inflateChunk(member, chunk.rawLength, chunk.crc32c);
+        return await decode(second);
       } catch (error) {
         throw damaged(entry, errorText(error), error);
       }
-    });
+    }
   }
 
   private async range(entry: SegmentEntry, position: number, length: number): Promise<Uint8Array> {
     try {
       return await this.store.getRange(entry.key, position, length);
     } catch (error) {
-      throw damaged(entry, errorText(error), error);
+      throw lastsNot(error) ? unavailable(entry, error) : damaged(entry, errorText(error), error);
     }
   }
 }
@@ -247,6 +264,21 @@ export function sliceBatches(
 /** A topic made anew after a deletion may have archives of its own under the same object keys. */
 function cacheKey(entry: SegmentEntry): string {
   return `${entry.topicId}/${entry.key}`;
+}
+
+/** Whether the store failed and the archive may be as it should. */
+function lastsNot(error: unknown): boolean {
+  const kinds: readonly StoreErrorKind[] = ["unavailable", "denied", "misconfigured"];
+  return error instanceof StoreError && kinds.includes(error.kind);
+}
+
+function unavailable(entry: SegmentEntry, cause: unknown): BrokerError {
+  const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
+  return new BrokerError(
+    "CHRONIK_STORE_UNAVAILABLE",
+    `archive ${entry.key} (${where}) cannot be read now: ${errorText(cause)}`,
+    { cause },
+  );
 }
 
 function damaged(entry: SegmentEntry, reason: string, cause?: unknown): BrokerError {

@@ -130,7 +130,7 @@ describe("IncrementalAlterConfigs and AlterConfigs", () => {
     });
   }
 
-  test("dynamic configs of the log cleaner are kept, the one read at start is not", async () => {
+  test("log cleaner and logins: dynamic configs are kept, others not", async () => {
     await using api = await apiServer();
     const alter = async (resourceName: string, name: string, value: string) => {
       const resources = [{ resourceType: brokerType, resourceName, configs: [op(name, 0, value)] }];
@@ -144,6 +144,8 @@ describe("IncrementalAlterConfigs and AlterConfigs", () => {
     expect(await alter("1", "log.cleaner.backoff.ms", "-1")).toBe(INVALID_REQUEST);
     expect(await alter("1", "log.cleaner.threads", "x")).toBe(INVALID_REQUEST);
     expect(await alter("1", "log.cleaner.enable", "true")).toBe(INVALID_REQUEST);
+    expect(await alter("1", "sasl.kerberos.min.time.before.relogin", "58000")).toBe(0);
+    expect(await alter("1", "sasl.login.refresh.window.factor", "0.4")).toBe(INVALID_REQUEST);
     const resources = [resource(brokerType, "1", ["log.cleaner.backoff.ms"])];
     const ask = { resources, includeDocumentation: true };
     const { results } = await api.client.request(describeConfigsApi, 4, ask);

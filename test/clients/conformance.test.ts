@@ -1,7 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { brokerExists } from "../support/broker-process.ts";
 import { runSuite } from "./run-suite.ts";
-import type { Suite, TestResult } from "./suite.ts";
 import { suites } from "./suites.ts";
 
 /**
@@ -15,22 +14,6 @@ for (const suite of suites) {
   missing.set(suite.name, brokerExists ? await suite.prepare() : "dist/chronik is not built");
 }
 
-/**
- * Others' tests carry their own time limits, which a busy machine does not always keep: what failed
- * is run once more and told by name. Programs of ours wait for conditions and get no second run.
- */
-async function failedAgain(
-  suite: Suite,
-  failed: readonly TestResult[],
-): Promise<readonly TestResult[]> {
-  if (failed.length === 0 || suite.kind === "program") return failed;
-  for (const { name, reason } of failed)
-    console.log(`${suite.name}: failed once: ${name}\n${reason}`);
-  const names = new Set(failed.map(({ name }) => name));
-  const { tests } = await runSuite(suite, "short");
-  return tests.filter(({ name, outcome }) => outcome === "failed" && names.has(name));
-}
-
 describe("conformance suites, short form", () => {
   for (const suite of suites) {
     const reason = missing.get(suite.name) ?? null;
@@ -42,7 +25,7 @@ describe("conformance suites, short form", () => {
     test(title, async () => {
       const { tests } = await runSuite(suite, "short");
       const failed = tests.filter(({ outcome }) => outcome === "failed");
-      expect(await failedAgain(suite, failed)).toEqual([]);
+      expect(failed).toEqual([]);
       expect(tests.some(({ outcome }) => outcome === "passed")).toBe(true);
     }, 1_200_000);
   }

@@ -27,7 +27,9 @@ describe("a run's verdict", () => {
     { name: "LeavesItselfOut", outcome: "skipped", detail: "wants an old broker" },
   ];
   const outcomes = (scope: "short" | "whole") =>
-    Object.fromEntries(judgeSuite(suite, ran, scope).tests.map((t) => [t.name, t.outcome]));
+    Object.fromEntries(
+      judgeSuite(suite, ran, { scope, only: null }).tests.map((t) => [t.name, t.outcome]),
+    );
 
   test("excludes what is listed and did not pass, and nothing else", () => {
     expect(outcomes("short")).toEqual({
@@ -41,14 +43,14 @@ describe("a run's verdict", () => {
   });
   test("an entry that names no test fails a whole run", () => {
     expect(outcomes("whole")["Gone"]).toBe("failed");
-    expect(tally(judgeSuite(suite, ran, "whole").tests)).toEqual({
+    expect(tally(judgeSuite(suite, ran, { scope: "whole", only: null }).tests)).toEqual({
       passed: 2,
       failed: 3,
       excluded: 2,
     });
   });
   test("a run without any test is no run", () => {
-    expect(() => judgeSuite(suite, [], "short")).toThrow("no test ran");
+    expect(() => judgeSuite(suite, [], { scope: "short", only: null })).toThrow("no test ran");
   });
 });
 

@@ -41,6 +41,8 @@ export interface SuiteContext {
   readonly scope: "short" | "whole";
   /** Empty at the start, removed at the end. */
   readonly scratchDir: string;
+  /** The tests that are asked for, by name, or null for all; who cannot choose runs all. */
+  readonly only: readonly string[] | null;
   /** True for tests on the allow-list: a runner that can leave tests out leaves these out. */
   isExcluded(test: string): boolean;
 }
@@ -71,6 +73,8 @@ export interface TestResult {
   readonly name: string;
   readonly feature: Feature;
   readonly outcome: "passed" | "failed" | "excluded";
+  /** Passed when it was run once more, having failed. */
+  readonly attempts?: 2;
   /** Of a failed test: what it said. Of an excluded one: why it is. */
   readonly reason?: string;
 }
@@ -103,7 +107,7 @@ const reasonCharsMax = 600;
 export function judgeSuite(
   suite: Suite,
   ran: readonly RunTest[],
-  scope: SuiteContext["scope"],
+  { scope, only }: Pick<SuiteContext, "scope" | "only">,
 ): SuiteResults {
   const tests = ran.map((test): TestResult => {
     const exclusion = suite.exclusions.find(({ test: pattern }) => matches(pattern, test.name));
@@ -115,7 +119,7 @@ export function judgeSuite(
     const reason = test.outcome === "skipped" ? `left itself out: ${detail}` : detail;
     return { ...common, outcome: "failed", reason };
   });
-  if (scope === "whole") {
+  if (scope === "whole" && only === null) {
     for (const { test: pattern } of suite.exclusions) {
       if (ran.some(({ name }) => matches(pattern, name))) continue;
       const reason = "this entry of the allow-list names no test";

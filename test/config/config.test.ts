@@ -137,9 +137,12 @@ describe("the table of settings", () => {
   test("every variable and every key is read", () => {
     for (const path of paths) {
       const raw = sampleFor(path);
-      const byVariable = load({ environment: { [variableOf(path)]: raw } });
+      // Credentials come in pairs: the other of the pair is there too.
+      const byVariable = load({ environment: { ...keyPair, [variableOf(path)]: raw } });
       expect([path, byVariable.origins.get(path)?.source]).toEqual([path, "environment"]);
-      const byKey = load({ overrides: [[keyOf(path), raw]] });
+      const isSecret = "secret" in settings[path];
+      if (isSecret) continue;
+      const byKey = load({ environment: keyPair, overrides: [[keyOf(path), raw]] });
       expect([path, byKey.origins.get(path)?.source]).toEqual([path, "flag"]);
     }
   });
@@ -152,12 +155,85 @@ describe("the table of settings", () => {
   });
 });
 
+const keyPair = {
+  CHRONIK_OBJECT_STORE_ACCESS_KEY: "an-id",
+  CHRONIK_OBJECT_STORE_SECRET_KEY: "a-secret",
+};
+
 function sampleFor(path: SettingPath): string {
+  if (path === "objectStore.endpoint") return "https://store.example:9000";
   const value = settings[path].default;
   if (path === "bind") return "127.0.0.1:19092";
   if (path === "adminBind") return "127.0.0.1:16092";
   return value === null ? "somewhere" : String(value);
 }
+
+describe("the object store", () => {
+  const original = {
+    OBJECT_STORE_BACKEND: "s3",
+    S3_ENDPOINT: "http://127.0.0.1:9000",
+    S3_REGION: "eu-central-1",
+    S3_BUCKET: "some-bucket",
+    S3_ACCESS_KEY: "an-id",
+    S3_SECRET_KEY: "a-secret",
+    S3_SESSION_TOKEN: "a-token",
+    S3_PATH_STYLE: "false",
+    S3_PREFIX: "/a/b/",
+  };
+  const wanted = {
+    backend: "s3",
+    endpoint: "http://127.0.0.1:9000",
+    region: "eu-central-1",
+    bucket: "some-bucket",
+    accessKey: "an-id",
+    secretKey: "a-secret",
+    sessionToken: "a-token",
+    pathStyle: false,
+    prefix: "a/b",
+  } as const;
+  test("is a folder unless said otherwise", () => {
+    const { objectStore } = load().config;
+    expect(objectStore).toMatchObject({ backend: "local", bucket: "chronik-storage" });
+    expect(objectStore).toMatchObject({ endpoint: null, region: null, pathStyle: true });
+  });
+  test("by the original's variables, without a warning about others", () => {
+    const { config, warnings } = load({ environment: { ...original, S3_NOTHING: "x" } });
+    expect(config.objectStore).toMatchObject(wanted);
+    expect(warnings).toEqual([]);
+    const local = load({ environment: { LOCAL_STORAGE_PATH: "segments" } });
+    expect(local.config.indexer.indexBasePath).toBe(join(folder, "segments"));
+  });
+  test("by a table of the file", () => {
+    const lines = ['backend = "s3"', 'endpoint = "http://127.0.0.1:9000"', 'prefix = "a/b"'];
+    lines.push('region = "eu-central-1"', 'bucket = "some-bucket"', "path_style = false");
+    lines.push('access_key = "an-id"', 'secret_key = "a-secret"', 'session_token = "a-token"');
+    const { config } = load({ toml: `[object_store]\n${lines.join("\n")}\n` });
+    expect(config.objectStore).toMatchObject(wanted);
+  });
+  test("by the short name", () => {
+    expect(load({ toml: 'object_store = "s3"\n' }).config.objectStore.backend).toBe("s3");
+    const environment = { CHRONIK_OBJECT_STORE: "s3" };
+    expect(load({ environment }).config.objectStore.backend).toBe("s3");
+  });
+  test.each([
+    [{ OBJECT_STORE_BACKEND: "gcs" }, "one of local, s3"],
+    [{ S3_ENDPOINT: "store:9000" }, "https://HOST"],
+    [{ S3_ENDPOINT: "https://me:pass@store" }, "scheme, host, port"],
+    [{ S3_ACCESS_KEY: "an-id" }, "object_store.secret_key"],
+    [{ S3_SESSION_TOKEN: "a-token" }, "object_store.secret_key"],
+    [{ S3_PREFIX: "a/../b" }, "folder names"],
+    [{ S3_BUCKET: "x" }, "3 to 63"],
+  ])("%p is refused", (environment, text) => {
+    const message = refusal({ environment });
+    expect(message).toContain(text);
+    expect(message).not.toContain("pass@");
+  });
+  test("a secret is not taken from the command line, nor shown", () => {
+    const message = refusal({ overrides: [["object_store.secret_key", "hush"]] });
+    expect(message).not.toContain("hush");
+    expect(message).toContain("CHRONIK_OBJECT_STORE_SECRET_KEY");
+  });
+});
 
 describe("precedence", () => {
   const toml = "[wal]\ncommitter_threads = 2\nqueue_appends_max = 100\nopen_files_max = 70\n";

@@ -98,7 +98,12 @@ describe.skipIf(!hasLibrary)("transactions over the real engine", () => {
     const tools = (engine: NativeEngine) => {
       const files = new NativeFiles(engine);
       const archives = archiveEngine(new NativeArchives(engine), systemClock, scratchDir);
-      const store = new LocalStore(join(dir.path, "store"), "tantivy_indexes/", storeFiles(files));
+      const store = new LocalStore({
+        root: join(dir.path, "store"),
+        prefix: "tantivy_indexes/",
+        scratchDir,
+        files: storeFiles(files),
+      });
       const limits = { chunkCacheBytesMax: 1 << 20, tocCacheBytesMax: 1 << 20 };
       const reader = new ArchiveReader(registry, store, archives, limits);
       return { files, archives, store, reader };

@@ -1,4 +1,4 @@
-import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
+import { type ObjectPage, type ObjectStore, StoreError } from "../../src/store/object-store.ts";
 import type {
   AbortedTransaction,
   ArchiveEngine,
@@ -183,6 +183,14 @@ export class FakeStore implements ObjectStore {
       return Promise.reject(new StoreError("unavailable", key, "answer lost"));
     }
     return Promise.resolve("stored");
+  }
+
+  putBytes(): Promise<"stored" | "exists"> {
+    return Promise.reject(new Error("the tier puts files"));
+  }
+
+  list(): Promise<ObjectPage> {
+    return Promise.reject(new Error("the tier lists nothing"));
   }
 
   head(key: string): Promise<{ bytes: number } | null> {

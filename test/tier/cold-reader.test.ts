@@ -82,6 +82,12 @@ class RawArchives implements ArchiveEngine, ObjectStore {
   putFile(): never {
     throw new Error("not used");
   }
+  putBytes(): never {
+    throw new Error("not used");
+  }
+  list(): never {
+    throw new Error("not used");
+  }
   head(): never {
     throw new Error("not used");
   }
@@ -192,6 +198,30 @@ test("a missing object fails its own offsets with a clear error, no others", asy
   expect(offsets(await reader.read("id-t", 0, 5, 1e6, 10))).toEqual([5, 6, 7, 8, 9]);
   raw.missing.clear();
   expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toHaveLength(10);
+});
+
+test("bytes damaged on their way are asked for again, once", async () => {
+  const { reader, raw } = await archives([[[5]]]);
+  const { inflateChunk } = raw;
+  let bad = 1;
+  raw.inflateChunk = (member: Uint8Array) =>
+    bad-- > 0 ? Promise.reject(new Error("crc differs")) : inflateChunk.call(raw, member);
+  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 5))).toHaveLength(5);
+  expect(raw.gets).toBe(3);
+  const other = await archives([[[5]]]);
+  other.raw.inflateChunk = () => Promise.reject(new Error("crc differs"));
+  const read = other.reader.read("id-t", 0, 0, 1e6, 5);
+  await expect(read).rejects.toMatchObject({ code: "CHRONIK_ARCHIVE_DAMAGED" });
+  expect(other.raw.gets).toBe(3);
+});
+
+test("a store that is away is not taken for a damaged archive", async () => {
+  const { reader, raw } = await archives([[[5]]]);
+  raw.getRange = (key: string) =>
+    Promise.reject(new StoreError("unavailable", key, "cannot be read: 503"));
+  const read = reader.read("id-t", 0, 0, 1e6, 5);
+  await expect(read).rejects.toMatchObject({ code: "CHRONIK_STORE_UNAVAILABLE" });
+  await expect(reader.read("id-t", 0, 0, 1e6, 5)).rejects.toThrow("t-0 offsets 0-4");
 });
 
 test("finds the first record at or after a time, and the one with the largest", async () => {

@@ -116,6 +116,32 @@ pub fn write_file(core: &Core, path: &str, raw: &[u8]) -> Result<Output, JobErro
     Ok(Output::default())
 }
 
+/// Appends to a scratch file, which position 0 makes new; any other position must be its end. Not
+/// durable: what it holds can be fetched again.
+pub fn append_scratch(
+    core: &Core,
+    path: &str,
+    position: u64,
+    raw: &[u8],
+) -> Result<Output, JobError> {
+    let path = resolve(core, path)?;
+    let file = if position == 0 {
+        create_scratch(core, &path)?
+    } else {
+        let opened = disk_of(core).open(&path, OpenMode::ReadWrite);
+        opened.map_err(|error| failed("open", &path, &error))?
+    };
+    let end = file
+        .bytes()
+        .map_err(|error| failed("stat", &path, &error))?;
+    if end != position {
+        let text = format!("{} ends at {end}, not at {position}", path.display());
+        return Err(JobError::new(Status::InvalidArgument, text));
+    }
+    write_all(file.as_ref(), &[raw], position).map_err(|error| failed("write", &path, &error))?;
+    Ok(Output::default())
+}
+
 /// Reads a file or a part of it.
 pub fn read_file(
     core: &Core,

@@ -95,6 +95,10 @@ pub enum Job {
     WriteFile {
         path: String,
     },
+    AppendScratch {
+        path: String,
+        position: u64,
+    },
     ReadFile {
         path: String,
         #[serde(default)]
@@ -285,6 +289,7 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
         } => batch::recompress(&text_of(&codec), level, batch_bytes_max, raw),
         Job::Decompress { codec, bytes_max } => batch::decompress(&text_of(&codec), bytes_max, raw),
         Job::WriteFile { path } => file::write_file(core, &path, raw),
+        Job::AppendScratch { path, position } => file::append_scratch(core, &path, position, raw),
         Job::ReadFile {
             path,
             position,

@@ -37,6 +37,11 @@ export function junitTest(name: string, { outcome, reason }: JunitLine): RunTest
   return { name, outcome: outcome === "failed" ? "failed" : "skipped", detail };
 }
 
+/** `Class.method [1]` as `Class#method`, which runs every form of it. */
+export function methodOf(test: string): string {
+  return test.replace(/ (itself|\[.*)$/, "").replace(/\.(?=[^.]+$)/, "#");
+}
+
 export interface JunitResult {
   readonly lines: readonly JunitLine[];
   /** The JVM itself, where it did not come to its end. */

@@ -27,7 +27,6 @@ const names: Readonly<Record<string, readonly string[]>> = {
     "DescribeProducersWithBrokerIdTest.testDescribeProducersWithInvalidBrokerId",
     "ListOffsetsIntegrationTest.testThree*",
     "PlaintextConsumerTest.testClassicConsumerCoordinatorFailover",
-    "PlaintextConsumerTest.testAsyncConsumerCoordinatorFailover",
     "ProducerFailureHandlingTest.testNotEnoughReplicasAfterBrokerShutdown",
     "ProducerSendWhileDeletionTest.testSendWithTopicDeletionMidWay",
     "ProducerSendWhileDeletionTest.testSendWithTopicReassignmentIsMidWay",

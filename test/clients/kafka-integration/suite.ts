@@ -1,4 +1,4 @@
-import { type JunitLine, junitTest, runJunit } from "../jvm/junit.ts";
+import { type JunitLine, junitTest, methodOf, runJunit } from "../jvm/junit.ts";
 import { prepareJvm } from "../jvm/prepare.ts";
 import type { Feature, RunTest, Suite } from "../suite.ts";
 import { shortTests, testClasses } from "./classes.ts";
@@ -34,6 +34,12 @@ function featureOf(test: string): Feature {
   return "admin";
 }
 
+function withPackage(asked: string): string {
+  const [className = ""] = asked.split("#");
+  const full = testClasses.find((name) => name === className || name.endsWith(`.${className}`));
+  return asked.replace(className, full ?? className);
+}
+
 export const kafkaIntegration: Suite = {
   name: "kafka-integration",
   client: "kafka-clients",
@@ -45,8 +51,9 @@ export const kafkaIntegration: Suite = {
   featureOf,
   prepare: () => prepareJvm(parts),
   async run(context) {
-    const { scope } = context;
+    const { scope, only } = context;
     const asked =
+      only?.map((test) => withPackage(methodOf(test))) ??
       process.env["CHRONIK_KAFKA_TESTS"]?.split(",") ??
       (scope === "short" ? shortTests : testClasses);
     const run = { parts, asked, exclusions: exclusionReasons, timeoutMs: timeoutMs[scope] };

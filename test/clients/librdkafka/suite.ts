@@ -5,6 +5,9 @@ import { npmPins, unpackNpm } from "../node/packages.ts";
 import { cacheDir, ensureToolchain, installOnce, missingPrograms, run } from "../setup.ts";
 import type { RunTest, Suite, SuiteContext } from "../suite.ts";
 import {
+  adminLeftOut,
+  adminParts,
+  brokenNetTests,
   consumerSuffix,
   consumerTests,
   exclusions,
@@ -70,6 +73,16 @@ interface Pass {
   readonly env: Readonly<Record<string, string>>;
 }
 
+/** Runs by its parts. */
+const adminTest = "0081";
+const isAdmin = (name: string) => name.startsWith(adminTest);
+const isOfAdmin = ({ tests }: Pass) => tests?.[0] === adminTest;
+
+const skipped = exclusions
+  .map(({ test }) => test)
+  .filter((test) => !test.endsWith(consumerSuffix))
+  .map((test) => test.slice(0, 4));
+
 async function runPass(pass: Pass, { scope, scratchDir }: SuiteContext): Promise<RunTest[]> {
   const kafkaPath = join(scratchDir, "kafka");
   writeKafkaScripts(kafkaPath);
@@ -86,10 +99,7 @@ async function runPass(pass: Pass, { scope, scratchDir }: SuiteContext): Promise
       KAFKA_PATH: kafkaPath,
       BROKERS: pass.bootstrap,
       LD_LIBRARY_PATH: `${join(librdkafkaDir, "src")}:${join(librdkafkaDir, "src-cpp")}`,
-      TESTS_SKIP: exclusions
-        .filter(({ test }) => !test.endsWith(consumerSuffix))
-        .map(({ test }) => test.slice(0, 4))
-        .join(","),
+      TESTS_SKIP: skipped.filter((test) => !isAdmin(test) || !isOfAdmin(pass)).join(","),
       ...(pass.tests === null ? {} : { TESTS: pass.tests.join(",") }),
       ...pass.env,
     },
@@ -104,7 +114,11 @@ async function runPass(pass: Pass, { scope, scratchDir }: SuiteContext): Promise
   ]);
   await child.exited;
   const text = Bun.stripANSI(`${output}\n${errors}`);
-  if (!existsSync(report)) throw new Error(`no report: ${text.slice(-3000)}`);
+  if (!existsSync(report)) {
+    const detail = `the runner ended without a report: ${text.slice(-3000)}`;
+    if (pass.tests === null) throw new Error(detail);
+    return pass.tests.map((name) => ({ name: `${name}${pass.suffix}`, outcome: "failed", detail }));
+  }
   return testsOf(JSON.parse(readFileSync(report, "utf8")) as Report, text, pass);
 }
 
@@ -114,7 +128,7 @@ const notOurs = /_mock|_local|_ut$|<MAIN>|^8\d{3}_/;
 function testsOf(report: Report, output: string, pass: Pass): RunTest[] {
   const found: RunTest[] = [];
   for (const [name, { state, extra }] of Object.entries(report.tests)) {
-    if (notOurs.test(name)) continue;
+    if (notOurs.test(name) || isAdmin(name) !== isOfAdmin(pass)) continue;
     if (pass.tests !== null && !pass.tests.includes(name.slice(0, 4))) continue;
     const reason = new RegExp(`\\| ${name} +\\| +\\w+ \\|[^|]*\\|(.*)`).exec(output)?.[1] ?? extra;
     if (state === "SKIPPED" && /negative test flags|Filtered/.test(reason)) continue; // local
@@ -129,35 +143,83 @@ function testsOf(report: Report, output: string, pass: Pass): RunTest[] {
   return found;
 }
 
+/** As `runPass`. A test that takes too long ends the runner: what never ran then runs again. */
+async function runToTheEnd(pass: Pass, context: SuiteContext): Promise<RunTest[]> {
+  const found = new Map<string, RunTest>();
+  for (let tests = pass.tests; tests === null || tests.length > 0; ) {
+    const before = found.size;
+    const ran = await runPass({ ...pass, tests }, context);
+    const ended = ran.filter(({ detail }) => !/^(DNS|RUNNING)\b/.test(detail ?? ""));
+    for (const test of ended) found.set(test.name, test);
+    const left = ran.filter((test) => !found.has(test.name));
+    if (found.size === before) return [...found.values(), ...left];
+    tests = left.map(({ name }) => name.slice(0, 4));
+  }
+  return [...found.values()];
+}
+
+const adminTitle = (part: string) => `0081_admin (${part})`;
+
+async function runAdminParts(base: Pass, context: SuiteContext): Promise<RunTest[]> {
+  const { only } = context;
+  const results: RunTest[] = [];
+  for (const part of adminParts) {
+    const name = adminTitle(part);
+    if (only !== null && !only.includes(name)) continue;
+    const env = { SUBTESTS: `do_test_${part}` };
+    const ran = await runPass({ ...base, tests: [adminTest], env }, context);
+    results.push(...ran.map((test) => ({ ...test, name })));
+  }
+  const reason = "not asked for";
+  results.push({ name: adminTitle(adminLeftOut), outcome: "skipped", detail: reason });
+  return results;
+}
+
+/** Twice at most: what ends the runner is not the broker's doing. */
+async function runAlone(base: Pass, test: string, context: SuiteContext): Promise<RunTest[]> {
+  const pass = { ...base, tests: [test] };
+  const ran = await runPass(pass, context);
+  return ran.every(({ outcome }) => outcome === "passed") ? ran : await runPass(pass, context);
+}
+
 /** All tests as they are; those that want no topics to come by themselves, on a broker set so; and
  * those of consumers once more with the consumer protocol. */
 async function runAll(context: SuiteContext): Promise<RunTest[]> {
-  const { bootstrap, scope } = context;
-  const base = { suffix: "", bootstrap, env: {} };
+  const { bootstrap, scope, only } = context;
+  const base: Pass = { suffix: "", bootstrap, tests: null, flags: [], env: {} };
+  const asked = (suffix: string) =>
+    only
+      ?.filter((name) => name.endsWith(consumerSuffix) === (suffix !== "") && !isAdmin(name))
+      .map((name) => name.slice(0, 4)) ?? null;
   if (scope === "short") {
-    return runPass({ ...base, tests: shortTests, flags: ["-Q"] }, context);
+    return runToTheEnd({ ...base, tests: asked("") ?? shortTests, flags: ["-Q"] }, context);
   }
-  const all = await runPass({ ...base, tests: null, flags: [] }, context);
-  const consumer = await runPass(
-    {
-      ...base,
-      suffix: consumerSuffix,
-      tests: consumerTests,
-      flags: ["-Q"],
-      env: { TEST_CONSUMER_GROUP_PROTOCOL: "consumer" },
-    },
-    context,
-  );
+  const all = await runToTheEnd({ ...base, tests: asked(""), flags: ["-E"] }, context);
+  for (const test of brokenNetTests) {
+    if (asked("")?.includes(test) !== false) all.push(...(await runAlone(base, test, context)));
+  }
+  const admin = await runAdminParts(base, context);
+  const asConsumers = {
+    suffix: consumerSuffix,
+    tests: asked(consumerSuffix) ?? consumerTests,
+    flags: ["-Q"],
+    env: { TEST_CONSUMER_GROUP_PROTOCOL: "consumer" },
+  };
+  const consumer = await runToTheEnd({ ...base, ...asConsumers }, context);
+  if (only !== null) return [...all, ...admin, ...consumer];
   await using other = await startBroker({
     args: [...brokerArgs, "-X", "auto.create.topics.enable=false"],
   });
   const scenario = { tests: noAutoCreateTests, flags: ["-s", "noautocreate"] };
   const extra = await runPass({ ...base, bootstrap: other.bootstrap, ...scenario }, context);
   const ran = new Map(extra.filter((test) => test.outcome !== "skipped").map((t) => [t.name, t]));
-  return [...all.map((test) => ran.get(test.name) ?? test), ...consumer];
+  return [...all.map((test) => ran.get(test.name) ?? test), ...admin, ...consumer];
 }
 
-const brokerArgs = ["-X", "num.partitions=4"];
+/** As librdkafka's own set-up of its clusters. */
+const brokerArgs = ["num.partitions=4", "group.share.min.record.lock.duration.ms=1000"].flatMap(
+  (setting) => ["-X", setting],
+);
 
 export const librdkafka: Suite = {
   name: "librdkafka",

@@ -1,4 +1,4 @@
-import { type JunitLine, junitTest, runJunit } from "../jvm/junit.ts";
+import { type JunitLine, junitTest, methodOf, runJunit } from "../jvm/junit.ts";
 import { prepareJvm } from "../jvm/prepare.ts";
 import type { RunTest, Suite } from "../suite.ts";
 import { fullName, tests } from "./classes.ts";
@@ -33,8 +33,8 @@ export const streamsIntegration: Suite = {
   featureOf: () => "streams",
   prepare: () => prepareJvm(parts),
   async run(context) {
-    const { scope } = context;
-    const one = process.env["CHRONIK_STREAMS_TESTS"]?.split(",");
+    const { scope, only } = context;
+    const one = only?.map(methodOf) ?? process.env["CHRONIK_STREAMS_TESTS"]?.split(",");
     const asked = one === undefined ? tests[scope] : [one];
     const left = scope === "whole" && one === undefined ? [excludedClasses] : [];
     const runs = [...asked, ...left].map((names) => {
