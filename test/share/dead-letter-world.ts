@@ -31,6 +31,8 @@ export class DeadLetterWorld {
   /** What finding a destination waits for, and how often one was looked for. */
   beforeFind: Promise<void> | null = null;
   finds = 0;
+  /** share.version is 2. */
+  servesDeadLetters = true;
   decompressError: BrokerError | null = null;
   groups: ShareGroups;
 
@@ -128,13 +130,14 @@ export class DeadLetterWorld {
       clock: lab.clock,
       find: ({ topicId, partition }) =>
         lab.partitions.byId(topicId, partition) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-      settingsOf: () => shareGroupSettings(this.configs, shareConfigDefaults, true),
+      settingsOf: () =>
+        shareGroupSettings(this.configs, shareConfigDefaults, this.servesDeadLetters),
       deadLetters: {
         readBudget: lab.partitions.readBudget,
-        find: async () => {
+        find: async (topic) => {
           this.finds++;
           await this.beforeFind;
-          return this.destination;
+          return topic === null ? { kind: "refused", reason: "no queue" } : this.destination;
         },
         decompress: async (codec, records) => {
           if (this.decompressError !== null) throw this.decompressError;

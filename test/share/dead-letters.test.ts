@@ -288,7 +288,7 @@ test("a share partition whose dead letters wait stays when its last reader leave
   expect(written(world)).toEqual(["0: 0-0=archiving", "1:"]);
 });
 
-test("a batch that cannot be decompressed for the moment is copied later, with its bodies", async () => {
+test("what cannot be decompressed for the moment is copied later, with its body", async () => {
   const { world } = await opened(1);
   await world.source?.append(gzipBatch(["a"]), { origin: "client" });
   const share = await world.share();
@@ -391,7 +391,7 @@ test("what an operator changes of one partition leaves the group's others at wor
   expect(await world.offsets()).toEqual([0]);
 });
 
-test("that records were copied is written as soon as it can be, or they would be again", async () => {
+test("that records were copied is written again until it succeeds", async () => {
   const { world, share } = await opened(1);
   world.take(share);
   const held = Promise.withResolvers<void>();
@@ -415,3 +415,23 @@ test("that records were copied is written as soon as it can be, or they would be
   await settled(await again.share());
   expect(await again.offsets()).toEqual([0]);
 });
+
+test.each(["at once", "by a restart"])(
+  "where share.version falls to 1, %s, nothing stays",
+  async (how) => {
+    const { world, share } = await opened(2);
+    world.destination = { kind: "failed", reason: "not open" };
+    world.take(share);
+    await say(share, 0, 0, reject);
+    await until(() => world.heard.length === 1);
+    world.servesDeadLetters = false;
+    const after = how === "at once" ? world : await world.restart();
+    after.servesDeadLetters = false;
+    after.lab.clock.advance(1_000);
+    const last = await after.share();
+    await settled(last);
+    expect(after.heard.at(-1)).toBe("refused 1: no queue");
+    expect(written(after).at(-1)).toBe("1:");
+    expect(await after.letters()).toEqual([]);
+  },
+);
