@@ -141,12 +141,12 @@ export function shareStates(shares: ShareGroups): ShareStates {
         start: startOffset,
       }));
       const errorCodes = await persister.initialize(inits, anew);
-      if (anew) shares.dropGroup(groupId);
+      if (anew) shares.dropStates(groupId, partitions);
       return errorCodes;
     },
     async remove(groupId, partitions) {
       const errorCodes = await persister.remove(keyed(groupId, partitions));
-      shares.dropGroup(groupId);
+      shares.dropStates(groupId, partitions);
       return errorCodes;
     },
   };

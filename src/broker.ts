@@ -50,6 +50,7 @@ export class Broker {
         await broker.open();
       } catch (error) {
         await broker.listener?.drain(0);
+        await broker.admin?.stop();
         throw error;
       }
       return broker;
@@ -76,7 +77,7 @@ export class Broker {
     this.rooms.transactions.close();
     this.rooms.groups.close();
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
-    this.rooms.shares.close();
+    await this.rooms.shares.close();
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
@@ -120,10 +121,11 @@ export class Broker {
         await this.rooms.shares.topicDeleted(command.id);
       }
     });
-    gate.open();
     this.admin = serveAdmin(this.view(), config.adminBind, (error, path) =>
       logger.child("admin").error("admin request failed", { path, error: errorText(error) }),
     );
+    // Nothing fails from here on: no client is served by a broker that gives up.
+    gate.open();
     this.rooms.indexer.start();
     this.rooms.rolling.start();
     this.rooms.cleaning.start();

@@ -42,7 +42,8 @@ export interface GatherRange {
   readonly bytesMax: number;
 }
 
-/** `codec`: 1 gzip, 2 snappy, 3 lz4, 4 zstd. Rejects with a BrokerError. */
+/** `codec`: 1 gzip, 2 snappy, 3 lz4, 4 zstd. Rejects with a BrokerError, one of CHRONIK_BATCH_…
+ * where the records are at fault. */
 export type Decompress = (codec: number, records: Uint8Array) => Promise<Uint8Array>;
 
 const codecMask = 0x07;
@@ -142,7 +143,7 @@ async function lettersIn(
     const payload = isPlain ? stored : await decompress(header.attributes & codecMask, stored);
     records = parseRecords(payload, header);
   } catch (error) {
-    if (!(error instanceof BrokerError || error instanceof ProtocolError)) throw error;
+    if (!isAboutTheBatch(error)) throw error;
     // It decompresses to too much, or holds no records: told without what it holds.
     return withoutBodies(header, range);
   }
@@ -153,6 +154,12 @@ async function lettersIn(
     letters.push({ offset, body: range.copies ? { key, value, headers } : null });
   }
   return letters;
+}
+
+/** Not of an engine that is busy or closed: what the batch holds is still there to be copied. */
+function isAboutTheBatch(error: unknown): boolean {
+  if (error instanceof ProtocolError) return true;
+  return error instanceof BrokerError && error.code.startsWith("CHRONIK_BATCH_");
 }
 
 function withoutBodies(header: BatchHeader, range: GatherRange): DeadLetter[] {

@@ -73,24 +73,28 @@ export class DeadLetters {
   private readonly parts: DeadLetterParts;
   private readonly turns: Turns;
   private isClosed = false;
+  /** Ends the pauses between attempts. */
+  private readonly pauses = new Set<() => void>();
 
   constructor(parts: DeadLetterParts) {
     this.parts = parts;
     this.turns = new Turns(parts.config.deadLetterCopiesMax);
   }
 
+  /** Attempts under way come to their end, and no other begins. */
   close(): void {
     this.isClosed = true;
+    for (const end of this.pauses) end();
   }
 
   /** Settles some of the job's records, from the first on; resolves with the last of them, or null
    * once `isWanted` is false. */
   async copy(job: DeadLetterJob, isWanted: () => boolean): Promise<number | null> {
     for (let attempt = 1; ; attempt++) {
-      if (this.isClosed || !isWanted()) return null;
       await this.turns.take();
       let outcome: Outcome;
       try {
+        if (this.isClosed || !isWanted()) return null;
         outcome = await this.attempt(job, attempt);
       } catch (error) {
         if (!(error instanceof BrokerError)) throw error;
@@ -103,6 +107,20 @@ export class DeadLetters {
       this.parts.events.failed(job, outcome.reason);
       await this.pause(attempt);
     }
+  }
+
+  /** Before the next attempt at anything; false: there is to be none. */
+  async pause(attempt: number): Promise<boolean> {
+    if (this.isClosed) return false;
+    const { clock } = this.parts;
+    const delayMs = Math.min(backoffMs.max, backoffMs.first * 2 ** Math.min(attempt - 1, 10));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = clock.schedule(delayMs, resolve);
+    this.pauses.add(resolve);
+    await promise;
+    this.pauses.delete(resolve);
+    timer.cancel();
+    return !this.isClosed;
   }
 
   private async attempt(job: DeadLetterJob, attempt: number): Promise<Outcome> {
@@ -184,14 +202,6 @@ export class DeadLetters {
     } finally {
       readBudget.giveBack(granted);
     }
-  }
-
-  private async pause(attempt: number): Promise<void> {
-    const { clock } = this.parts;
-    const delayMs = Math.min(backoffMs.max, backoffMs.first * 2 ** Math.min(attempt - 1, 10));
-    await new Promise<void>((resolve) => {
-      clock.schedule(delayMs, resolve);
-    });
   }
 }
 

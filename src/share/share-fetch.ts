@@ -63,7 +63,8 @@ export class ShareFetcher {
     if (shares.length === 0) return failed;
     for (;;) {
       const asked = rounds.shift() ?? shares;
-      const before = changesOf(shares);
+      const isEveryone = asked.length === shares.length;
+      const before = isEveryone ? changesOf(shares) : 0;
       const readings = await this.readAll(asked, request);
       const bytes = readings.reduce((sum, { read }) => sum + read.bytes, 0);
       const hasError = readings.some(({ read }) => read.errorCode !== ErrorCode.NONE);
@@ -74,14 +75,14 @@ export class ShareFetcher {
         for (const { share } of readings) share.endRead();
         return failed;
       }
-      const isOver = waitMs <= 0 || shares.some((one) => !one.isOpen);
+      const isOver = waitMs <= 0 || asked.some((one) => !one.isOpen);
       if (hasError || isOver || bytes >= bytesMin) {
         const fetched = this.acquireAll(readings, request);
-        if (fetched.length > 0 || isOver) return [...fetched, ...failed];
+        if (fetched.length > 0 || (isOver && isEveryone)) return [...fetched, ...failed];
       } else {
         for (const { share } of readings) share.endRead();
       }
-      if (asked.length < shares.length || changesOf(shares) !== before) continue;
+      if (!isEveryone || changesOf(shares) !== before) continue;
       const sources = [...shares, ...shares.map(({ log }) => log)];
       const missing = Math.max(1, bytesMin - bytes);
       const parked = this.partitions.waiters.park(

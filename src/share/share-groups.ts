@@ -56,8 +56,10 @@ export class ShareGroups {
     return this.options.settingsOf(groupId);
   }
 
-  close(): void {
+  /** Resolves when of the dead letters under way is written that they were copied. */
+  async close(): Promise<void> {
     this.deadLetters.close();
+    await Promise.all([...this.open.values()].map((share) => share.untilIdle()));
     for (const share of this.open.values()) share.fence();
     this.open.clear();
     this.persister.close();
@@ -130,10 +132,11 @@ export class ShareGroups {
     if (!share.isBusy && !this.sessions.hasGroup(share.key.groupId)) this.drop(share);
   }
 
-  /** The group's states were changed by an operator. */
-  dropGroup(groupId: string): void {
-    for (const share of [...this.open.values()]) {
-      if (share.key.groupId === groupId) this.drop(share);
+  /** The states of these partitions were changed by an operator. */
+  dropStates(groupId: string, partitions: readonly TopicIdPartition[]): void {
+    for (const { topicId, partition } of partitions) {
+      const share = this.open.get(stateKey({ groupId, topicId, partition }));
+      if (share !== undefined) this.drop(share);
     }
   }
 

@@ -44,6 +44,7 @@ export class SharePartition implements Advancing {
   /** Somebody else wanted to read while one did. */
   private isWanted = false;
   private isCopying = false;
+  private copying: Promise<void> = Promise.resolve();
   private timer: { readonly timer: Timer; readonly atMs: number } | null = null;
   private changeCount = 0;
 
@@ -69,6 +70,11 @@ export class SharePartition implements Advancing {
   /** Dead letters are being copied: they would be copied again if this were read anew. */
   get isBusy(): boolean {
     return this.isCopying;
+  }
+
+  /** Resolves when no dead letter is under way. */
+  async untilIdle(): Promise<void> {
+    await this.copying;
   }
 
   /** Grows with each change that may make records available. */
@@ -167,17 +173,21 @@ export class SharePartition implements Advancing {
     state.finish(transition, errorCode === ErrorCode.NONE);
     this.armTimer();
     this.changed();
-    void this.copyDeadLetters(state);
+    this.copyDeadLetters(state);
     return errorCode;
+  }
+
+  private copyDeadLetters(state: SharePartitionState): void {
+    if (this.isCopying || state.nextDeadLetters() === null) return;
+    this.isCopying = true;
+    this.copying = this.copyAll(state);
   }
 
   /**
    * Copies what is archiving to the dead letter queue, one batch after the other, and archives it
    * when its copy is durable. A crash in between copies it again: archiving is written, too.
    */
-  private async copyDeadLetters(state: SharePartitionState): Promise<void> {
-    if (this.isCopying || state.nextDeadLetters() === null) return;
-    this.isCopying = true;
+  private async copyAll(state: SharePartitionState): Promise<void> {
     const { groupId, partition } = this.key;
     while (this.isOpen) {
       const letters = state.nextDeadLetters();
@@ -187,11 +197,24 @@ export class SharePartition implements Advancing {
       const last = await this.parts.deadLetters.copy(job, () => this.isOpen);
       if (last === null || !this.isOpen) break;
       const archived = state.archiveDeadLetters(letters.first, last);
-      if (archived.length > 0) await this.write(state, archived);
       this.changed();
+      if (archived.length > 0) await this.writeArchived(state, archived);
     }
     this.isCopying = false;
     this.parts.onIdle(this);
+  }
+
+  /** Until that is written a restart would copy the records again. */
+  private async writeArchived(
+    state: SharePartitionState,
+    archived: readonly StateBatch[],
+  ): Promise<void> {
+    const { deadLetters } = this.parts;
+    for (let attempt = 1; ; attempt++) {
+      const errorCode = await this.write(state, archived);
+      if (errorCode !== ErrorCode.COORDINATOR_NOT_AVAILABLE) return;
+      if (!this.isOpen || !(await deadLetters.pause(attempt))) return;
+    }
   }
 
   private async write(
@@ -253,7 +276,7 @@ export class SharePartition implements Advancing {
     state.logStartMoved(this.log.logStartOffset);
     this.state = state;
     this.changed();
-    void this.copyDeadLetters(state);
+    this.copyDeadLetters(state);
     return ErrorCode.NONE;
   }
 

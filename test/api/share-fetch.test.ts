@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from "bun:test";
+import { beforeEach, describe, expect, spyOn, test } from "bun:test";
 import { shareFetchHandler } from "../../src/api/78-share-fetch.ts";
 import { shareAcknowledgeHandler } from "../../src/api/79-share-acknowledge.ts";
 import { describeShareGroupOffsetsHandler } from "../../src/api/90-describe-share-group-offsets.ts";
@@ -9,9 +9,10 @@ import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
 import { shareConfigDefaults, shareGroupSettings } from "../../src/share/config.ts";
 import { ShareGroups } from "../../src/share/share-groups.ts";
+import { SharePartition } from "../../src/share/share-partition.ts";
 import { noDeadLetters, StateWorld } from "../share/state-world.ts";
 import { ApiLab } from "../support/api-lab.ts";
-import { batch, topicA } from "../support/log-lab.ts";
+import { batch, topicA, turn } from "../support/log-lab.ts";
 
 let lab: ApiLab;
 let cold: ColdReader;
@@ -145,6 +146,54 @@ describe("ShareFetch", () => {
     await append(2);
     await appendSecond(1);
     expect(await acquired(ask(0, { topics, memberId: "third" }))).toBe("2-3:1 3-3:1");
+  });
+
+  /** Partitions 0 to `count` − 1, each with a state that nobody has read yet. */
+  async function manyPartitions(count: number) {
+    for (let index = 1; index < count; index++) {
+      await lab.log.open({}, 0, topicA, index);
+      const key = { groupId: "g", topicId: topicA.id, partition: index };
+      await shares.persister.initialize([{ key, epoch: 1, start: -1 }], false);
+    }
+    const partitions = Array.from({ length: count }, (_, partitionIndex) => ({
+      partitionIndex,
+      acknowledgementBatches: [],
+    }));
+    return [{ topicId: topicA.id, partitions }];
+  }
+
+  test("who does not wait is answered out of whichever partition has records", async () => {
+    const topics = await manyPartitions(4);
+    const last = lab.log.partitions.byId(topicA.id, 3);
+    await last?.append(batch({ values: ["v", "v"] }), { origin: "client" });
+    expect(await acquired(ask(0, { topics }))).toBe("0-1:1");
+  });
+
+  test("the first fetch of many partitions looks at each a few times only", async () => {
+    const count = 200;
+    const topics = await manyPartitions(count);
+    const looks = spyOn(SharePartition.prototype, "beginRead");
+    const getters = ["isOpen", "changes"] as const;
+    let asked = 0;
+    const restores = getters.map((name) => {
+      const own = Object.getOwnPropertyDescriptor(SharePartition.prototype, name) ?? {};
+      const get = function (this: SharePartition) {
+        asked++;
+        return own.get?.call(this);
+      };
+      Object.defineProperty(SharePartition.prototype, name, { ...own, get });
+      return () => Object.defineProperty(SharePartition.prototype, name, own);
+    });
+    try {
+      const waiting = acquired(ask(0, { topics, maxWaitMs: 60_000 }));
+      while (lab.log.partitions.waiters.parked === 0) await turn();
+      lab.abort.abort();
+      expect(await waiting).toBe("");
+      expect(looks.mock.calls.length).toBeLessThanOrEqual(3 * count);
+      expect(asked).toBeLessThan(20 * count);
+    } finally {
+      for (const restore of [...restores, () => looks.mockRestore()]) restore();
+    }
   });
 
   test("a connection that ends gives back what its member held", async () => {

@@ -1,3 +1,4 @@
+import type { BrokerError } from "../../src/lib/errors.ts";
 import type { Partition } from "../../src/log/partition.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { batchesIn, recordsPayload } from "../../src/protocol/record-batch.ts";
@@ -7,7 +8,7 @@ import type { Destination } from "../../src/share/dead-letter-topic.ts";
 import type { DeadLetterEvents } from "../../src/share/dead-letters.ts";
 import { ShareGroups } from "../../src/share/share-groups.ts";
 import type { SharePartition } from "../../src/share/share-partition.ts";
-import { LogLab, topicA, topicB } from "../support/log-lab.ts";
+import { batch, LogLab, topicA, topicB } from "../support/log-lab.ts";
 import { StateWorld } from "./state-world.ts";
 
 const key = { groupId: "g", topicId: topicA.id, partition: 0 };
@@ -27,6 +28,12 @@ export class DeadLetterWorld {
   source: Partition | null = null;
   queue: Partition | null = null;
   destination: Destination = { kind: "failed", reason: noPartition };
+  /** What finding a destination waits for, and how often one was looked for. */
+  beforeFind: Promise<void> | null = null;
+  finds = 0;
+  /** share.version is 2. */
+  servesDeadLetters = true;
+  decompressError: BrokerError | null = null;
   groups: ShareGroups;
 
   constructor(lab = new LogLab(), states = new StateWorld()) {
@@ -53,17 +60,30 @@ export class DeadLetterWorld {
     this.groups.sessions.fetch({ ...session, added, forgotten: [], acknowledges: false });
   }
 
-  async share(): Promise<SharePartition> {
-    const share = this.groups.partition("g", key);
+  async share(partition = 0): Promise<SharePartition> {
+    const share = this.groups.partition("g", { ...key, partition });
     if (typeof share === "number") throw new Error(`error ${share}`);
     const errorCode = await share.load();
     if (errorCode !== ErrorCode.NONE) throw new Error(`error ${errorCode}`);
     return share;
   }
 
+  /** Partitions of the source from 1 on, with a record each. */
+  async morePartitions(count: number): Promise<SharePartition[]> {
+    const shares: SharePartition[] = [];
+    for (let partition = 1; partition <= count; partition++) {
+      const log = await this.lab.open({}, 0, topicA, partition);
+      await log.append(batch(), { origin: "client" });
+      const init = { key: { ...key, partition }, epoch: 1, start: -1 };
+      await this.groups.persister.initialize([init], false);
+      shares.push(await this.share(partition));
+    }
+    return shares;
+  }
+
   /** All there is to acquire: "first-last:delivery count". */
   take(share: SharePartition, memberId = "m"): string {
-    const end = this.source?.highWatermark ?? 0;
+    const end = share.log.highWatermark;
     const fetchOffset = share.beginRead(end);
     if (fetchOffset === null) return "";
     const logBatches = [{ base: fetchOffset, last: end - 1 }];
@@ -110,11 +130,19 @@ export class DeadLetterWorld {
       clock: lab.clock,
       find: ({ topicId, partition }) =>
         lab.partitions.byId(topicId, partition) ?? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
-      settingsOf: () => shareGroupSettings(this.configs, shareConfigDefaults, true),
+      settingsOf: () =>
+        shareGroupSettings(this.configs, shareConfigDefaults, this.servesDeadLetters),
       deadLetters: {
         readBudget: lab.partitions.readBudget,
-        find: () => Promise.resolve(this.destination),
-        decompress: (codec, records) => lab.wal.decompress(codec, records),
+        find: async (topic) => {
+          this.finds++;
+          await this.beforeFind;
+          return topic === null ? { kind: "refused", reason: "no queue" } : this.destination;
+        },
+        decompress: async (codec, records) => {
+          if (this.decompressError !== null) throw this.decompressError;
+          return await lab.wal.decompress(codec, records);
+        },
         events,
       },
     });

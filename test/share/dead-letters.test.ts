@@ -1,8 +1,10 @@
 import { expect, test } from "bun:test";
+import { shareStates } from "../../src/broker-share.ts";
+import { BrokerError } from "../../src/lib/errors.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { decodeRecord } from "../../src/share/records.ts";
 import type { SharePartition } from "../../src/share/share-partition.ts";
-import { batch, LogLab, topicB, turn } from "../support/log-lab.ts";
+import { batch, LogLab, topicA, topicB, turn } from "../support/log-lab.ts";
 import { MemoryArchive } from "../support/memory-archive.ts";
 import { DeadLetterWorld } from "./dead-letter-world.ts";
 import { gzipBatch } from "./gzip-batch.ts";
@@ -13,6 +15,7 @@ const release = 2;
 const headers = (offset: number, count: number, reason: string) =>
   `__dlq.errors.topic=a|__dlq.errors.partition=0|__dlq.errors.offset=${offset}|` +
   `__dlq.errors.group=g|__dlq.errors.delivery.count=${count}|__dlq.errors.message=${reason}`;
+const topicA1 = { topicId: topicA.id, partition: 1 };
 const rejected = "Offset rejected by client.";
 const spent = "Offset delivery count exceeded the threshold.";
 
@@ -284,3 +287,151 @@ test("a share partition whose dead letters wait stays when its last reader leave
   expect(await world.offsets()).toEqual([0]);
   expect(written(world)).toEqual(["0: 0-0=archiving", "1:"]);
 });
+
+test("what cannot be decompressed for the moment is copied later, with its body", async () => {
+  const { world } = await opened(1);
+  await world.source?.append(gzipBatch(["a"]), { origin: "client" });
+  const share = await world.share();
+  world.take(share);
+  world.decompressError = new BrokerError("CHRONIK_BUSY", "the submission queue is full");
+  await say(share, 1, 1, reject);
+  await until(() => world.heard.length === 1);
+  expect(world.heard).toEqual(["failed: the submission queue is full"]);
+  world.decompressError = null;
+  world.lab.clock.advance(1_000);
+  await settled(share);
+  expect((await world.letters()).map((one) => one.split("|")[0])).toEqual(["k=a"]);
+});
+
+test("one that never can be is told of without its bodies", async () => {
+  const { world } = await opened(1);
+  await world.source?.append(gzipBatch(["a"]), { origin: "client" });
+  const share = await world.share();
+  world.take(share);
+  world.decompressError = new BrokerError("CHRONIK_BATCH_TOO_LARGE", "more than it may be");
+  await say(share, 1, 1, reject);
+  await settled(share);
+  expect((await world.letters()).map((one) => one.split("|")[0])).toEqual(["null=null"]);
+});
+
+test("a stop in good order writes down what was copied: nothing is copied twice", async () => {
+  const { world, share } = await opened(2);
+  world.take(share);
+  const held = Promise.withResolvers<void>();
+  world.beforeFind = held.promise;
+  await say(share, 0, 0, reject);
+  await until(() => share.isBusy);
+  let isClosed = false;
+  const closing = world.groups.close().then(() => {
+    isClosed = true;
+  });
+  await turn();
+  expect(isClosed).toBe(false);
+  held.resolve();
+  await closing;
+  expect(await world.offsets()).toEqual([0]);
+  const again = await world.restart();
+  const loaded = await again.share();
+  await settled(loaded);
+  expect(await again.offsets()).toEqual([0]);
+  expect(again.take(loaded)).toBe("1-1:1");
+});
+
+test("a stop does not wait for the next attempt, and none begins after it", async () => {
+  const { world, share } = await opened(1);
+  const found = world.destination;
+  world.destination = { kind: "failed", reason: "not open" };
+  world.take(share);
+  await say(share, 0, 0, reject);
+  await until(() => world.heard.length === 1);
+  world.destination = found;
+  await world.groups.close();
+  world.lab.clock.advance(60_000);
+  await turn();
+  expect(await world.offsets()).toEqual([]);
+  const again = await world.restart();
+  await settled(await again.share());
+  expect(await again.offsets()).toEqual([0]);
+});
+
+test("of those that wait for their turn when the broker stops none begins", async () => {
+  const world = new DeadLetterWorld();
+  await world.start();
+  const shares = await world.morePartitions(6);
+  const held = Promise.withResolvers<void>();
+  world.beforeFind = held.promise;
+  for (const share of shares) {
+    world.take(share);
+    await say(share, 0, 0, reject);
+  }
+  await until(() => world.finds === 4);
+  const closing = world.groups.close();
+  held.resolve();
+  await closing;
+  expect(world.finds).toBe(4);
+  expect(await world.offsets()).toHaveLength(4);
+});
+
+test("what an operator changes of one partition leaves the group's others at work", async () => {
+  const { world, share } = await opened(1);
+  const [other] = await world.morePartitions(1);
+  world.take(share);
+  const held = Promise.withResolvers<void>();
+  world.beforeFind = held.promise;
+  await say(share, 0, 0, reject);
+  await until(() => share.isBusy);
+  const states = shareStates(world.groups);
+  await states.initialize("g", 2, [{ ...topicA1, startOffset: 0 }], true);
+  expect([share.isOpen, other?.isOpen]).toEqual([true, false]);
+  await world.share(1);
+  await states.remove("g", [topicA1]);
+  expect(share.isOpen).toBe(true);
+  held.resolve();
+  await settled(await world.share());
+  expect(await world.offsets()).toEqual([0]);
+});
+
+test("that records were copied is written again until it succeeds", async () => {
+  const { world, share } = await opened(1);
+  world.take(share);
+  const held = Promise.withResolvers<void>();
+  world.beforeFind = held.promise;
+  await say(share, 0, 0, reject);
+  await until(() => world.finds === 1);
+  world.states.log.errorCode = ErrorCode.KAFKA_STORAGE_ERROR;
+  held.resolve();
+  await until(() => world.states.problems.length === 1);
+  await world.groups.connectionClosed(1);
+  for (const delayMs of [1_000, 2_000]) {
+    const before = world.states.problems.length;
+    world.lab.clock.advance(delayMs);
+    await until(() => world.states.problems.length > before);
+  }
+  world.states.log.errorCode = ErrorCode.NONE;
+  world.lab.clock.advance(4_000);
+  await until(() => world.groups.openCount === 0);
+  expect(written(world)).toEqual(["0: 0-0=archiving", "1:"]);
+  const again = await world.restart();
+  await settled(await again.share());
+  expect(await again.offsets()).toEqual([0]);
+});
+
+test.each(["at once", "by a restart"])(
+  "where share.version falls to 1, %s, nothing stays",
+  async (how) => {
+    const { world, share } = await opened(2);
+    world.destination = { kind: "failed", reason: "not open" };
+    world.take(share);
+    await say(share, 0, 0, reject);
+    await until(() => world.heard.length === 1);
+    world.servesDeadLetters = false;
+    const after = how === "at once" ? world : await world.restart();
+    after.servesDeadLetters = false;
+    after.lab.clock.advance(1_000);
+    const last = await after.share();
+    await settled(last);
+    expect(after.heard.at(-1)).toBe("refused 1: no queue");
+    expect(written(after).at(-1)).toBe("1:");
+    expect(await after.letters()).toEqual([]);
+  },
+);
