@@ -20,9 +20,10 @@ const configDefaults = (path: string): readonly IntendedPair[] => [
   [path, /^\{"name":"segment.bytes","value":"1073741824",/, absent],
   [path, absent, /^\{"name":"segment.bytes","value":"134217728",/],
   [path, absent, /^\{"name":"search.index","value":"full",/],
+  [path, absent, /^\{"name":"errors.deadletterqueue.group.enable","value":"false",/],
 ];
 const configReasons =
-  "other defaults, search.index is chronik's own, Kafka keeps the in-sync count";
+  "other defaults, own settings, 4.4's dead letters; Kafka keeps the in-sync count";
 
 const onlyKafkas = [17, 36, 80, 81, 83, 84, 85, 86, 87, 88, 89];
 const newer: readonly (readonly [key: number, kafka: number, chronik: number])[] = [
@@ -48,13 +49,18 @@ const answered: readonly Accepted[] = [
         ["apiKeys[]", absent, api(key, `${chronik}`)],
       ]),
       ["finalizedFeatures[]", /^\{"name":"streams.version",/, absent],
+      ["finalizedFeatures[]", /^\{"name":"share.version","maxVersionLevel":1,/, absent],
+      ["finalizedFeatures[]", absent, /^\{"name":"share.version","maxVersionLevel":2,/],
       ["finalizedFeatures[]", /^\{"name":"eligible.leader.replicas.version",/, absent],
     ],
   },
   {
     where: /^cluster: ApiVersions v4 plain/,
-    why: "no share coordinator of version 2",
-    differs: [["supportedFeatures[].maxVersion", 1, 0]],
+    why: "share.version's dead letters are 4.4's; what has no meaning here stays at 0",
+    differs: [
+      ["supportedFeatures[].maxVersion", 1, 2],
+      ["supportedFeatures[].maxVersion", 1, 0],
+    ],
   },
   {
     where: /AddPartitionsToTxn v[45] transactions none/,
