@@ -122,8 +122,8 @@ async function runPass(pass: Pass, { scope, scratchDir }: SuiteContext): Promise
   return testsOf(JSON.parse(readFileSync(report, "utf8")) as Report, text, pass);
 }
 
-/** Tests of a client by itself, or by hand: no broker takes part. */
-const notOurs = /_mock|_local|_ut$|<MAIN>|^8\d{3}_/;
+/** Tests of a client by itself (0186 too), or by hand: no broker takes part. */
+const notOurs = /_mock|_local|_ut$|<MAIN>|^8\d{3}_|^0186_/;
 
 function testsOf(report: Report, output: string, pass: Pass): RunTest[] {
   const found: RunTest[] = [];
