@@ -104,8 +104,24 @@ async function openClient(options: S3Options): Promise<S3Client> {
   };
   if (options.region !== null) return new S3Client({ ...config, region: options.region });
   const client = new S3Client(config);
-  const found = await client.config.region().catch(() => null);
-  return found === null ? new S3Client({ ...config, region: regionDefault }) : client;
+  return (await hasRegion(client)) ? client : new S3Client({ ...config, region: regionDefault });
+}
+
+/** Whether AWS's variables and files name a region. Without one most of what speaks like S3 takes
+ * any; AWS itself answers where the bucket is. */
+async function hasRegion({ config }: S3Client): Promise<boolean> {
+  try {
+    await config.region();
+    return true;
+  } catch (error) {
+    if (isMissingRegion(error)) return false;
+    throw error;
+  }
+}
+
+/** The SDK has no class for it. */
+export function isMissingRegion(error: unknown): boolean {
+  return error instanceof Error && /^Region is missing/.test(error.message);
 }
 
 function sdkWord(checksums: S3Options["checksums"]): "WHEN_SUPPORTED" | "WHEN_REQUIRED" {
