@@ -1,11 +1,12 @@
 import { BrokerError } from "../lib/errors.ts";
 import { status, statusName } from "./abi.ts";
 
+const noSpaceAdvice = "free some space there (a running broker writes on by itself)";
+
 const meanings: Partial<Record<ReturnType<typeof statusName>, string>> = {
   BUSY: "the engine's submission queue is full",
   POISONED: "the engine is ending the process after a failed write or fsync",
-  NO_SPACE:
-    "no space left on the data directory's disk; free some space there (writing goes on by itself)",
+  NO_SPACE: `no space left on the data directory's disk; ${noSpaceAdvice}`,
   IO: "reading or writing the data directory failed",
   CORRUPT: "stored bytes fail their checksum",
   LOCKED: "the data directory is used by another process",
@@ -20,7 +21,10 @@ export class NativeError extends BrokerError {
 
   constructor(code: number, text: string) {
     const name = statusName(code);
-    super(`CHRONIK_${name}`, text || meanings[name] || `the engine answered ${name} (${code})`);
+    const meaning = meanings[name] ?? `the engine answered ${name} (${code})`;
+    // The engine's own text names the file, and not what to do.
+    const advised = text !== "" && code === status.NO_SPACE ? `${text}; ${noSpaceAdvice}` : text;
+    super(`CHRONIK_${name}`, advised || meaning);
     this.status = code;
   }
 }
