@@ -8,6 +8,7 @@ import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
+import { meteredStore, openRegistry, openTierKeeping, type TierKeeping } from "./broker-tier.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
@@ -31,11 +32,11 @@ import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveChunks } from "./tier/archive-chunks.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
-import { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms extends ClientRooms {
+export interface Rooms extends ClientRooms, TierKeeping {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
@@ -50,6 +51,7 @@ export interface Rooms extends ClientRooms {
   readonly cleaning: Cleaning;
   /** See OpenedStore. */
   readonly stopStore: () => void;
+  readonly chunks: ArchiveChunks;
 }
 
 export interface RoomOptions {
@@ -69,13 +71,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { config } = loaded;
   const metadata = await openMetadata(options, storage);
   await noticeUncleanStop(metadata, storage, logger);
-  const registry = await SegmentRegistry.open(
-    storage.registryJournal,
-    (message, error) => logger.child("registry").warn(message, { error: errorText(error) }),
-    () => clock.nowMs(),
-  );
+  const registry = await openRegistry(storage, clock, logger);
   const scratchDir = join(storage.dataDir, "tmp");
-  const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });
+  const opened = await openStore({ config, storage, clock, logger });
+  const store = meteredStore(opened.store, clock, options.metrics);
+  const keeping = openTierKeeping({ storage, registry, store, clock, logger });
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const chunks = new ArchiveChunks(store, engine, coldCaches(config));
   const cold = new ArchiveReader(registry, chunks, engine);
@@ -83,11 +83,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const partitions = openPartitions(options, metadata, storage, cold, events);
   const all = () => partitions.all();
   const topics = new TopicKeeper({
-    metadata,
-    partitions,
-    registry,
-    store,
-    clock,
+    ...{ metadata, partitions, registry, clock },
+    reaper: keeping.reaper,
     logger: logger.child("topics"),
   });
   const indexer = new Indexer(indexerConfig(config), {
@@ -102,6 +99,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     deleteAfterIndex: config.indexer.deleteAfterIndex,
     faultPoint: faultPoints(storage),
     partitions: all,
+    timeline: keeping.timeline,
   });
   const shares = openShareGroups({
     config,
@@ -139,7 +137,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
-    stopStore,
+    ...keeping,
+    chunks,
+    stopStore: opened.stop,
   };
 }
 
