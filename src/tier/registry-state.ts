@@ -69,7 +69,7 @@ export class RegistryState {
 
   /** The state as it is now; later changes do not reach it. */
   parts(): Generator<Uint8Array> {
-    const lists = [...this.partitions()].map(({ entries }) => [...entries]);
+    const lists = [...this.partitions()].map(({ entries }) => entries.slice());
     return snapshotParts(lists, [...this.retired.values()]);
   }
 
@@ -138,14 +138,14 @@ export class RegistryState {
     if (!held) return [];
     const removed = held.splice(0, held.indexFrom(before), []);
     this.retireAll(removed, nowMs);
-    if (held.entries.length === 0) this.removePartition(topicId, partition);
+    if (held.length === 0) this.removePartition(topicId, partition);
     return removed;
   }
 
   private quarantine(entry: JournalEntry & { type: "quarantine" }): readonly SegmentEntry[] {
     const held = this.held(entry.topicId, entry.partition);
     const index = held.indexFrom(entry.base);
-    const old = held.entries[index];
+    const old = held.find(entry.base);
     assert(old !== undefined, "a segment to quarantine is registered");
     const { quarantined: _, ...rest } = old;
     const { quarantined } = entry;

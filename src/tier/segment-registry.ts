@@ -63,8 +63,10 @@ export interface RegistryTotals {
 }
 
 /** A snapshot replaces the journal once this many entries came after the last one, and as many as
- * it would hold: writing it costs no more than the entries did. */
+ * this share of what it would hold: a start replays no more, and writing it costs a few times what
+ * the entries did. */
 const journalEntriesMin = 4_096;
+const journalShareMax = 0.25;
 
 /** Which object holds which topic, partition and offsets (R20). Durable before it is visible; the
  * entries of a partition never overlap, and no object is named twice. */
@@ -327,7 +329,8 @@ export class SegmentRegistry {
   /** Beside the entries that follow: they are durable and in force whatever becomes of it. */
   private snapshotIfDue(): void {
     if (this.compacting !== null) return;
-    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.state.size)) return;
+    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.state.size * journalShareMax))
+      return;
     // Counted from here, also when it fails: a snapshot of many segments is work.
     this.entriesSinceSnapshot = 0;
     this.compacting = this.journal
