@@ -332,7 +332,7 @@ export class SegmentRegistry {
       this.entriesSinceSnapshot++;
       this.applied++;
       this.snapshotIfDue();
-      const change = { type: entry.type, removed, added: addedBy(entry) };
+      const change = { type: entry.type, removed, added: this.addedBy(entry, removed) };
       for (const listener of this.listeners) listener(change);
     });
     this.writing = step.catch(() => undefined);
@@ -354,6 +354,13 @@ export class SegmentRegistry {
       .finally(() => {
         this.compacting = null;
       });
+  }
+
+  private addedBy(entry: JournalEntry, removed: readonly SegmentEntry[]): readonly SegmentEntry[] {
+    if (entry.type === "add") return [entry.segment];
+    if (entry.type === "replace") return entry.add;
+    if (entry.type !== "quarantine") return [];
+    return removed.flatMap(({ key }) => this.state.entryOf(key) ?? []);
   }
 
   private async setQuarantine(
@@ -426,11 +433,6 @@ function checkCovers(remove: readonly SegmentEntry[], add: readonly SegmentEntry
     }
     if (next !== last.last + 1) throw conflict(first, `is not covered up to ${last.last}`);
   }
-}
-
-function addedBy(entry: JournalEntry): readonly SegmentEntry[] {
-  if (entry.type === "add") return [entry.segment];
-  return entry.type === "replace" ? entry.add : [];
 }
 
 function conflict(segment: SegmentEntry, problem: string): BrokerError {
