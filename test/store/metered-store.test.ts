@@ -28,7 +28,7 @@ const told = (operation: string, outcome: string, bytes = 0) => ({
   seconds: 0.25,
 });
 
-test("each call is told with its outcome, bytes and time, and answers as the store does", async () => {
+test("each call is told with its outcome, bytes and time, and answers unchanged", async () => {
   const { store, calls } = metered({
     description: "a store",
     putFile: async () => "exists",
