@@ -1,12 +1,11 @@
 import { join } from "node:path";
-import { archiveEngine } from "./broker-archives.ts";
 import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
+import { type ColdRooms, openColdRooms } from "./broker-cold.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
-import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
@@ -28,14 +27,13 @@ import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { ArchiveChunks } from "./tier/archive-chunks.ts";
-import { ArchiveReader } from "./tier/cold-reader.ts";
+import type { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms extends ClientRooms {
+export interface Rooms extends ClientRooms, Omit<ColdRooms, "cold" | "engine" | "store"> {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
@@ -48,8 +46,6 @@ export interface Rooms extends ClientRooms {
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
-  /** See OpenedStore. */
-  readonly stopStore: () => void;
 }
 
 export interface RoomOptions {
@@ -61,9 +57,6 @@ export interface RoomOptions {
   readonly kafkaPort: number;
 }
 
-/** Tables of contents of archives kept in memory. */
-const tocCacheBytesMax = 16 << 20;
-
 export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
   const { loaded, clock, logger } = options;
   const { config } = loaded;
@@ -73,10 +66,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     logger.child("registry").warn(message, { error: errorText(error) }),
   );
   const scratchDir = join(storage.dataDir, "tmp");
-  const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });
-  const engine = archiveEngine(storage.archives, clock, scratchDir);
-  const chunks = new ArchiveChunks(store, engine, coldCaches(config));
-  const cold = new ArchiveReader(registry, chunks, engine);
+  const { cold, engine, store, ...coldRooms } = await openColdRooms({
+    ...{ config, storage, clock, logger, registry },
+  });
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, metadata, storage, cold, events);
   const all = () => partitions.all();
@@ -137,7 +129,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
-    stopStore,
+    ...coldRooms,
   };
 }
 
@@ -180,10 +172,6 @@ function openPartitions(
     },
     events,
   });
-}
-
-function coldCaches({ limits }: Config) {
-  return { chunkCacheBytesMax: limits.chunkCacheBytesMax, tocCacheBytesMax };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {

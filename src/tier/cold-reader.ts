@@ -1,4 +1,5 @@
 import { type ArchiveChunks, damaged } from "./archive-chunks.ts";
+import { ReadAhead } from "./chunk-read-ahead.ts";
 import type { AbortedTransaction, ArchiveEngine, TimeHit } from "./ports.ts";
 import { lastAtOrBefore, type SegmentEntry, type SegmentRegistry } from "./segment-registry.ts";
 
@@ -12,6 +13,7 @@ const batchHeaderBytes = 61;
 export class ArchiveReader {
   private readonly registry: SegmentRegistry;
   private readonly chunks: ArchiveChunks;
+  private readonly readAhead: ReadAhead;
   private readonly engine: Pick<ArchiveEngine, "findTime">;
 
   constructor(
@@ -21,6 +23,7 @@ export class ArchiveReader {
   ) {
     this.registry = registry;
     this.chunks = chunks;
+    this.readAhead = new ReadAhead(registry, chunks);
     this.engine = engine;
   }
 
@@ -51,6 +54,7 @@ export class ArchiveReader {
       next = slice.nextOffset;
       if (slice.cut) break;
     }
+    if (next > offset) this.readAhead.served(topicId, partition, offset, next);
     return slices;
   }
 
@@ -62,15 +66,13 @@ export class ArchiveReader {
     target: number,
     fromOffset: number,
   ): Promise<TimeHit | null> {
-    let best: TimeHit | null = null;
+    if (target === -1) return this.findLargestTime(topicId, partition, fromOffset);
     for (const entry of this.registry.segments(topicId, partition)) {
-      const floor = target === -1 ? (best?.timestamp ?? -1) + 1 : target;
-      if (entry.last < fromOffset || entry.maxTimestamp < floor) continue;
+      if (entry.last < fromOffset || entry.maxTimestamp < target) continue;
       const hit = await this.findTimeInSegment(entry, target, fromOffset);
-      if (hit && target !== -1) return hit;
-      if (hit && (!best || hit.timestamp > best.timestamp)) best = hit;
+      if (hit) return hit;
     }
-    return best;
+    return null;
   }
 
   /** Aborted transactions of archived batches that overlap [from, to). An archive costs a read of
@@ -103,15 +105,31 @@ export class ArchiveReader {
     const unpin = this.registry.pin(entry);
     try {
       const toc = await this.chunks.toc(entry);
-      const chunk = toc[lastAtOrBefore(toc, offset)];
+      const index = lastAtOrBefore(toc, offset);
+      const chunk = toc[index];
       if (!chunk || offset > chunk.last) {
         throw damaged(entry, `its table of contents lacks offset ${offset}`);
       }
+      this.readAhead.wanted(entry, toc, index, { offset, offsetLimit, bytesMax });
       const bytes = await this.chunks.chunk(entry, chunk);
       return sliceBatches(bytes, offset, offsetLimit, bytesMax, first);
     } finally {
       unpin();
     }
+  }
+
+  /** Where the largest timestamps are said to be is looked first: mostly that is all. */
+  private async findLargestTime(
+    topicId: string,
+    partition: number,
+    fromOffset: number,
+  ): Promise<TimeHit | null> {
+    let best: TimeHit | null = null;
+    for (const entry of newestFirst(this.registry.segments(topicId, partition), fromOffset)) {
+      if (best !== null && !mayBeLater(entry, best)) break;
+      best = laterOf(best, await this.findTimeInSegment(entry, -1, fromOffset));
+    }
+    return best;
   }
 
   private async findTimeInSegment(
@@ -121,15 +139,15 @@ export class ArchiveReader {
   ): Promise<TimeHit | null> {
     const unpin = this.registry.pin(entry);
     try {
+      const toc = await this.chunks.toc(entry);
       let best: TimeHit | null = null;
-      for (const chunk of await this.chunks.toc(entry)) {
-        const floor = target === -1 ? (best?.timestamp ?? -1) + 1 : target;
-        if (chunk.last < fromOffset || chunk.maxTimestamp < floor) continue;
+      for (const chunk of target === -1 ? newestFirst(toc, fromOffset) : toc) {
+        if (chunk.last < fromOffset || chunk.maxTimestamp < target) continue;
+        if (best !== null && !mayBeLater(chunk, best)) break;
         const bytes = await this.chunks.chunk(entry, chunk);
         const hit = await this.engine.findTime(bytes, target, fromOffset);
-        if (!hit) continue;
-        if (target !== -1) return hit;
-        if (!best || hit.timestamp > best.timestamp) best = hit;
+        if (hit && target !== -1) return hit;
+        best = laterOf(best, hit);
       }
       return best;
     } finally {
@@ -145,6 +163,31 @@ export class ArchiveReader {
       unpin();
     }
   }
+}
+
+interface Timed {
+  readonly base: number;
+  readonly last: number;
+  readonly maxTimestamp: number;
+}
+
+/** Those that reach `fromOffset`, the largest timestamp first, of equal ones the lowest offset. */
+function newestFirst<T extends Timed>(ranges: readonly T[], fromOffset: number): T[] {
+  const found = ranges.filter(({ last }) => last >= fromOffset);
+  return found.sort((a, b) => b.maxTimestamp - a.maxTimestamp || a.base - b.base);
+}
+
+/** Whether the largest timestamp of a range may be the answer instead of `best`. */
+function mayBeLater({ maxTimestamp, base }: Timed, best: TimeHit): boolean {
+  if (maxTimestamp !== best.timestamp) return maxTimestamp > best.timestamp;
+  return base < best.offset;
+}
+
+/** The larger timestamp; of equal ones the lower offset, as Kafka answers. */
+function laterOf(a: TimeHit | null, b: TimeHit | null): TimeHit | null {
+  if (a === null || b === null) return a ?? b;
+  if (a.timestamp !== b.timestamp) return a.timestamp > b.timestamp ? a : b;
+  return a.offset < b.offset ? a : b;
 }
 
 interface BatchSlice {
