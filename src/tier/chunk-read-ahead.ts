@@ -1,8 +1,9 @@
 import type { ArchiveChunks } from "./archive-chunks.ts";
 import { rangeBytesMax } from "./chunk-source.ts";
+import { lastAtOrBefore } from "./partition-segments.ts";
 import type { TocChunk } from "./ports.ts";
 import { growWindow, type ReadStream, ReadStreams } from "./read-streams.ts";
-import { lastAtOrBefore, type SegmentEntry, type SegmentRegistry } from "./segment-registry.ts";
+import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
 interface Wanted {
   readonly offset: number;
