@@ -14,6 +14,9 @@ export interface ReadOptions {
   readonly firstBatchAnyway?: boolean;
   /** Tell which of it was aborted; false unless given. */
   readonly withAborted?: boolean;
+  /** How long the reader waits for archives: those that are not there when it resolves are left
+   * out, and stay on their way for the next read. Without end unless given. */
+  readonly coldPatience?: () => Promise<void>;
 }
 
 export interface ReadResult {
@@ -129,7 +132,7 @@ export class PartitionReader {
     while (offset < offsetLimit && (bytes === 0 || bytes < bytesMax)) {
       let piece: Piece;
       try {
-        piece = await this.piece(offset, offsetLimit, bytesMax - bytes);
+        piece = await this.piece(offset, bytesMax - bytes, options);
       } catch (error) {
         if (!(error instanceof BrokerError)) throw error;
         this.parts.unreadable(offset, error);
@@ -146,7 +149,8 @@ export class PartitionReader {
   }
 
   /** What the fastest tier that holds `offset` has of it. */
-  private async piece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {
+  private async piece(offset: number, bytesMax: number, options: ReadOptions): Promise<Piece> {
+    const { offsetLimit, coldPatience } = options;
     const tail = this.parts.tail.read(offset, offsetLimit, bytesMax);
     if (tail !== null) return tail;
     const { walStart } = this.parts.view();
@@ -163,7 +167,24 @@ export class PartitionReader {
         if (!released) throw error;
       }
     }
-    return this.coldPiece(offset, offsetLimit, bytesMax);
+    const cold = this.coldPiece(offset, offsetLimit, bytesMax);
+    return coldPatience === undefined ? cold : this.orNothing(cold, offset, coldPatience());
+  }
+
+  /** Nothing where `patience` ends before the archives answer. */
+  private async orNothing(
+    reading: Promise<Piece>,
+    offset: number,
+    patience: Promise<void>,
+  ): Promise<Piece> {
+    const isOver = patience.then(() => null);
+    const piece = await Promise.race([reading, isOver]);
+    if (piece !== null) return piece;
+    // Nobody waits for it any more: what it fails with is told all the same.
+    reading.catch((error: unknown) => {
+      if (error instanceof BrokerError) this.parts.unreadable(offset, error);
+    });
+    return { chunks: [], bytes: 0, nextOffset: offset };
   }
 
   private async coldPiece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {

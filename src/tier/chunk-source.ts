@@ -54,8 +54,8 @@ const landedMsMax = 30_000;
 
 /**
  * Parts of archives as they lie in the object: from the disk cache, or from the store. Who comes
- * for a part that is on its way shares it, errors included; a failure is forgotten once told. Callers
- * hold a pin of the entry. Rejects as the store does.
+ * for a part that is on its way shares it, errors included; a failure is forgotten once told.
+ * Callers hold a pin of the entry. Rejects as the store does.
  */
 export class ChunkSource {
   private readonly deps: ChunkSourceDeps;

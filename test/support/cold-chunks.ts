@@ -1,9 +1,12 @@
 import type { Clock } from "../../src/lib/clock.ts";
 import type { ObjectStore } from "../../src/store/object-store.ts";
-import { ArchiveChunks, type ColdReaderLimits } from "../../src/tier/archive-chunks.ts";
+import {
+  ArchiveChunks,
+  type ArchiveChunksDeps,
+  type ColdReaderLimits,
+} from "../../src/tier/archive-chunks.ts";
 import type { ChunkDisk } from "../../src/tier/chunk-disk.ts";
 import { ChunkSource, type ChunkSourceLimits } from "../../src/tier/chunk-source.ts";
-import type { ArchiveEngine } from "../../src/tier/ports.ts";
 import { TierStats } from "../../src/tier/tier-stats.ts";
 import { FakeClock } from "./fake-clock.ts";
 
@@ -20,7 +23,7 @@ export interface ColdChunksOptions {
 /** The caches between readers and a store. */
 export function coldChunks(
   store: ObjectStore,
-  engine: ArchiveEngine,
+  engine: ArchiveChunksDeps["engine"],
   options: ColdChunksOptions,
 ): ArchiveChunks {
   const { limits, disk = null, stats = new TierStats(), clock = new FakeClock() } = options;

@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
-  appendFileSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -13,45 +11,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { type CacheFiles, ChunkDisk, type ChunkDiskDeps } from "../../src/tier/chunk-disk.ts";
+import { ChunkDisk, type ChunkDiskDeps } from "../../src/tier/chunk-disk.ts";
 import type { RangeName } from "../../src/tier/chunk-slab.ts";
 import { TierStats } from "../../src/tier/tier-stats.ts";
 import { FakeClock } from "../support/fake-clock.ts";
-
-/** The engine's file jobs, without the engine. */
-class RealFiles implements CacheFiles {
-  appends = 0;
-  failAppends = false;
-
-  async makeDir(path: string): Promise<void> {
-    mkdirSync(path, { recursive: true });
-  }
-
-  async listDir(path: string) {
-    return readdirSync(path, { withFileTypes: true }).map((entry) => ({
-      name: entry.name,
-      dir: entry.isDirectory(),
-      bytes: entry.isFile() ? statSync(join(path, entry.name)).size : 0,
-    }));
-  }
-
-  async readFile(path: string, position = 0, length?: number): Promise<Uint8Array> {
-    const bytes = readFileSync(path);
-    return bytes.subarray(position, length === undefined ? undefined : position + length);
-  }
-
-  async appendScratch(path: string, position: number, bytes: Uint8Array): Promise<void> {
-    if (this.failAppends) throw new Error("no space");
-    this.appends++;
-    if (position === 0) writeFileSync(path, bytes);
-    else if (statSync(path).size === position) appendFileSync(path, bytes);
-    else throw new Error(`${path} does not end at ${position}`);
-  }
-
-  async removeFile(path: string): Promise<void> {
-    rmSync(path, { force: true });
-  }
-}
+import { RealFiles } from "../support/real-files.ts";
 
 let folder: string;
 let files: RealFiles;
