@@ -50,6 +50,11 @@ export class ArchiveChunks {
     this.abortedLists = new ByteCache(abortedCacheBytesMax, (list) => list.length * abortedBytes);
   }
 
+  /** Bytes read ahead of readers, on their way and in memory. */
+  get bytesAhead(): number {
+    return this.source.bytesAhead;
+  }
+
   async toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
     const part = { position: entry.tocPosition, length: entry.bytes - entry.tocPosition };
     let source: ColdSource = "memory";

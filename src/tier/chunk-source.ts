@@ -125,13 +125,12 @@ export class ChunkSource {
     this.dropOld();
     if (this.bytesAhead + length > limits.aheadBytesMax) return null;
     if (!wanted && (this.slots.isFull || this.aheadGets >= limits.aheadGetsMax)) return null;
-    const whole = this.get(entry, { position: first.position, length });
     this.aheadBytes += length;
+    const whole = this.get(entry, { position: first.position, length });
     this.aheadGets++;
     if (!wanted) count(this.deps.stats.aheadGets, length);
     const landing = parts.map((part) => this.land(entry, part, first.position, whole));
     return Promise.allSettled(landing).then(() => {
-      this.aheadBytes -= length;
       this.aheadGets--;
     });
   }
@@ -168,6 +167,7 @@ export class ChunkSource {
       this.landedBytes += bytes.length;
     } finally {
       this.flights.delete(id);
+      this.aheadBytes -= part.length;
     }
   }
 

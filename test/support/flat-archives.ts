@@ -37,6 +37,7 @@ export class FlatArchives implements Engine, ObjectStore {
   readonly description = "flat";
   readonly objects = new Map<string, Uint8Array>();
   readonly gets: { key: string; position: number; length: number }[] = [];
+  inflated = 0;
   /** Ranged reads of these objects wait until `letGo`. */
   readonly stalled = new Set<string>();
   /** Ranged reads that fail, counted down. */
@@ -117,6 +118,7 @@ export class FlatArchives implements Engine, ObjectStore {
   }
 
   async inflateChunk(member: Uint8Array, rawLength: number): Promise<Uint8Array> {
+    this.inflated++;
     if (member.length !== rawLength) throw new Error("not one member");
     return member;
   }

@@ -134,6 +134,29 @@ test("bytes that are not as written are not given out, wherever they differ", as
   expect(missing).toBeGreaterThan(100);
 });
 
+test("what opening finds is checked: the index, and records where there is none", async () => {
+  const cache = await open();
+  for (let i = 0; i < 3; i++) cache.put(name(i), bytesOf(i, 500));
+  await cache.settled();
+  const path = join(folder, slabs()[0] ?? "");
+  const unfinished = new Uint8Array(readFileSync(path));
+  await cache.close();
+  const finished = new Uint8Array(readFileSync(path));
+  const opened = async (bytes: Uint8Array, flipped: number) => {
+    const bad = bytes.slice();
+    bad[flipped] = (bad[flipped] ?? 0) ^ 1;
+    writeFileSync(path, bad);
+    return (await open()).rangeCount;
+  };
+  // In the bytes of the last record.
+  expect(await opened(unfinished, unfinished.length - 10)).toBe(2);
+  // A digit in the index: the records are read instead.
+  const digit = finished.lastIndexOf("5".charCodeAt(0), finished.length - 24);
+  expect(await opened(finished, digit)).toBe(3);
+  const again = await open();
+  for (let i = 0; i < 3; i++) expect(await again.read(name(i), 500)).toEqual(bytesOf(i, 500));
+});
+
 test("a file that is cut anywhere gives what is whole", async () => {
   const cache = await open();
   for (let i = 0; i < 3; i++) cache.put(name(i), bytesOf(i, 500));

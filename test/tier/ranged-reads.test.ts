@@ -52,7 +52,8 @@ async function lab(options: LabOptions = {}) {
   const { sourceLimits } = options;
   const reading = sourceLimits === undefined ? {} : { sourceLimits };
   const cold = coldChunks(store, store, { limits, stats, isRemote, ...reading });
-  return { store, registry, stats, entries, end, reader: new ArchiveReader(registry, cold, store) };
+  const reader = new ArchiveReader(registry, cold, store);
+  return { store, registry, stats, entries, end, cold, reader };
 }
 
 /** Reads a partition to its end, each time `bytesMax`, as consumers do. */
@@ -193,13 +194,16 @@ test("200 partitions read at once stay within the bounds and cost no range twice
   const sourceLimits = { bytesInFlightMax: 400_000, aheadBytesMax: 200_000, aheadGetsMax: 4 };
   const chunks = [20, 20];
   const options = { partitions: 200, chunks, sourceLimits, cacheBytes: 8 * MiB };
-  const { store, reader, end, entries } = await lab(options);
+  const { store, reader, end, entries, cold } = await lab(options);
+  let aheadMax = 0;
   let underWay = 0;
   let underWayMax = 0;
   const { getRange } = store;
   store.getRange = async (key, position, length) => {
     underWay += length;
     underWayMax = Math.max(underWayMax, underWay);
+    await Promise.resolve();
+    aheadMax = Math.max(aheadMax, cold.bytesAhead);
     try {
       return await getRange.call(store, key, position, length);
     } finally {
@@ -209,6 +213,7 @@ test("200 partitions read at once stay within the bounds and cost no range twice
   const all = Array.from({ length: 200 }, (_, partition) => consume(reader, end, 6_000, partition));
   await Promise.all(all);
   expect(underWayMax).toBeLessThanOrEqual(400_000);
+  expect(aheadMax).toBeWithin(100_000, 200_001);
   const size = entries.reduce((sum, { bytes }) => sum + bytes, 0);
   expect(store.bytesRead).toBeLessThanOrEqual(size * 1.1);
   expect(store.gets.length).toBeLessThanOrEqual((200 * 40 + entries.length) * 1.1);
@@ -224,6 +229,7 @@ test("readers of one chunk share one download, also when one of them gives up", 
   store.letGo();
   for (const slices of await Promise.all(readers)) expect(flatOffsets(slices)).toHaveLength(4);
   expect(store.gets).toHaveLength(2);
+  expect(store.inflated).toBe(1);
 });
 
 test("a download that fails is told to all who wait, and not kept", async () => {
