@@ -185,7 +185,7 @@ export class ChunkDisk {
       touched.add(place.slab);
     }
     for (const slab of touched) {
-      if (slab !== this.active && slab.liveBytes * 2 < slab.bytes) this.run(() => this.evict(slab));
+      if (slab.liveBytes * 2 < slab.bytes) this.run(() => this.evict(slab));
     }
   }
 
@@ -268,6 +268,7 @@ export class ChunkDisk {
 
   private async evict(slab: Slab): Promise<void> {
     if (this.slabs.get(slab.number) !== slab) return;
+    if (slab === this.active) this.active = null;
     for (const place of [...slab.ranges]) this.dropPlace(place);
     await this.deps.files.removeFile(slab.path);
     this.slabs.delete(slab.number);
