@@ -1,4 +1,4 @@
-/** What a store that stalls does to fetches: it delays what lies there, and nothing else for long. */
+/** What a store that stalls does to fetches: it delays what lies there, nothing else for long. */
 
 import { expect, test } from "bun:test";
 import { fetchHandler } from "../../src/api/01-fetch.ts";
@@ -88,7 +88,7 @@ for (const [maxWaitMs, waitedMs] of [
   [100, 500],
   [2_000, 2_000],
 ] as const) {
-  test(`a stalled store holds up a fetch that waits ${maxWaitMs} ms for ${waitedMs} ms`, async () => {
+  test(`a stalled store holds up a fetch of max wait ${maxWaitMs} for ${waitedMs} ms`, async () => {
     const { api, cold } = await lab();
     const timers = api.log.clock.pendingTimers;
     const { promise, resolve } = Promise.withResolvers<void>();
