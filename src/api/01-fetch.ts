@@ -11,6 +11,7 @@
  */
 import type { FetchAnswer, FetchAsk } from "../fetch/fetch-session.ts";
 import type { AskAnswer, FetchContext, SessionAnswer } from "../fetch/fetch-sessions.ts";
+import { ColdPatience } from "../log/cold-patience.ts";
 import type { Partition } from "../log/partition.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
@@ -22,7 +23,6 @@ import {
   fetchApi,
 } from "../protocol/messages/01-fetch.ts";
 import type { FetchCharge } from "../quota/client-quotas.ts";
-import { ColdPatience } from "./cold-patience.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { epochError, type Found, findById, findByName } from "./find-partition.ts";
 import { currentLeader, leaderEndpoints } from "./leader-hints.ts";
