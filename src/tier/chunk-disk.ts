@@ -49,6 +49,13 @@ interface Slab {
   usedAt: number;
 }
 
+/** A range that waits to be written. */
+interface Waiting {
+  readonly name: RangeName;
+  readonly bytes: Uint8Array;
+  readonly size: number;
+}
+
 interface Place {
   readonly slab: Slab;
   readonly range: SlabRange;
@@ -61,6 +68,8 @@ const slabsAbout = 32;
 const slabsMin = 4;
 /** Bytes that wait to be written; what comes on top is not cached. */
 const waitingBytesMax = 16 << 20;
+/** What waits is written together up to this size. */
+const writeBytesMax = 1 << 20;
 /** A disk that refused is left alone so long. */
 const pauseMs = 30_000;
 /** Room for a range in the index of its slab. */
@@ -81,7 +90,9 @@ export class ChunkDisk {
   private nextNumber = 1;
   private held = 0;
   private uses = 0;
+  private waiting: Waiting[] = [];
   private waitingBytes = 0;
+  private isWriting = false;
   private pausedUntilMs = 0;
   private closed = false;
   private writing: Promise<void> = Promise.resolve();
@@ -161,11 +172,11 @@ export class ChunkDisk {
       stats.diskCacheWritesSkipped++;
       return;
     }
+    this.waiting.push({ name, bytes, size });
     this.waitingBytes += size;
-    this.run(async () => {
-      this.waitingBytes -= size;
-      await this.write(name, bytes);
-    });
+    if (this.isWriting) return;
+    this.isWriting = true;
+    this.run(() => this.writeAll());
   }
 
   /** Forgets one range: its bytes were not what they should be. */
@@ -177,6 +188,8 @@ export class ChunkDisk {
   /** Forgets an object that is not read any more. Files of which less than half is still of use go
    * at once. */
   forget(key: string): void {
+    this.waiting = this.waiting.filter((one) => one.name.key !== key);
+    this.waitingBytes = this.waiting.reduce((sum, { size }) => sum + size, 0);
     const places = this.objects.get(key);
     if (places === undefined) return;
     const touched = new Set<Slab>();
@@ -215,30 +228,61 @@ export class ChunkDisk {
     return topicId === name.topicId && sha256 === name.sha256 ? place : null;
   }
 
-  private async write(name: RangeName, bytes: Uint8Array): Promise<void> {
-    const { files, stats, clock, faultPoint } = this.deps;
-    if (this.has(name, bytes.length) || clock.monotonicMs() < this.pausedUntilMs) return;
-    const { record, range } = encodeRecord(name, bytes);
-    if (this.active !== null && this.active.bytes + record.length > this.slabBytes) {
+  private async writeAll(): Promise<void> {
+    try {
+      for (let batch = this.nextBatch(); batch.length > 0; batch = this.nextBatch()) {
+        await this.write(batch);
+      }
+    } finally {
+      this.isWriting = false;
+      // What a refusing disk leaves over is not written later.
+      this.waiting = [];
+      this.waitingBytes = 0;
+    }
+  }
+
+  /** Takes what is written next. */
+  private nextBatch(): Waiting[] {
+    const batch: Waiting[] = [];
+    let bytes = 0;
+    for (const one of this.waiting) {
+      if (batch.length > 0 && bytes + one.size > Math.min(writeBytesMax, this.slabBytes)) break;
+      batch.push(one);
+      bytes += one.size;
+    }
+    this.waiting.splice(0, batch.length);
+    this.waitingBytes -= bytes;
+    return batch;
+  }
+
+  private async write(batch: readonly Waiting[]): Promise<void> {
+    const { files, stats, faultPoint } = this.deps;
+    const fresh = batch.filter(({ name, bytes }) => !this.has(name, bytes.length));
+    const encoded = fresh.map(({ name, bytes }) => encodeRecord(name, bytes));
+    const records = Buffer.concat(encoded.map(({ record }) => record));
+    if (records.length === 0) return;
+    if (this.active !== null && this.active.bytes + records.length > this.slabBytes) {
       await this.finishActive();
     }
-    if (!(await this.makeRoom(record.length + indexRowBytes))) return;
+    if (!(await this.makeRoom(records.length + indexRowBytes * encoded.length))) return;
     this.active ??= this.add(this.nextNumber++);
     const slab = this.active;
     await faultPoint("cache-write");
     try {
-      await files.appendScratch(slab.path, slab.bytes, record);
+      await files.appendScratch(slab.path, slab.bytes, records);
     } catch (error) {
       stats.diskCacheWritesFailed++;
       // Its end is unknown: what it holds is still good, but nothing more goes in.
       this.active = null;
-      this.grow(slab, record.length);
+      this.grow(slab, records.length);
       throw error;
     }
     this.pausedUntilMs = 0;
-    this.place(slab, { ...range, at: slab.bytes + range.at });
-    this.grow(slab, record.length);
-    count(stats.diskCacheWrites, bytes.length);
+    for (const { record, range } of encoded) {
+      this.place(slab, { ...range, at: slab.bytes + range.at });
+      this.grow(slab, record.length);
+      count(stats.diskCacheWrites, range.length);
+    }
   }
 
   private async finishActive(): Promise<void> {
