@@ -41,9 +41,9 @@ const cacheFolder = "cache";
 /** Tables of contents of archives kept in memory. */
 const tocCacheBytesMax = 16 << 20;
 /** Bytes on their way from the store for all readers. */
-const bytesInFlightMax = 64 << 20;
+const bytesInFlightMax = 32 << 20;
 /** Of readers in a row: bytes that are read before they ask, on their way or waiting for them. */
-const aheadBytesMax = 32 << 20;
+const aheadBytesMax = 16 << 20;
 
 /** Opens the store and the caches between it and the readers. */
 export async function openColdRooms(options: ColdOptions): Promise<ColdRooms> {
