@@ -1,12 +1,11 @@
 import { join } from "node:path";
-import { archiveEngine } from "./broker-archives.ts";
 import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
+import { type ColdRooms, openColdRooms } from "./broker-cold.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
-import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { openRegistry, openTierKeeping, type TierKeeping } from "./broker-tier.ts";
 import { TopicKeeper } from "./broker-topics.ts";
@@ -29,14 +28,16 @@ import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { ArchiveChunks } from "./tier/archive-chunks.ts";
-import { ArchiveReader } from "./tier/cold-reader.ts";
+import type { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms extends ClientRooms, TierKeeping {
+export interface Rooms
+  extends ClientRooms,
+    TierKeeping,
+    Omit<ColdRooms, "cold" | "engine" | "store"> {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
@@ -49,9 +50,6 @@ export interface Rooms extends ClientRooms, TierKeeping {
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
-  /** See OpenedStore. */
-  readonly stopStore: () => void;
-  readonly chunks: ArchiveChunks;
 }
 
 export interface RoomOptions {
@@ -63,9 +61,6 @@ export interface RoomOptions {
   readonly kafkaPort: number;
 }
 
-/** Tables of contents of archives kept in memory. */
-const tocCacheBytesMax = 16 << 20;
-
 export async function buildRooms(options: RoomOptions, storage: Storage): Promise<Rooms> {
   const { loaded, clock, logger } = options;
   const { config } = loaded;
@@ -73,14 +68,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   await noticeUncleanStop(metadata, storage, logger);
   const registry = await openRegistry(storage, clock, logger);
   const scratchDir = join(storage.dataDir, "tmp");
-  const { store, stop: stopStore } = await openStore({
-    ...{ config, storage, clock, logger },
+  const { cold, engine, store, ...coldRooms } = await openColdRooms({
+    ...{ config, storage, clock, logger, registry },
     metrics: options.metrics,
   });
   const keeping = openTierKeeping({ storage, registry, store, clock, logger });
-  const engine = archiveEngine(storage.archives, clock, scratchDir);
-  const chunks = new ArchiveChunks(store, engine, coldCaches(config));
-  const cold = new ArchiveReader(registry, chunks, engine);
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, metadata, storage, cold, events);
   const all = () => partitions.all();
@@ -140,8 +132,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     rolling,
     cleaning,
     ...keeping,
-    chunks,
-    stopStore,
+    ...coldRooms,
   };
 }
 
@@ -184,10 +175,6 @@ function openPartitions(
     },
     events,
   });
-}
-
-function coldCaches({ limits }: Config) {
-  return { chunkCacheBytesMax: limits.chunkCacheBytesMax, tocCacheBytesMax };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {

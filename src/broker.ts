@@ -88,6 +88,7 @@ export class Broker {
     await this.rooms.metadata.settled();
     await this.rooms.registry.settled();
     await this.rooms.partitions.close();
+    await this.rooms.closeCache();
     await this.storage.metadataJournal.close();
     await this.storage.registryJournal.close();
     await setCleanStopMark(this.storage);

@@ -143,6 +143,13 @@ export const settings = {
     doc: "Seconds that sealed data waits before segments are archived without an index",
   }),
   ...objectStoreSettings,
+  "cache.maxBytes": bytes({
+    default: GiB,
+    min: 0,
+    doc:
+      "Disk under {data_dir}/cache that holds parts of archives read from a bucket; " +
+      "0 keeps none, a local store needs none",
+  }),
 
   "wal.commitProfile": choice({
     values: ["low", "medium", "high", "ultra"],

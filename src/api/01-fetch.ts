@@ -11,6 +11,7 @@
  */
 import type { FetchAnswer, FetchAsk } from "../fetch/fetch-session.ts";
 import type { AskAnswer, FetchContext, SessionAnswer } from "../fetch/fetch-sessions.ts";
+import { ColdPatience } from "../log/cold-patience.ts";
 import type { Partition } from "../log/partition.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
@@ -111,11 +112,13 @@ async function fetch(
   const bytesMax = Math.min(request.maxBytes, fetchBytesMax, quotaBytesMax);
   const bytesMin = Math.min(request.minBytes, bytesMax);
   const endMs = clock.monotonicMs() + request.maxWaitMs;
+  const patience = new ColdPatience(clock, clock.monotonicMs(), request.maxWaitMs);
   const isolation = isCommitted(request) ? "read_committed" : "read_uncommitted";
   const hasInteresting = targets.some(({ found }) => !isUnknown(found));
   for (;;) {
     const before = bytesAdvanced(targets, isolation);
-    const round = await readRound(context, targets, request, version, bytesMax);
+    const reading = readRound(context, targets, request, version, bytesMax, patience);
+    const round = await reading.finally(() => patience.end());
     const waitMs = endMs - clock.monotonicMs();
     const enough = round.urgent || round.bytes >= bytesMin || !hasInteresting;
     const done = () => respond(context, request, version, session, round.answers);
@@ -157,6 +160,7 @@ async function readRound(
   request: Request,
   version: number,
   bytesMax: number,
+  patience: ColdPatience,
 ): Promise<Round> {
   const { readBudget } = context.services.partitions;
   const granted = readBudget.grant(Math.max(0, bytesMax));
@@ -178,7 +182,8 @@ async function readRound(
         urgent = true;
         continue;
       }
-      const reading = readOne(outcome, ask, request, granted - bytes, bytes === 0);
+      const left = granted - bytes;
+      const reading = readOne(outcome, ask, request, left, bytes === 0, patience);
       const read = reading instanceof Promise ? await reading : reading;
       bytes += read.bytes;
       urgent ||= read.errorCode !== ErrorCode.NONE;
@@ -231,12 +236,16 @@ function readOne(
   request: Request,
   bytesLeft: number,
   firstBatchAnyway: boolean,
+  patience: ColdPatience,
 ): ReadResult | Promise<ReadResult> {
   const withAborted = isCommitted(request);
   const offsetLimit = withAborted ? partition.lastStableOffset : partition.highWatermark;
   const bytesMax = Math.max(0, Math.min(ask.partitionMaxBytes, bytesLeft));
   const offset = ask.fetchOffset;
-  return partition.read({ offset, bytesMax, offsetLimit, firstBatchAnyway, withAborted });
+  const coldPatience = patience.wait;
+  return partition.read({
+    ...{ offset, bytesMax, offsetLimit, firstBatchAnyway, withAborted, coldPatience },
+  });
 }
 
 function answerOf(partition: Partition, ask: FetchAsk, read: ReadResult): FetchAnswer {

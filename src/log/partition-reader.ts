@@ -16,6 +16,9 @@ export interface ReadOptions {
   readonly firstBatchAnyway?: boolean;
   /** Tell which of it was aborted; false unless given. */
   readonly withAborted?: boolean;
+  /** How long the reader waits for archives: those that are not there when it resolves are left
+   * out, and stay on their way for the next read. Without end unless given. */
+  readonly coldPatience?: () => Promise<void>;
 }
 
 export interface ReadResult {
@@ -134,7 +137,7 @@ export class PartitionReader {
     while (offset < offsetLimit && (bytes === 0 || bytes < bytesMax)) {
       let piece: Piece;
       try {
-        piece = await this.piece(offset, offsetLimit, bytesMax - bytes);
+        piece = await this.piece(offset, bytesMax - bytes, options);
       } catch (error) {
         if (!(error instanceof BrokerError)) throw error;
         this.parts.unreadable(offset, error);
@@ -151,7 +154,8 @@ export class PartitionReader {
   }
 
   /** What the fastest tier that holds `offset` has of it. */
-  private async piece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {
+  private async piece(offset: number, bytesMax: number, options: ReadOptions): Promise<Piece> {
+    const { offsetLimit, coldPatience } = options;
     const tail = this.parts.tail.read(offset, offsetLimit, bytesMax);
     const { reads, clock } = this.parts;
     if (tail !== null) {
@@ -174,9 +178,27 @@ export class PartitionReader {
         if (!released) throw error;
       }
     }
-    const piece = await this.coldPiece(offset, offsetLimit, bytesMax);
-    reads.timed("archive", piece.bytes, clock.monotonicMs() - startMs);
+    const cold = this.coldPiece(offset, offsetLimit, bytesMax);
+    const piece =
+      coldPatience === undefined ? await cold : await this.orNothing(cold, offset, coldPatience());
+    if (piece.bytes > 0) reads.timed("archive", piece.bytes, clock.monotonicMs() - startMs);
     return piece;
+  }
+
+  /** Nothing where `patience` ends before the archives answer. */
+  private async orNothing(
+    reading: Promise<Piece>,
+    offset: number,
+    patience: Promise<void>,
+  ): Promise<Piece> {
+    const isOver = patience.then(() => null);
+    const piece = await Promise.race([reading, isOver]);
+    if (piece !== null) return piece;
+    // Nobody waits for it any more: what it fails with is told all the same.
+    reading.catch((error: unknown) => {
+      if (error instanceof BrokerError) this.parts.unreadable(offset, error);
+    });
+    return { chunks: [], bytes: 0, nextOffset: offset };
   }
 
   private async coldPiece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {

@@ -72,19 +72,29 @@ export class PartitionTransactions {
     return Promise.all(found).then((all) => abortedRanges(all.flat()));
   }
 
-  /** What was read from `offset` on, and which transactions of it were aborted. */
+  /** What was read from `offset` on, and which transactions of it were aborted; nothing where the
+   * archives do not say so within `patience` (see ReadOptions). */
   withAborted(
     offset: number,
     reading: ReadResult | Promise<ReadResult>,
+    patience?: () => Promise<void>,
   ): ReadResult | Promise<ReadResult> {
     const held = this.parts.aborted.pin();
     const told =
       reading instanceof Promise
         ? reading.then((read) => this.told(offset, read, held))
         : this.told(offset, reading, held);
-    if (told instanceof Promise) return told.finally(() => held.release());
-    held.release();
-    return told;
+    if (!(told instanceof Promise)) {
+      held.release();
+      return told;
+    }
+    const telling = told.finally(() => held.release());
+    if (patience === undefined) return telling;
+    // The batches have a patience of their own: this one begins behind them.
+    return Promise.resolve(reading).then(
+      () => orNothing(telling, offset, patience()),
+      () => telling,
+    );
   }
 
   private told(
@@ -107,6 +117,15 @@ export class PartitionTransactions {
       },
     );
   }
+}
+
+function orNothing(
+  telling: Promise<ReadResult>,
+  offset: number,
+  patience: Promise<void>,
+): Promise<ReadResult> {
+  const nothing = () => ({ ...emptyRead(ErrorCode.NONE, offset), aborted: [] });
+  return Promise.race([telling, patience.then(nothing)]);
 }
 
 function rangesOf(found: FoundAborted): readonly AbortedRange[] | Promise<readonly AbortedRange[]> {

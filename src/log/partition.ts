@@ -187,7 +187,7 @@ export class Partition {
     }
     const read = this.reader.read(options);
     return options.withAborted === true
-      ? this.transactions.withAborted(options.offset, read)
+      ? this.transactions.withAborted(options.offset, read, options.coldPatience)
       : read;
   }
 

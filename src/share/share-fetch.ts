@@ -1,4 +1,5 @@
 import type { Clock } from "../lib/clock.ts";
+import { ColdPatience } from "../log/cold-patience.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
 import type { Partitions } from "../log/partitions.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
@@ -58,6 +59,7 @@ export class ShareFetcher {
     if (partitions.length === 0 || maxRecords <= 0 || maxBytes <= 0) return [];
     const endMs = this.clock.monotonicMs() + request.maxWaitMs;
     const { isolation } = this.groups.settingsOf(request.groupId);
+    const patience = new ColdPatience(this.clock, this.clock.monotonicMs(), request.maxWaitMs);
     const { rounds, failed } = await this.load(request);
     const shares = rounds.flat();
     if (shares.length === 0) return failed;
@@ -65,7 +67,8 @@ export class ShareFetcher {
       const asked = rounds.shift() ?? shares;
       const isEveryone = asked.length === shares.length;
       const before = isEveryone ? changesOf(shares) : 0;
-      const readings = await this.readAll(asked, request);
+      const reading = this.readAll(asked, request, patience);
+      const readings = await reading.finally(() => patience.end());
       const bytes = readings.reduce((sum, { read }) => sum + read.bytes, 0);
       const hasError = readings.some(({ read }) => read.errorCode !== ErrorCode.NONE);
       const waitMs = endMs - this.clock.monotonicMs();
@@ -138,6 +141,7 @@ export class ShareFetcher {
   private async readAll(
     shares: readonly SharePartition[],
     request: ShareFetchRequest,
+    patience: ColdPatience,
   ): Promise<Reading[]> {
     const { isolation } = this.groups.settingsOf(request.groupId);
     const { readBudget } = this.partitions;
@@ -154,7 +158,8 @@ export class ShareFetcher {
         if (offset === null) continue;
         const bytesMax = Math.min(share, granted - bytes);
         const firstBatchAnyway = bytes === 0;
-        const options = { offset, bytesMax, offsetLimit, firstBatchAnyway };
+        const limits = { offset, bytesMax, offsetLimit, firstBatchAnyway };
+        const options = { ...limits, coldPatience: patience.wait };
         const reading = readOrEnd(one, { ...options, withAborted: isCommitted });
         const read = reading instanceof Promise ? await reading : reading;
         bytes += read.bytes;

@@ -1,14 +1,25 @@
 import { BrokerError, errorText } from "../lib/errors.ts";
-import { type ObjectStore, StoreError, type StoreErrorKind } from "../store/object-store.ts";
+import { StoreError, type StoreErrorKind } from "../store/object-store.ts";
 import { ByteCache } from "./byte-cache.ts";
+import type { ArchivePart, ChunkSource } from "./chunk-source.ts";
 import type { AbortedTransaction, ArchiveEngine, TocChunk } from "./ports.ts";
 import type { SegmentEntry } from "./segment-registry.ts";
+import { type ColdSource, count, type TierStats } from "./tier-stats.ts";
 
 export interface ColdReaderLimits {
   /** Decompressed chunks kept in memory, bytes. */
   readonly chunkCacheBytesMax: number;
   /** Tables of contents kept in memory, bytes (about 96 a chunk). */
   readonly tocCacheBytesMax: number;
+}
+
+export interface ArchiveChunksDeps {
+  readonly source: ChunkSource;
+  readonly engine: Pick<ArchiveEngine, "readToc" | "readAborted" | "inflateChunk">;
+  readonly limits: ColdReaderLimits;
+  readonly stats: TierStats;
+  /** Whether a range costs a request over the network, so that ranges are joined. */
+  readonly isRemote: boolean;
 }
 
 const tocChunkBytes = 96;
@@ -20,15 +31,20 @@ const abortedCacheBytesMax = 8 << 20;
  * fails (CHRONIK_STORE_UNAVAILABLE) or the object is not what it should be
  * (CHRONIK_ARCHIVE_DAMAGED). */
 export class ArchiveChunks {
-  private readonly store: ObjectStore;
-  private readonly engine: ArchiveEngine;
+  /** False: what is read ahead of its readers would only be copied. */
+  readonly isRemote: boolean;
+  private readonly source: ChunkSource;
+  private readonly engine: ArchiveChunksDeps["engine"];
+  private readonly stats: TierStats;
   private readonly tocs: ByteCache<readonly TocChunk[]>;
   private readonly chunks: ByteCache<Uint8Array>;
   private readonly abortedLists: ByteCache<readonly AbortedTransaction[]>;
 
-  constructor(store: ObjectStore, engine: ArchiveEngine, limits: ColdReaderLimits) {
-    this.store = store;
+  constructor({ source, engine, limits, stats, isRemote }: ArchiveChunksDeps) {
+    this.isRemote = isRemote;
+    this.source = source;
     this.engine = engine;
+    this.stats = stats;
     this.tocs = new ByteCache(limits.tocCacheBytesMax, (toc) => toc.length * tocChunkBytes);
     this.chunks = new ByteCache(limits.chunkCacheBytesMax, (chunk) => chunk.length);
     this.abortedLists = new ByteCache(abortedCacheBytesMax, (list) => list.length * abortedBytes);
@@ -44,65 +60,108 @@ export class ArchiveChunks {
     return (entry) => held.get(cacheKey(entry)) ?? 0;
   }
 
-  toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
-    const length = entry.bytes - entry.tocPosition;
-    return this.tocs.get(cacheKey(entry), () =>
-      this.decoded(entry, entry.tocPosition, length, async (tail) => {
+  /** Bytes read ahead of readers, on their way and in memory. */
+  get bytesAhead(): number {
+    return this.source.bytesAhead;
+  }
+
+  async toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
+    const part = { position: entry.tocPosition, length: entry.bytes - entry.tocPosition };
+    let source: ColdSource = "memory";
+    const toc = await this.tocs.get(cacheKey(entry), () =>
+      this.decoded(entry, part, async (tail, from) => {
+        source = from;
         return (await this.engine.readToc(tail, entry.bytes)).chunks;
+      }),
+    );
+    count(this.stats.tocReads[source], part.length);
+    return toc;
+  }
+
+  async chunk(entry: SegmentEntry, chunk: TocChunk): Promise<Uint8Array> {
+    const { rawLength, crc32c } = chunk;
+    let source: ColdSource = "memory";
+    const bytes = await this.chunks.get(chunkKey(entry, chunk), () =>
+      this.decoded(entry, partOf(chunk), (member, from) => {
+        source = from;
+        return this.engine.inflateChunk(member, rawLength, crc32c);
+      }),
+    );
+    count(this.stats.chunkReads[source], bytes.length);
+    return bytes;
+  }
+
+  async aborted(entry: SegmentEntry): Promise<readonly AbortedTransaction[]> {
+    // The manifest lies in front of the first chunk.
+    const [first] = await this.toc(entry);
+    const part = { position: 0, length: first?.position ?? entry.tocPosition };
+    return this.abortedLists.get(cacheKey(entry), () =>
+      this.decoded(entry, part, (head, from) => {
+        count(this.stats.tocReads[from], head.length);
+        return this.engine.readAborted(head);
       }),
     );
   }
 
-  chunk(entry: SegmentEntry, chunk: TocChunk): Promise<Uint8Array> {
-    const { position, compressedLength, rawLength, crc32c } = chunk;
-    return this.chunks.get(`${cacheKey(entry)}@${position}`, () =>
-      this.decoded(entry, position, compressedLength, (member) =>
-        this.engine.inflateChunk(member, rawLength, crc32c),
-      ),
-    );
+  /** Starts a ranged read of the first chunks of `row`, neighbours, that are neither in a cache nor
+   * on their way; null where none was started (see ChunkSource.ahead). */
+  ahead(
+    entry: SegmentEntry,
+    row: readonly TocChunk[],
+    bytesMax: number,
+    wanted: boolean,
+  ): Promise<void> | null {
+    const parts = row.filter((chunk) => !this.chunks.has(chunkKey(entry, chunk))).map(partOf);
+    return this.source.ahead(entry, parts, bytesMax, wanted);
   }
 
-  aborted(entry: SegmentEntry): Promise<readonly AbortedTransaction[]> {
-    return this.abortedLists.get(cacheKey(entry), async () => {
-      try {
-        // The manifest lies in front of the first chunk.
-        const [first] = await this.toc(entry);
-        const head = await this.range(entry, 0, first?.position ?? entry.tocPosition);
-        return await this.engine.readAborted(head);
-      } catch (error) {
-        throw error instanceof BrokerError ? error : damaged(entry, errorText(error), error);
-      }
-    });
+  /** Whether a chunk costs no request. */
+  isAtHand(entry: SegmentEntry, chunk: TocChunk): boolean {
+    const isCached = this.chunks.has(chunkKey(entry, chunk));
+    return isCached || this.source.isAtHand(entry, partOf(chunk));
   }
 
-  /** What a range of an archive says. Bytes that say nothing are asked for once more: they may have
+  /** The object is deleted: nothing of it is kept. */
+  forget(key: string): void {
+    this.source.forget(key);
+  }
+
+  /** What a part of an archive says. Bytes that say nothing are asked for once more: they may have
    * been damaged on their way, which no store checks for a part of an object. */
   private async decoded<T>(
     entry: SegmentEntry,
-    position: number,
-    length: number,
-    decode: (bytes: Uint8Array) => Promise<T>,
+    part: ArchivePart,
+    decode: (bytes: Uint8Array, source: ColdSource) => Promise<T>,
   ): Promise<T> {
-    const first = await this.range(entry, position, length);
+    const first = await readable(entry, this.source.read(entry, part));
     try {
-      return await decode(first);
+      return await decode(first.bytes, first.source);
     } catch {
-      const second = await this.range(entry, position, length);
+      const second = await readable(entry, this.source.readAgain(entry, part));
       try {
-        return await decode(second);
+        return await decode(second.bytes, second.source);
       } catch (error) {
         throw damaged(entry, errorText(error), error);
       }
     }
   }
+}
 
-  private async range(entry: SegmentEntry, position: number, length: number): Promise<Uint8Array> {
-    try {
-      return await this.store.getRange(entry.key, position, length);
-    } catch (error) {
-      throw lastsNot(error) ? unavailable(entry, error) : damaged(entry, errorText(error), error);
-    }
+function partOf({ position, compressedLength }: TocChunk): ArchivePart {
+  return { position, length: compressedLength };
+}
+
+/** The same with the errors of readers. */
+async function readable<T>(entry: SegmentEntry, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    throw lastsNot(error) ? unavailable(entry, error) : damaged(entry, errorText(error), error);
   }
+}
+
+function chunkKey(entry: SegmentEntry, { position }: TocChunk): string {
+  return `${cacheKey(entry)}@${position}`;
 }
 
 /** A topic made anew after a deletion may have archives of its own under the same object keys. */
@@ -113,7 +172,10 @@ function cacheKey(entry: SegmentEntry): string {
 /** Whether the store failed and the archive may be as it should. */
 function lastsNot(error: unknown): boolean {
   const kinds: readonly StoreErrorKind[] = ["unavailable", "denied", "misconfigured"];
-  return error instanceof StoreError && kinds.includes(error.kind);
+  if (error instanceof StoreError) return kinds.includes(error.kind);
+  // Of the engine, under the local store: too much to do, or at its end.
+  const codes = ["CHRONIK_BUSY", "CHRONIK_CLOSED"];
+  return error instanceof BrokerError && codes.includes(error.code);
 }
 
 function unavailable(entry: SegmentEntry, cause: unknown): BrokerError {

@@ -5,8 +5,6 @@ export class ByteCache<V> {
   private readonly entries = new Map<string, V>();
   private readonly loading = new Map<string, Promise<V>>();
   private held = 0;
-  hits = 0;
-  misses = 0;
 
   constructor(bytesMax: number, sizeOf: (value: V) => number) {
     this.bytesMax = bytesMax;
@@ -22,17 +20,20 @@ export class ByteCache<V> {
     for (const [key, value] of this.entries) yield [key, this.sizeOf(value)];
   }
 
+  /** Whether `get` would load nothing. */
+  has(key: string): boolean {
+    return this.entries.has(key) || this.loading.has(key);
+  }
+
   get(key: string, load: () => Promise<V>): Promise<V> {
     const cached = this.entries.get(key);
     if (cached !== undefined) {
-      this.hits++;
       this.entries.delete(key);
       this.entries.set(key, cached);
       return Promise.resolve(cached);
     }
     const pending = this.loading.get(key);
     if (pending) return pending;
-    this.misses++;
     const loaded = load()
       .then((value) => {
         this.put(key, value);

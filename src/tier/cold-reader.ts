@@ -1,4 +1,5 @@
 import { type ArchiveChunks, damaged } from "./archive-chunks.ts";
+import { ReadAhead } from "./chunk-read-ahead.ts";
 import { lastAtOrBefore } from "./partition-segments.ts";
 import type { AbortedTransaction, ArchiveEngine, TimeHit } from "./ports.ts";
 import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
@@ -13,6 +14,7 @@ const batchHeaderBytes = 61;
 export class ArchiveReader {
   private readonly registry: SegmentRegistry;
   private readonly chunks: ArchiveChunks;
+  private readonly readAhead: ReadAhead;
   private readonly engine: Pick<ArchiveEngine, "findTime">;
 
   constructor(
@@ -22,6 +24,7 @@ export class ArchiveReader {
   ) {
     this.registry = registry;
     this.chunks = chunks;
+    this.readAhead = new ReadAhead(registry, chunks);
     this.engine = engine;
   }
 
@@ -52,6 +55,7 @@ export class ArchiveReader {
       next = slice.nextOffset;
       if (slice.cut) break;
     }
+    if (next > offset) this.readAhead.served(topicId, partition, offset, next);
     return slices;
   }
 
@@ -124,10 +128,12 @@ export class ArchiveReader {
     const unpin = this.registry.pin(entry);
     try {
       const toc = await this.chunks.toc(entry);
-      const chunk = toc[lastAtOrBefore(toc, offset)];
+      const index = lastAtOrBefore(toc, offset);
+      const chunk = toc[index];
       if (!chunk || offset > chunk.last) {
         throw damaged(entry, `its table of contents lacks offset ${offset}`);
       }
+      this.readAhead.wanted(entry, toc, index, { offset, offsetLimit, bytesMax });
       const bytes = await this.chunks.chunk(entry, chunk);
       return sliceBatches(bytes, offset, offsetLimit, bytesMax, first);
     } finally {
@@ -135,6 +141,7 @@ export class ArchiveReader {
     }
   }
 
+  /** Where the largest timestamps are said to be is looked first: mostly that is all. */
   private async findTimeInSegment(
     entry: SegmentEntry,
     target: number,
@@ -142,15 +149,15 @@ export class ArchiveReader {
   ): Promise<TimeHit | null> {
     const unpin = this.registry.pin(entry);
     try {
+      const toc = await this.chunks.toc(entry);
       let best: TimeHit | null = null;
-      for (const chunk of await this.chunks.toc(entry)) {
-        const floor = target === -1 ? (best?.timestamp ?? -1) + 1 : target;
-        if (chunk.last < fromOffset || chunk.maxTimestamp < floor) continue;
+      for (const chunk of target === -1 ? newestFirst(toc, fromOffset) : toc) {
+        if (chunk.last < fromOffset || chunk.maxTimestamp < target) continue;
+        if (best !== null && !mayBeLater(chunk, best)) break;
         const bytes = await this.chunks.chunk(entry, chunk);
         const hit = await this.engine.findTime(bytes, target, fromOffset);
-        if (!hit) continue;
-        if (target !== -1) return hit;
-        if (!best || hit.timestamp > best.timestamp) best = hit;
+        if (hit && target !== -1) return hit;
+        best = laterOf(best, hit);
       }
       return best;
     } finally {
@@ -166,6 +173,31 @@ export class ArchiveReader {
       unpin();
     }
   }
+}
+
+interface Timed {
+  readonly base: number;
+  readonly last: number;
+  readonly maxTimestamp: number;
+}
+
+/** Those that reach `fromOffset`, the largest timestamp first, of equal ones the lowest offset. */
+function newestFirst<T extends Timed>(ranges: readonly T[], fromOffset: number): T[] {
+  const found = ranges.filter(({ last }) => last >= fromOffset);
+  return found.sort((a, b) => b.maxTimestamp - a.maxTimestamp || a.base - b.base);
+}
+
+/** Whether the largest timestamp of a range may be the answer instead of `best`. */
+function mayBeLater({ maxTimestamp, base }: Timed, best: TimeHit): boolean {
+  if (maxTimestamp !== best.timestamp) return maxTimestamp > best.timestamp;
+  return base < best.offset;
+}
+
+/** The larger timestamp; of equal ones the lower offset, as Kafka answers. */
+function laterOf(a: TimeHit | null, b: TimeHit | null): TimeHit | null {
+  if (a === null || b === null) return a ?? b;
+  if (a.timestamp !== b.timestamp) return a.timestamp > b.timestamp ? a : b;
+  return a.offset < b.offset ? a : b;
 }
 
 interface BatchSlice {

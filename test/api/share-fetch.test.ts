@@ -4,6 +4,7 @@ import { shareAcknowledgeHandler } from "../../src/api/79-share-acknowledge.ts";
 import { describeShareGroupOffsetsHandler } from "../../src/api/90-describe-share-group-offsets.ts";
 import { BrokerError } from "../../src/lib/errors.ts";
 import type { Partition } from "../../src/log/partition.ts";
+import { emptyRead } from "../../src/log/partition-reader.ts";
 import { type ColdReader, noColdReader } from "../../src/log/ports.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import type { ShareFetchRequest } from "../../src/protocol/messages/78-share-fetch.ts";
@@ -96,6 +97,25 @@ describe("ShareFetch", () => {
     expect(one?.currentLeader).toEqual({ leaderId: 0, leaderEpoch: 0 });
     const next = await lab.call(shareFetchHandler, ask(1), 2);
     expect(next?.responses).toEqual([]);
+  });
+
+  test("waits for archives that stall half a second, and holds nothing afterwards", async () => {
+    await append(5);
+    const stalled = spyOn(partition, "read").mockImplementation(
+      async ({ coldPatience, offset }) => {
+        await coldPatience?.();
+        return emptyRead(ErrorCode.NONE, offset);
+      },
+    );
+    const waiting = acquired(ask(0));
+    for (let i = 0; i < 5; i++) await turn();
+    expect(stalled).toHaveBeenCalledTimes(1);
+    lab.log.clock.advance(499);
+    expect(await Promise.race([waiting, turn().then(() => "waits")])).toBe("waits");
+    lab.log.clock.advance(1);
+    expect(await waiting).toBe("");
+    stalled.mockRestore();
+    expect(await acquired(ask(1))).toBe("0-4:1");
   });
 
   test("waits for records, and for those another one gives back", async () => {

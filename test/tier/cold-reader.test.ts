@@ -1,10 +1,10 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
-import { ArchiveChunks } from "../../src/tier/archive-chunks.ts";
 import { ArchiveReader, sliceBatches } from "../../src/tier/cold-reader.ts";
 import type { ArchiveEngine, TimeHit, TocChunk } from "../../src/tier/ports.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { coldChunks } from "../support/cold-chunks.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
 
@@ -138,7 +138,7 @@ async function archives(shape: number[][][]) {
     await registry.add(entry, 0);
   }
   const limits = { chunkCacheBytesMax: 1 << 20, tocCacheBytesMax: 1 << 20 };
-  const reader = new ArchiveReader(registry, new ArchiveChunks(raw, raw, limits), raw);
+  const reader = new ArchiveReader(registry, coldChunks(raw, raw, { limits }), raw);
   return { raw, registry, end: next, reader };
 }
 

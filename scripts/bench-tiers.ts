@@ -1,0 +1,191 @@
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { WireClient } from "../src/client/wire-client.ts";
+import { batchOf, Kafka } from "../test/broker/kafka.ts";
+import { registrySegments, untilAllArchived } from "../test/support/archives.ts";
+import { type BrokerProcess, startBroker } from "../test/support/broker-process.ts";
+import { fetchAt, fill, scan } from "../test/support/cold-scan.ts";
+import { accessKey, type S3Server, secretKey, startS3 } from "../test/support/s3-server.ts";
+import { print, residentMib } from "./figures.ts";
+import { main } from "./support.ts";
+
+/**
+ * What archives cost readers, one JSON line a figure; `bun scripts/bench-tiers.ts cold`:
+ * a fetch that finds nothing in any cache, from the local store and from an S3 server, beside a GET
+ * of that server; how long records take to a consumer at the end of a log, at rest and while
+ * `--scans 4` consumers read archives; what those cost in requests' bytes and memory.
+ */
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    archives: { type: "string", default: "150" },
+    scans: { type: "string", default: "4" },
+    seconds: { type: "string", default: "15" },
+    /** For the processes that this one starts: consumes a topic over and over. */
+    scan: { type: "string" },
+    port: { type: "string", default: "0" },
+    records: { type: "string", default: "0" },
+  },
+});
+const archiveCount = Number(values.archives);
+const scanCount = Number(values.scans);
+const measureMs = Number(values.seconds) * 1000;
+const recordsPerArchive = 2_400;
+const scanRecords = 120_000;
+const everyMs = 5;
+
+/** Every archive has little more than a MiB; nothing is cached but in memory. */
+const coldArgs = [
+  ["--wal-indexing-interval", "1"],
+  ["-X", "min_segment_age_secs=0"],
+  ["-X", "wal.segment_bytes_max=1MiB"],
+  ["-X", "indexer.archive_bytes_max=1MiB"],
+  ["-X", "max_segments_per_run=100000"],
+  ["-X", "cache.max_bytes=0"],
+].flat();
+
+function quantiles(ms: readonly number[]): Record<string, number> {
+  const sorted = ms.toSorted((left, right) => left - right);
+  const at = (share: number): number => {
+    const value = sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? 0;
+    return Math.round(value * 100) / 100;
+  };
+  return { count: sorted.length, p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1) };
+}
+
+function s3Environment(server: S3Server): Record<string, string> {
+  return {
+    OBJECT_STORE_BACKEND: "s3",
+    S3_ENDPOINT: server.endpoint,
+    S3_REGION: "us-east-1",
+    S3_BUCKET: server.bucket,
+    S3_ACCESS_KEY: accessKey,
+    S3_SECRET_KEY: secretKey,
+  };
+}
+
+/** One fetch into the middle of each archive: its table of contents and one chunk. */
+async function coldFetches(broker: BrokerProcess): Promise<Record<string, number>> {
+  const kafka = await Kafka.connect(broker.kafkaPort);
+  await kafka.createTopic("cold", 1, { "segment.bytes": String(1 << 20) });
+  await fill(broker.kafkaPort, "cold", archiveCount * recordsPerArchive);
+  await untilAllArchived(broker, 600_000);
+  kafka.close();
+  await broker.restart();
+  const segments = (await registrySegments(broker)).filter(({ topic }) => topic === "cold");
+  const port = broker.kafkaPort;
+  const client = await WireClient.open({ host: "127.0.0.1", port, clientId: "cold" });
+  const ms: number[] = [];
+  for (const { base_offset, last_offset } of segments) {
+    const offset = Math.floor((base_offset + last_offset) / 2);
+    const startMs = performance.now();
+    const records = await fetchAt(client, "cold", 0, offset);
+    ms.push(performance.now() - startMs);
+    if (records.length === 0) throw new Error(`no records at ${offset}`);
+  }
+  client.close();
+  return quantiles(ms);
+}
+
+/** GETs of 64 KiB from each archive, one after the other, by a client of its own. */
+async function ownGets(broker: BrokerProcess, server: S3Server): Promise<Record<string, number>> {
+  const s3 = new Bun.S3Client({
+    accessKeyId: accessKey,
+    secretAccessKey: secretKey,
+    endpoint: server.endpoint,
+    bucket: server.bucket,
+    region: "us-east-1",
+  });
+  const ms: number[] = [];
+  for (const { key } of await registrySegments(broker)) {
+    const startMs = performance.now();
+    await s3.file(key).slice(0, 65_536).arrayBuffer();
+    ms.push(performance.now() - startMs);
+  }
+  return quantiles(ms);
+}
+
+/** From the call of produce to the record's arrival, each `everyMs`. */
+async function tailMs(port: number): Promise<number[]> {
+  const kafka = await Kafka.connect(port);
+  const client = await WireClient.open({ host: "127.0.0.1", port, clientId: "tail" });
+  const latest = await kafka.produce("tail", 0, batchOf(["x".repeat(200)]));
+  let next = latest.baseOffset + 1;
+  const ms: number[] = [];
+  const endMs = performance.now() + measureMs;
+  while (performance.now() < endMs) {
+    const arrival = fetchAt(client, "tail", 0, next);
+    await Bun.sleep(everyMs);
+    const startMs = performance.now();
+    const answer = kafka.produce("tail", 0, batchOf(["x".repeat(200)]));
+    if ((await arrival).length > 0) {
+      ms.push(performance.now() - startMs);
+      next++;
+    }
+    await answer;
+  }
+  client.close();
+  kafka.close();
+  return ms;
+}
+
+/** Tail consumers beside nothing, beside scans, and again beside nothing. */
+async function tails(broker: BrokerProcess, backend: string): Promise<void> {
+  if (measureMs === 0) return;
+  const kafka = await Kafka.connect(broker.kafkaPort);
+  await kafka.createTopic("tail");
+  await kafka.createTopic("scanned");
+  kafka.close();
+  await fill(broker.kafkaPort, "scanned", scanRecords);
+  await untilAllArchived(broker, 600_000);
+  await broker.restart();
+  print("tail at rest", { backend, ...quantiles(await tailMs(broker.kafkaPort)) });
+  const scans = Array.from({ length: scanCount }, () =>
+    Bun.spawn(
+      [process.execPath, import.meta.path, "--scan", "scanned"].concat([
+        "--port",
+        String(broker.kafkaPort),
+        "--records",
+        String(scanRecords),
+      ]),
+      { stdout: "ignore", stderr: "inherit" },
+    ),
+  );
+  const ms = await tailMs(broker.kafkaPort);
+  const memory = { resident_mib: residentMib(broker.pid) };
+  for (const one of scans) one.kill();
+  await Promise.all(scans.map((one) => one.exited));
+  print("tail beside scans", { backend, scans: scanCount, ...quantiles(ms), ...memory });
+  print("tail at rest again", { backend, ...quantiles(await tailMs(broker.kafkaPort)) });
+  const one = await scan(broker.kafkaPort, "scanned", scanRecords);
+  const secs = one.fetchMs.reduce((sum, each) => sum + each, 0) / 1000;
+  const mibPerSec = Math.round(one.bytes / secs / (1 << 20));
+  print("scan", { backend, mib_per_sec: mibPerSec, ...quantiles(one.fetchMs) });
+}
+
+async function cold(): Promise<void> {
+  {
+    await using broker = await startBroker({ args: coldArgs });
+    print("cold fetch", { backend: "local", ...(await coldFetches(broker)) });
+    await tails(broker, "local");
+  }
+  await using server = await startS3();
+  await using broker = await startBroker({ args: coldArgs, env: s3Environment(server) });
+  const fetches = await coldFetches(broker);
+  print("own GET", { backend: "s3", ...(await ownGets(broker, server)) });
+  print("cold fetch", { backend: "s3", ...fetches });
+  await tails(broker, "s3");
+}
+
+await main(async () => {
+  if (values.scan !== undefined) {
+    for (;;) await scan(Number(values.port), values.scan, Number(values.records));
+  }
+  if (positionals[0] !== "cold") {
+    console.error(`usage: bun ${join("scripts", "bench-tiers.ts")} cold`);
+    return 2;
+  }
+  await cold();
+  return 0;
+});
