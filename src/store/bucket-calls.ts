@@ -38,7 +38,7 @@ export interface BucketObject {
 }
 
 export interface BucketPage {
-  readonly objects: readonly { readonly key: string; readonly bytes: number }[];
+  readonly objects: readonly StoredObject[];
   readonly more: boolean;
 }
 

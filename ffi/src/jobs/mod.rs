@@ -60,6 +60,7 @@ pub enum Job {
         target: i64,
     },
     Clean(log::Clean),
+    VerifyLog(log::OpenLog),
     BuildArchive(archive::Build),
     VerifyArchive {
         path: String,
@@ -222,6 +223,7 @@ impl Job {
                 | Job::BuildArchive(_)
                 | Job::VerifyArchive { .. }
                 | Job::Clean(_)
+                | Job::VerifyLog(_)
         )
     }
 }
@@ -268,6 +270,7 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
             target,
         } => log::read_time(core, log, from_offset, offset_limit, target),
         Job::Clean(clean) => log::clean(core, &clean),
+        Job::VerifyLog(verify) => log::verify(core, &verify),
         Job::BuildArchive(build) => archive::build(core, build),
         Job::VerifyArchive { path, expected } => archive::verify(core, &path, expected),
         Job::ReadManifest { path: Some(path) } => archive::read_manifest(core, &path),
