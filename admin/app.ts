@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { healthRoutes } from "./routes/health.ts";
 import { indexerRoutes } from "./routes/indexer.ts";
+import { integrityRoutes } from "./routes/integrity.ts";
 import { storageRoutes } from "./routes/storage.ts";
 import type { AdminView } from "./view.ts";
 
@@ -24,6 +25,7 @@ export function adminApp(view: AdminView, onError: (error: unknown, path: string
   healthRoutes(app, view);
   indexerRoutes(app, view);
   storageRoutes(app, view);
+  integrityRoutes(app, view);
   app.notFound((c) => {
     const routes = app.routes.filter((r) => r.method !== "ALL").map((r) => `${r.method} ${r.path}`);
     return c.json({ error: "no such route", routes }, 404);

@@ -13,6 +13,10 @@ export interface AdminView {
   /** Null when the indexer is switched off. */
   runIndexer(): Promise<unknown> | null;
   indexerStats(): unknown;
+  /** What is known of damage, and how far verification is. */
+  integrity(): unknown;
+  /** Begins to verify everything; false while an earlier run goes on. */
+  runIntegrity(deep: boolean): boolean;
 }
 
 export interface WalPartitionView {

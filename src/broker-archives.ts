@@ -1,4 +1,5 @@
 import type { Clock } from "./lib/clock.ts";
+import { BrokerError } from "./lib/errors.ts";
 import type { NativeArchives } from "./native/archives.ts";
 import type { ArchiveEngine, ArchiveSummary, TimeHit } from "./tier/ports.ts";
 
@@ -22,6 +23,7 @@ interface ReportJson {
   readonly size: number;
   readonly sha256: string;
   readonly toc_position: number;
+  readonly toc_crc32c: number;
   readonly manifest: ManifestJson;
 }
 
@@ -121,7 +123,8 @@ export function archiveEngine(
         batchesSha256: batchesSha256(manifest),
       };
     },
-    async readToc(tail, archiveBytes) {
+    async readToc(tail, archiveBytes, crc32c) {
+      checkTocCrc(tail, crc32c);
       const toc = await archives.readToc<TocJson>(tail, archiveBytes);
       return {
         chunks: toc.batches.chunks.map((chunk) => ({
@@ -150,6 +153,17 @@ export function archiveEngine(
   };
 }
 
+/** Place of the TOC's CRC-32C before an archive's end (FORMAT.md, "Locator"). */
+const tocCrcFromEnd = 14;
+
+/** The engine checks the TOC against the locator; this, that both are of the archive registered. */
+export function checkTocCrc(tail: Uint8Array, crc32c: number | undefined): void {
+  if (crc32c === undefined || tail.length < tocCrcFromEnd) return;
+  const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
+  if (view.getUint32(tail.length - tocCrcFromEnd, true) === crc32c) return;
+  throw new BrokerError("CHRONIK_CORRUPT", "its table of contents is another archive's");
+}
+
 function summaryOf(json: SummaryJson): ArchiveSummary {
   return {
     bytes: json.size,
@@ -167,13 +181,15 @@ function summaryOf(json: SummaryJson): ArchiveSummary {
   };
 }
 
-function summaryOfReport({ size, sha256, toc_position, manifest }: ReportJson): ArchiveSummary {
+function summaryOfReport(report: ReportJson): ArchiveSummary {
+  const { size, sha256, toc_position, toc_crc32c, manifest } = report;
   const indexFiles = manifest.members.filter(({ name }) => name !== batchesMember);
   return {
     bytes: size,
     sha256,
     batchesSha256: batchesSha256(manifest),
     tocPosition: toc_position,
+    tocCrc32c: toc_crc32c,
     base: manifest.base_offset,
     last: manifest.last_offset,
     records: manifest.records,

@@ -3,6 +3,7 @@ import { archiveEngine } from "./broker-archives.ts";
 import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
+import { openScrubbed } from "./broker-integrity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
@@ -21,6 +22,7 @@ import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
 import { defaultLogLimits } from "./log/config.ts";
 import { Partitions } from "./log/partitions.ts";
+import type { ColdReader } from "./log/ports.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
 import { ProducerIds } from "./metadata/producer-ids.ts";
@@ -31,6 +33,7 @@ import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveChunks } from "./tier/archive-chunks.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
+import type { Scrub } from "./tier/scrub.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
@@ -46,6 +49,7 @@ export interface Rooms extends ClientRooms {
   readonly transactions: TransactionCoordinator;
   readonly clientMetrics: ClientMetrics;
   readonly indexer: Indexer;
+  readonly scrub: Scrub;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
   /** See OpenedStore. */
@@ -80,7 +84,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const chunks = new ArchiveChunks(store, engine, coldCaches(config));
   const cold = new ArchiveReader(registry, chunks, engine);
   const events = logEvents(logger.child("log"), clock);
-  const partitions = openPartitions(options, metadata, storage, cold, events);
+  const { partitions, scrub } = openScrubbed(
+    cold,
+    { ...options, config, storage, store, registry },
+    (reader) => openPartitions(options, metadata, storage, reader, events),
+  );
   const all = () => partitions.all();
   const topics = new TopicKeeper({
     metadata,
@@ -103,15 +111,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     faultPoint: faultPoints(storage),
     partitions: all,
   });
-  const shares = openShareGroups({
-    config,
-    metadata,
-    partitions,
-    clock,
-    logger,
-    metrics: options.metrics,
-    decompress: (codec, records, bytesMax) => storage.wal.decompress(codec, records, bytesMax),
-  });
+  const shares = openShares(options, metadata, partitions, storage);
   const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const producerIds = new ProducerIds(metadata);
   const transactions = openTransactions(
@@ -137,10 +137,23 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
     indexer,
+    scrub,
     rolling,
     cleaning,
     stopStore,
   };
+}
+
+function openShares(
+  { loaded, clock, logger, metrics }: RoomOptions,
+  metadata: Metadata,
+  partitions: Partitions,
+  { wal }: Storage,
+): ShareGroups {
+  return openShareGroups({
+    ...{ config: loaded.config, metadata, partitions, clock, logger, metrics },
+    decompress: (codec, records, bytesMax) => wal.decompress(codec, records, bytesMax),
+  });
 }
 
 async function noticeUncleanStop(
@@ -159,7 +172,7 @@ function openPartitions(
   { loaded, clock }: RoomOptions,
   metadata: Metadata,
   storage: Storage,
-  cold: ArchiveReader,
+  cold: ColdReader,
   events: ReturnType<typeof logEvents>,
 ): Partitions {
   const { config } = loaded;

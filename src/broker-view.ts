@@ -1,9 +1,11 @@
 import type { AdminView, TopicView, WalPartitionView } from "../admin/view.ts";
+import { integrityView } from "./broker-integrity-view.ts";
 import type { Partition } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { Indexer } from "./tier/indexer.ts";
+import type { Scrub } from "./tier/scrub.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
 
 export interface ViewParts {
@@ -12,6 +14,7 @@ export interface ViewParts {
   readonly partitions: Partitions;
   readonly registry: SegmentRegistry;
   readonly indexer: Indexer;
+  readonly scrub: Scrub;
   readonly indexingEnabled: boolean;
   readonly isLive: () => boolean;
   readonly notReadyReason: () => string | null;
@@ -52,6 +55,8 @@ export function adminView(parts: ViewParts): AdminView {
     topics: () => topicViews(metadata, partitions, registry),
     runIndexer: () => (parts.indexingEnabled ? parts.indexer.run() : null),
     indexerStats: () => parts.indexer.stats(),
+    integrity: () => integrityView(parts.scrub),
+    runIntegrity: (deep) => parts.scrub.request(deep ? "deep" : "shallow") !== null,
   };
 }
 

@@ -81,6 +81,7 @@ export class Broker {
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
+    await this.rooms.scrub.stop();
     await this.rooms.indexer.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
@@ -128,6 +129,7 @@ export class Broker {
     gate.open();
     this.rooms.indexer.start();
     this.rooms.rolling.start();
+    await this.rooms.scrub.start();
     this.rooms.cleaning.start();
     this.state = "ready";
     this.logReady();
@@ -188,6 +190,7 @@ export class Broker {
       partitions: this.rooms.partitions,
       registry: this.rooms.registry,
       indexer: this.rooms.indexer,
+      scrub: this.rooms.scrub,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),

@@ -35,10 +35,14 @@ export class ArchiveChunks {
   }
 
   toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
+    if (entry.quarantined !== undefined) {
+      const { reason } = entry.quarantined;
+      return Promise.reject(damaged(entry, `it is in quarantine (${reason})`));
+    }
     const length = entry.bytes - entry.tocPosition;
     return this.tocs.get(cacheKey(entry), () =>
       this.decoded(entry, entry.tocPosition, length, async (tail) => {
-        return (await this.engine.readToc(tail, entry.bytes)).chunks;
+        return (await this.engine.readToc(tail, entry.bytes, entry.tocCrc32c)).chunks;
       }),
     );
   }
@@ -115,12 +119,22 @@ function unavailable(entry: SegmentEntry, cause: unknown): BrokerError {
   );
 }
 
+/** CHRONIK_ARCHIVE_DAMAGED, with the entry it is about. */
+export class ArchiveDamage extends BrokerError {
+  readonly entry: SegmentEntry;
+
+  constructor(entry: SegmentEntry, reason: string, cause?: unknown) {
+    const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
+    super(
+      "CHRONIK_ARCHIVE_DAMAGED",
+      `archive ${entry.key} (${where}) cannot be read: ${reason}; ` +
+        "restore the object, the other offsets stay readable",
+      { cause },
+    );
+    this.entry = entry;
+  }
+}
+
 export function damaged(entry: SegmentEntry, reason: string, cause?: unknown): BrokerError {
-  const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
-  return new BrokerError(
-    "CHRONIK_ARCHIVE_DAMAGED",
-    `archive ${entry.key} (${where}) cannot be read: ${reason}; ` +
-      "restore the object, the other offsets stay readable",
-    { cause },
-  );
+  return new ArchiveDamage(entry, reason, cause);
 }

@@ -1,4 +1,4 @@
-import { type ObjectStore, type StoredObject, listLimitMax } from "../store/object-store.ts";
+import { listLimitMax, type ObjectStore, type StoredObject } from "../store/object-store.ts";
 import type { SegmentRegistry } from "./segment-registry.ts";
 
 /** An object that nothing names. */
@@ -23,7 +23,7 @@ export interface OrphanReport {
 
 export interface OrphanSearch {
   readonly store: ObjectStore;
-  readonly registry: Pick<SegmentRegistry, "all" | "find" | "isRetiredKey">;
+  readonly registry: Pick<SegmentRegistry, "entryOf" | "isRetiredKey">;
   readonly nowMs: () => number;
   /** An unnamed object younger than this is not reported. */
   readonly youngMs: number;
@@ -33,14 +33,12 @@ export interface OrphanSearch {
 
 export const archivePrefix = "tantivy_indexes/";
 export const orphansKept = 1_000;
-const keyForm = /^tantivy_indexes\/([^/]+)\/partition-(\d{1,9})\/segment-(\d{1,16})-[^/]+$/;
 
 /** Lists the archives of the store and finds those that neither an entry nor a retired object
  * names. Holds a page and the findings that are kept, however many objects there are. Null when it
  * was ended. Nothing is deleted: absence proves nothing. */
 export async function findOrphans(search: OrphanSearch): Promise<OrphanReport | null> {
   const listedMs = search.nowMs();
-  const ids = topicIds(search.registry);
   const found: StoredObject[] = [];
   let objects = 0;
   let orphans = 0;
@@ -51,7 +49,7 @@ export async function findOrphans(search: OrphanSearch): Promise<OrphanReport | 
     const page = await search.store.list(archivePrefix, after, listLimitMax);
     for (const object of page.objects) {
       objects++;
-      if (isNamed(search.registry, ids, object.key)) continue;
+      if (isNamed(search.registry, object)) continue;
       if (object.modifiedMs != null && listedMs - object.modifiedMs < search.youngMs) {
         young++;
         continue;
@@ -64,12 +62,11 @@ export async function findOrphans(search: OrphanSearch): Promise<OrphanReport | 
     if (after === null) break;
   }
   // What was registered while the listing went on is none.
-  const now = topicIds(search.registry);
-  const still = found.filter(({ key }) => !isNamed(search.registry, now, key));
-  for (const { key, bytes } of found) {
-    if (!isNamed(search.registry, now, key)) continue;
+  const still = found.filter((object) => !isNamed(search.registry, object));
+  for (const object of found) {
+    if (!isNamed(search.registry, object)) continue;
     orphans--;
-    orphanBytes -= bytes;
+    orphanBytes -= object.bytes;
   }
   const list = still.map(({ key, bytes, modifiedMs }) => ({
     key,
@@ -79,26 +76,6 @@ export async function findOrphans(search: OrphanSearch): Promise<OrphanReport | 
   return { listedMs, objects, orphans, orphanBytes, young, list };
 }
 
-/** Ids that have archives, by the topic's name: a few, however many archives there are. */
-function topicIds(registry: OrphanSearch["registry"]): Map<string, Set<string>> {
-  const ids = new Map<string, Set<string>>();
-  for (const { topic, topicId } of registry.all()) {
-    const known = ids.get(topic);
-    if (known === undefined) ids.set(topic, new Set([topicId]));
-    else known.add(topicId);
-  }
-  return ids;
-}
-
-/** A key says where its entry must be: no set of all keys is needed. */
-function isNamed(
-  registry: OrphanSearch["registry"],
-  ids: ReadonlyMap<string, ReadonlySet<string>>,
-  key: string,
-): boolean {
-  const [, topic = "", partition, base] = keyForm.exec(key) ?? [];
-  for (const topicId of ids.get(topic) ?? []) {
-    if (registry.find(topicId, Number(partition), Number(base))?.key === key) return true;
-  }
-  return registry.isRetiredKey(key);
+function isNamed(registry: OrphanSearch["registry"], { key }: StoredObject): boolean {
+  return registry.entryOf(key) !== undefined || registry.isRetiredKey(key);
 }

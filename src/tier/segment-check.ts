@@ -15,7 +15,7 @@ export interface ArchiveInspector {
   /** The manifest out of an object's first bytes. */
   manifest(head: Uint8Array): Promise<ManifestFacts>;
   /** The table of contents out of an object's last bytes. */
-  toc(tail: Uint8Array, archiveBytes: number): Promise<readonly TocChunk[]>;
+  toc(tail: Uint8Array, archiveBytes: number, crc32c?: number): Promise<readonly TocChunk[]>;
   /** Reads a whole local file: hashes, every batch, counts, offsets; rejects where it is not what
    * the entry says. `sha256` null does not compare the file's own hash. */
   verifyFile(path: string, entry: SegmentEntry, sha256: string | null): Promise<void>;
@@ -102,7 +102,7 @@ async function checkParts(deps: SegmentCheckDeps, entry: SegmentEntry, pace: Pac
   }
   await allowed(pace, tailBytes);
   const tail = await store.getRange(entry.key, entry.tocPosition, tailBytes);
-  const chunks = await inspector.toc(tail, entry.bytes);
+  const chunks = await inspector.toc(tail, entry.bytes, entry.tocCrc32c);
   const [first] = chunks;
   const last = chunks.at(-1);
   if (first === undefined || last === undefined) throw new Damage("it holds no batches");

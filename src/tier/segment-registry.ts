@@ -21,6 +21,8 @@ export interface SegmentEntry {
   readonly rawBytes: number;
   readonly sha256: string;
   readonly tocPosition: number;
+  /** See ArchiveSummary; absent in entries of before 2026-11-22. */
+  readonly tocCrc32c?: number;
   readonly documents: number;
   /** Transactions that the manifest names as aborted; absent in entries from before there were
    * transactions: none. */
