@@ -6,7 +6,7 @@ const MiB = 1024 * 1024;
 export const integritySettings = {
   "scrub.enabled": boolean({
     default: true,
-    doc: "Whether archives and WAL files are read again and again to find damage before a reader does",
+    doc: "Whether archives and WAL files are read in the background to find damage early",
   }),
   "scrub.intervalSecs": integer({
     names: ["scrub.interval"],
