@@ -1,7 +1,13 @@
 import type { Clock } from "./lib/clock.ts";
 import { BrokerError } from "./lib/errors.ts";
 import type { NativeArchives } from "./native/archives.ts";
-import type { ArchiveEngine, ArchiveSummary, TimeHit } from "./tier/ports.ts";
+import type {
+  ArchiveEngine,
+  ArchiveRequest,
+  ArchiveSummary,
+  TimeHit,
+  TocChunk,
+} from "./tier/ports.ts";
 
 /** The answers of the archive jobs, as ffi/src/jobs/archive.rs makes them. */
 interface SummaryJson {
@@ -17,6 +23,7 @@ interface SummaryJson {
   readonly max_timestamp: number;
   readonly documents: number;
   readonly index_bytes: number;
+  readonly aborted: number;
 }
 
 interface ReportJson {
@@ -50,7 +57,7 @@ interface ManifestJson {
   }[];
 }
 
-interface TocJson {
+export interface TocJson {
   readonly batches: {
     readonly chunks: readonly {
       readonly position: number;
@@ -79,23 +86,24 @@ export function archiveEngine(
         toOffset: request.last,
         path,
         scratchDir,
+        spec: buildSpec(request, clock.nowMs()),
+      });
+      return summaryOf(summary);
+    },
+    async rewrite(request, sources, path) {
+      const summary = await archives.rewriteArchive<SummaryJson>({
+        sources,
+        path,
+        scratchDir,
+        index: request.index,
         spec: {
           topic: request.topic,
           topic_id: request.topicId,
           partition: request.partition,
           generation: request.generation,
           created_at: clock.nowMs(),
-          leader_epochs: request.leaderEpochs.map(([epoch, start]) => ({
-            epoch,
-            start_offset: start,
-          })),
-          aborted: request.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
-            producer_id: producerId,
-            first_offset: firstOffset,
-            last_offset: lastOffset,
-          })),
-          producer_snapshot: request.producerSnapshot,
-          index: request.indexMode,
+          base_offset: request.base,
+          last_offset: request.last,
         },
       });
       return summaryOf(summary);
@@ -126,18 +134,7 @@ export function archiveEngine(
     async readToc(tail, archiveBytes, crc32c) {
       checkTocCrc(tail, crc32c);
       const toc = await archives.readToc<TocJson>(tail, archiveBytes);
-      return {
-        chunks: toc.batches.chunks.map((chunk) => ({
-          position: chunk.position,
-          compressedLength: chunk.length,
-          rawLength: chunk.bytes,
-          crc32c: chunk.crc32c,
-          base: chunk.base_offset,
-          last: chunk.last_offset,
-          maxTimestamp: chunk.max_timestamp,
-          leaderEpoch: chunk.leader_epoch,
-        })),
-      };
+      return { chunks: chunksOf(toc) };
     },
     async readAborted(head) {
       const manifest = await archives.parseManifest<ManifestJson>(head);
@@ -164,6 +161,38 @@ export function checkTocCrc(tail: Uint8Array, crc32c: number | undefined): void 
   throw new BrokerError("CHRONIK_CORRUPT", "its table of contents is another archive's");
 }
 
+function buildSpec(request: ArchiveRequest, nowMs: number): object {
+  return {
+    topic: request.topic,
+    topic_id: request.topicId,
+    partition: request.partition,
+    generation: request.generation,
+    created_at: nowMs,
+    leader_epochs: request.leaderEpochs.map(([epoch, start]) => ({ epoch, start_offset: start })),
+    aborted: request.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
+      producer_id: producerId,
+      first_offset: firstOffset,
+      last_offset: lastOffset,
+    })),
+    producer_snapshot: request.producerSnapshot,
+    index: request.indexMode,
+  };
+}
+
+/** The chunks of a table of contents as the engine prints it. */
+export function chunksOf(toc: TocJson): TocChunk[] {
+  return toc.batches.chunks.map((chunk) => ({
+    position: chunk.position,
+    compressedLength: chunk.length,
+    rawLength: chunk.bytes,
+    crc32c: chunk.crc32c,
+    base: chunk.base_offset,
+    last: chunk.last_offset,
+    maxTimestamp: chunk.max_timestamp,
+    leaderEpoch: chunk.leader_epoch,
+  }));
+}
+
 function summaryOf(json: SummaryJson): ArchiveSummary {
   return {
     bytes: json.size,
@@ -178,6 +207,7 @@ function summaryOf(json: SummaryJson): ArchiveSummary {
     maxTimestamp: json.max_timestamp,
     documents: json.documents,
     indexBytes: json.index_bytes,
+    aborted: json.aborted,
   };
 }
 
@@ -198,6 +228,7 @@ function summaryOfReport(report: ReportJson): ArchiveSummary {
     maxTimestamp: manifest.max_timestamp,
     documents: manifest.documents,
     indexBytes: indexFiles.reduce((sum, { bytes }) => sum + bytes, 0),
+    aborted: manifest.aborted.length,
   };
 }
 

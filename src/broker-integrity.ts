@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { checkTocCrc } from "./broker-archives.ts";
+import { checkTocCrc, chunksOf, type TocJson } from "./broker-archives.ts";
 import type { Storage } from "./broker-storage.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -27,21 +27,6 @@ interface ManifestJson {
   readonly members: readonly { readonly sha256: string }[];
 }
 
-interface TocJson {
-  readonly batches: {
-    readonly chunks: readonly {
-      readonly position: number;
-      readonly length: number;
-      readonly bytes: number;
-      readonly crc32c: number;
-      readonly base_offset: number;
-      readonly last_offset: number;
-      readonly max_timestamp: number;
-      readonly leader_epoch: number;
-    }[];
-  };
-}
-
 /** The native archive jobs as integrity checks ask for them. */
 export function archiveInspector(archives: NativeArchives): ArchiveInspector {
   return {
@@ -59,17 +44,7 @@ export function archiveInspector(archives: NativeArchives): ArchiveInspector {
     },
     async toc(tail, archiveBytes, crc32c) {
       checkTocCrc(tail, crc32c);
-      const toc = await archives.readToc<TocJson>(tail, archiveBytes);
-      return toc.batches.chunks.map((chunk) => ({
-        position: chunk.position,
-        compressedLength: chunk.length,
-        rawLength: chunk.bytes,
-        crc32c: chunk.crc32c,
-        base: chunk.base_offset,
-        last: chunk.last_offset,
-        maxTimestamp: chunk.max_timestamp,
-        leaderEpoch: chunk.leader_epoch,
-      }));
+      return chunksOf(await archives.readToc<TocJson>(tail, archiveBytes));
     },
     async verifyFile(path, entry, sha256) {
       await archives.verifyArchive(path, {
