@@ -138,7 +138,13 @@ describe("in a running broker", () => {
     expect((await run(false)).quarantined).toBe(0);
     const found = await run(true);
     expect(found.quarantined).toBe(1);
-    const place = { kind: "archive", topic: "kept", partition: 0, first_offset: 0, last_offset: 49 };
+    const place = {
+      kind: "archive",
+      topic: "kept",
+      partition: 0,
+      first_offset: 0,
+      last_offset: 49,
+    };
     expect(found.findings).toEqual([expect.objectContaining({ ...place, key })] as never[]);
     expect(found.findings[0]?.do).toContain("put the object back");
     expect(broker.log()).toContain("an archive is damaged");

@@ -9,6 +9,7 @@ import { NativeFiles } from "../../src/native/files.ts";
 import { ArchiveChunks } from "../../src/tier/archive-chunks.ts";
 import { Archiver } from "../../src/tier/archiver.ts";
 import { ArchiveReader } from "../../src/tier/cold-reader.ts";
+import type { IndexMode } from "../../src/tier/ports.ts";
 import {
   type CheckOutcome,
   checkSegment,
@@ -49,20 +50,28 @@ export async function openArchiveLab() {
     deleteAfterIndex: true,
     faultPoint: () => Promise.resolve(),
   });
-  const deps: SegmentCheckDeps = { store, inspector: archiveInspector(native), readBytes: 64 << 10 };
+  const deps: SegmentCheckDeps = {
+    store,
+    inspector: archiveInspector(native),
+    readBytes: 64 << 10,
+  };
   return {
     store,
     registry,
     native,
     /** Archives what is appended: a batch for each list of values. */
-    async archive(index: number, batches: readonly (readonly string[])[]): Promise<SegmentEntry> {
+    async archive(
+      index: number,
+      batches: readonly (readonly string[])[],
+      indexMode: IndexMode = "full",
+    ): Promise<SegmentEntry> {
       const config = defaultPartitionLogConfig;
       const partition: Partition =
         index === 0 ? log.partition : await log.partitions.open(topicA, index, 0, config);
       for (const values of batches) await partition.append(batch({ values: [...values] }), client);
       await partition.seal();
       const segments = partition.segments().filter(({ sealed }) => sealed);
-      await archiver.archive({ partition, segments }, "full");
+      await archiver.archive({ partition, segments }, indexMode);
       const entry = registry.segments(topicA.id, index).at(-1);
       if (entry === undefined) throw new Error("nothing was archived");
       return entry;

@@ -13,7 +13,10 @@ import { hasLibrary } from "../support/native.ts";
 
 const values = (from: number) =>
   Array.from({ length: 30 }, (_, at) =>
-    Array.from({ length: 10 }, (_, n) => `${from + at * 10 + n} ${"value ".repeat(200 + (at % 7))}`),
+    Array.from(
+      { length: 10 },
+      (_, n) => `${from + at * 10 + n} ${"value ".repeat(200 + (at % 7))}`,
+    ),
   );
 
 /** Batches of [from, end) as they are served; null where the read fails as damage does. */
@@ -112,7 +115,7 @@ describe.skipIf(!hasLibrary)("an archive that was", () => {
       if (bytes !== null) expect(bytes.equals(right)).toBe(true);
       await expectFound(["shallow", "hash", "deep"]);
     }
-    put(Buffer.concat([good, good]));
+    put(new Uint8Array(Buffer.concat([good, good])));
     await expectFound(["shallow", "hash", "deep"]);
     // The registered range is where it was: what is read is right.
     expect((await served(lab, entry))?.equals(right)).toBe(true);
@@ -134,18 +137,23 @@ describe.skipIf(!hasLibrary)("an archive that was", () => {
   });
 
   test("swapped with another partition's of the same offsets and the same size", async () => {
+    const bySize = new Map<string, SegmentEntry>();
+    let mine: SegmentEntry | undefined;
     let twin: SegmentEntry | undefined;
-    for (let index = 1; index < 200 && twin === undefined; index++) {
-      const made = await lab.archive(index, values(0));
-      const same = made.bytes === entry.bytes && made.tocPosition === entry.tocPosition;
-      if (same) twin = made;
+    for (let index = 1; index < 100 && mine === undefined; index++) {
+      twin = await lab.archive(index, [["few"]], "none");
+      const size = `${twin.bytes} ${twin.tocPosition}`;
+      mine = bySize.get(size);
+      bySize.set(size, twin);
     }
-    if (twin === undefined) throw new Error("no archive of the same size came about");
-    put(lab.store.objects.get(twin.key) ?? null);
-    expect(await served(lab, entry)).toBeNull();
-    await expectFound(["shallow", "hash", "deep"]);
-    put(good);
-  }, 120_000);
+    if (mine === undefined || twin === undefined) throw new Error("no two of the same size");
+    expect((await served(lab, mine))?.length).toBeGreaterThan(0);
+    lab.store.objects.set(mine.key, lab.store.objects.get(twin.key) ?? new Uint8Array());
+    expect(await served(lab, mine)).toBeNull();
+    for (const depth of ["shallow", "hash", "deep"] as const) {
+      expect([depth, (await lab.check(mine, depth)).kind]).toEqual([depth, "damaged"]);
+    }
+  }, 60_000);
 });
 
 const header = (name: string, size: number, kind = "0"): Buffer => {
@@ -237,7 +245,9 @@ describe.skipIf(!hasLibrary)("an archive made to harm", () => {
   afterAll(async () => await lab.close());
 
   /** The registry believes in it: size, hash and place of the table of contents are its own. */
-  async function believed(bytes: Uint8Array): Promise<{ entry: SegmentEntry; registry: SegmentRegistry }> {
+  async function believed(
+    bytes: Uint8Array,
+  ): Promise<{ entry: SegmentEntry; registry: SegmentRegistry }> {
     lab.store.objects.set(entry.key, bytes);
     const place = Buffer.from(bytes.subarray(-54)).readBigUInt64LE(24);
     const { tocCrc32c: _, ...rest } = entry;
@@ -298,7 +308,7 @@ describe.skipIf(!hasLibrary)("an archive made to harm", () => {
     "to other bytes than it says": (copy) => {
       firstChunk(copy)["crc32c"] = 1;
     },
-    "to a million chunks": (copy) => {
+    "to a hundred thousand chunks": (copy) => {
       copy.batches.chunks = Array.from({ length: 100_000 }, () => firstChunk(copy));
     },
     "to the manifest behind the batches": (copy) => {
@@ -311,7 +321,7 @@ describe.skipIf(!hasLibrary)("an archive made to harm", () => {
     });
   }
 
-  test("names that leave the folder, links, and a hundred thousand files", async () => {
+  test("names that leave the folder, links, and thousands of files", async () => {
     const batchesEnd = toc.batches.position + toc.batches.length;
     const batches = good.subarray(0, batchesEnd);
     const pad = padding(toc.batches.bytes);
@@ -322,7 +332,7 @@ describe.skipIf(!hasLibrary)("an archive made to harm", () => {
       ...["1", "2", "5", "L", "x", "S"].map((kind) => gz(pad, header("index/a", 0, kind))),
       Buffer.concat([
         gz(pad, header("index/f", 0)),
-        ...Array.from({ length: 100_000 }, () => gz(header("index/f", 0))),
+        ...Array.from({ length: 5_000 }, () => gz(header("index/f", 0))),
       ]),
     ];
     for (const more of cases) {
