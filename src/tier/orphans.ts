@@ -23,7 +23,7 @@ export interface OrphanReport {
 
 export interface OrphanSearch {
   readonly store: ObjectStore;
-  readonly registry: Pick<SegmentRegistry, "entryOf" | "isRetiredKey">;
+  readonly registry: Pick<SegmentRegistry, "entryOf" | "isIntendedKey" | "isRetiredKey">;
   readonly nowMs: () => number;
   /** An unnamed object younger than this is not reported. */
   readonly youngMs: number;
@@ -77,5 +77,6 @@ export async function findOrphans(search: OrphanSearch): Promise<OrphanReport | 
 }
 
 function isNamed(registry: OrphanSearch["registry"], { key }: StoredObject): boolean {
-  return registry.entryOf(key) !== undefined || registry.isRetiredKey(key);
+  const isKnown = registry.isRetiredKey(key) || registry.isIntendedKey(key);
+  return isKnown || registry.entryOf(key) !== undefined;
 }

@@ -219,6 +219,11 @@ export class SegmentRegistry {
     return this.state.isRetired(key);
   }
 
+  /** Whether an object is about to be put under this key, or was a moment ago. */
+  isIntendedKey(key: string): boolean {
+    return this.state.isIntended(key);
+  }
+
   /** The entry that names this object, if any. */
   entryOf(key: string): SegmentEntry | undefined {
     return this.state.entryOf(key);
