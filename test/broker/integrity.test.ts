@@ -129,7 +129,7 @@ async function verify(...args: string[]): Promise<Verified> {
 const ofType = ({ lines }: Verified, type: string) => lines.filter((line) => line["type"] === type);
 
 describe("in a running broker", () => {
-  test("a deep run finds a flipped bit, quarantines it over a restart, and takes it back", async () => {
+  test("a deep run finds a flipped bit, quarantines over a restart, takes back", async () => {
     await fill();
     expect((await run(true)).findings).toEqual([]);
     const { key, path } = await archive(0, 0);

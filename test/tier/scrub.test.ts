@@ -162,7 +162,7 @@ test("progress that cannot be read is told, and everything is looked at", async 
   await scrub.stop();
 });
 
-test("damage is read twice, quarantined with its place, kept, and released when put right", async () => {
+test("damage is read twice, quarantined, kept, and released when put right", async () => {
   const { open, pass, store, registry, entries, lines } = await lab(3);
   const [, hurt] = entries;
   if (hurt === undefined) throw new Error("no entry");
@@ -206,7 +206,7 @@ test("bytes that were damaged on their way once are no damage", async () => {
   await scrub.stop();
 });
 
-test("a store that is away is no damage: the scrub waits, goes on, and counts what it left", async () => {
+test("a store that is away is no damage: the scrub waits and goes on", async () => {
   const { open, pass, store, registry, lines } = await lab(3);
   let asked = 0;
   const head = store.head.bind(store);
@@ -247,7 +247,7 @@ test("what a reader failed on comes first, once a minute at most", async () => {
   await scrub.stop();
 });
 
-test("a registry that cannot be written costs nothing but the quarantine, until the next look", async () => {
+test("a registry that cannot be written costs the quarantine until the next look", async () => {
   const { open, pass, store, entries, registry, journal, lines } = await lab(1, {
     config: { intervalMs: 60_000 },
   });
@@ -284,7 +284,7 @@ test("an archive merged away while it was read is no finding", async () => {
   await scrub.stop();
 });
 
-test("damage of the WAL is told with its place, and forgotten when the files are whole", async () => {
+test("damage of the WAL is told with its place, and forgotten when put right", async () => {
   const findings = [{ file: "wal_0_3.log", reason: "at 88: checksum", first: 5, last: 9 }];
   const wal: ScrubbedWal = {
     ...{ topic: "t", topicId: "id-t", partition: 0 },
