@@ -13,6 +13,8 @@ export interface ColdReaderLimits {
 
 const tocChunkBytes = 96;
 const abortedBytes = 64;
+/** A manifest has 16 MiB at most, inflated. */
+const headBytesMax = 17 << 20;
 const abortedCacheBytesMax = 8 << 20;
 
 /** What archives are made of, by entry and through caches: tables of contents, chunks, aborted
@@ -61,7 +63,9 @@ export class ArchiveChunks {
       try {
         // The manifest lies in front of the first chunk.
         const [first] = await this.toc(entry);
-        const head = await this.range(entry, 0, first?.position ?? entry.tocPosition);
+        const headBytes = first?.position ?? entry.tocPosition;
+        if (headBytes > headBytesMax) throw damaged(entry, `its manifest has ${headBytes} bytes`);
+        const head = await this.range(entry, 0, headBytes);
         return await this.engine.readAborted(head);
       } catch (error) {
         throw error instanceof BrokerError ? error : damaged(entry, errorText(error), error);

@@ -31,7 +31,7 @@ export interface OrphanSearch {
   readonly onPage: () => Promise<boolean>;
 }
 
-export const archivePrefix = "tantivy_indexes/";
+const archivePrefix = "tantivy_indexes/";
 export const orphansKept = 1_000;
 
 /** Lists the archives of the store and finds those that neither an entry nor a retired object

@@ -2,6 +2,20 @@ import { type Cursor, EntryWalk, type RoundCounts } from "./scrub-state.ts";
 import type { CheckOutcome, Depth } from "./segment-check.ts";
 import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
+/** What was asked for by an operator. */
+export interface RunView {
+  readonly depth: "shallow" | "deep";
+  readonly startedMs: number;
+  readonly checked: number;
+  readonly total: number;
+  readonly damaged: number;
+  readonly unchecked: number;
+  /** Null while it goes on. */
+  readonly finishedMs: number | null;
+  /** Why it ended before everything was looked at. */
+  readonly error: string | null;
+}
+
 /** Times an entry that the store does not give is asked for in one round. */
 const triesMax = 2;
 
@@ -34,6 +48,13 @@ export class ScrubRound {
 
   get total(): number {
     return this.walk.total;
+  }
+
+  view(finishedMs: number | null, error: string | null): RunView {
+    const { checked, damaged, unchecked } = this.counts;
+    const { startedMs, total } = this;
+    const depth = this.depth === "deep" ? "deep" : "shallow";
+    return { depth, startedMs, checked, total, damaged, unchecked, finishedMs, error };
   }
 
   /** The entry to look at, the same one until `take` or `pass` is done with it. */

@@ -6,7 +6,7 @@ import type { ObjectStore } from "../store/object-store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { adviceOf, Findings } from "./findings.ts";
 import { findOrphans, type OrphanReport } from "./orphans.ts";
-import { ScrubRound } from "./scrub-round.ts";
+import { type RunView, ScrubRound } from "./scrub-round.ts";
 import { decodeState, encodeState, type FinishedRound, noCounts } from "./scrub-state.ts";
 import { checkWal, type ScrubbedWal } from "./scrub-wal.ts";
 import {
@@ -38,20 +38,6 @@ export interface ScrubDeps {
   readonly logger: Logger;
   /** Where progress is kept; `load` gives null where there is none. */
   readonly state: { load(): Promise<Uint8Array | null>; save(bytes: Uint8Array): Promise<void> };
-}
-
-/** What was asked for by an operator. */
-export interface RunView {
-  readonly depth: "shallow" | "deep";
-  readonly startedMs: number;
-  readonly checked: number;
-  readonly total: number;
-  readonly damaged: number;
-  readonly unchecked: number;
-  /** Null while it goes on. */
-  readonly finishedMs: number | null;
-  /** Why it ended before everything was looked at. */
-  readonly error: string | null;
 }
 
 /** Quiet after a start. */
@@ -111,8 +97,8 @@ export class Scrub {
 
   /** Loads what the last run left and begins. */
   async start(): Promise<void> {
-    const { clock, registry, state, logger } = this.deps;
-    const bytes = await state.load();
+    const { clock, registry, logger } = this.deps;
+    const bytes = await this.load();
     const loaded = bytes === null ? null : decodeState(bytes);
     if (bytes !== null && loaded === null) {
       logger.warn("the scrub's progress cannot be read; it begins from the start");
@@ -159,7 +145,7 @@ export class Scrub {
     if (this.run !== null || this.stopping) return null;
     const startedMs = this.deps.clock.nowMs();
     this.run = new ScrubRound(depth, { startedMs, ...noCounts() }, this.deps.registry, null);
-    this.runView = this.viewOf(this.run, null, null);
+    this.runView = this.run.view(null, null);
     this.wake.resolve();
     return this.runView;
   }
@@ -185,18 +171,11 @@ export class Scrub {
       },
       lastRound: this.last,
       nextRoundMs: this.config.enabled && this.round === null ? clock.nowMs() + waitMs : null,
-      run: this.run === null ? this.runView : this.viewOf(this.run, null, null),
+      run: this.run === null ? this.runView : this.run.view(null, null),
       findings,
       findingsDropped: this.findings.dropped,
       orphans: this.orphans,
     };
-  }
-
-  private viewOf(run: ScrubRound, finishedMs: number | null, error: string | null): RunView {
-    const { checked, damaged, unchecked } = run.counts;
-    const { startedMs, total } = run;
-    const depth = run.depth === "deep" ? "deep" : "shallow";
-    return { depth, startedMs, checked, total, damaged, unchecked, finishedMs, error };
   }
 
   /** One thing at a time: what readers wait for, then what was asked for, then the round. */
@@ -274,7 +253,7 @@ export class Scrub {
 
   private endRun(run: ScrubRound, error: string | null): void {
     this.run = null;
-    this.runView = this.viewOf(run, this.deps.clock.nowMs(), error);
+    this.runView = run.view(this.deps.clock.nowMs(), error);
     this.deps.logger.info("integrity run ended", {
       depth: run.depth,
       ...run.counts,
@@ -391,13 +370,19 @@ export class Scrub {
   }
 
   private async checkWals(round: ScrubRound, pace: Pace): Promise<boolean> {
+    const seen = new Set<string>();
     for (const wal of this.deps.wals()) {
       if (this.stopping) return false;
+      seen.add(`${wal.topicId}/${wal.partition}`);
       const damaged = await checkWal(wal, this.deps, this.findings, round.counts);
       this.damagedCount += damaged;
       // Not given up for something urgent: the whole WAL would be read again.
       await pace(0);
     }
+    // Of topics that are gone.
+    this.findings.keep(
+      ({ kind, topicId, partition }) => kind !== "wal" || seen.has(`${topicId}/${partition}`),
+    );
     return !this.stopping;
   }
 
@@ -457,6 +442,17 @@ export class Scrub {
     const ends = [done.promise, this.stopped.promise];
     await Promise.race(wakes ? [...ends, this.wake.promise] : ends);
     timer.cancel();
+  }
+
+  private async load(): Promise<Uint8Array | null> {
+    try {
+      return await this.deps.state.load();
+    } catch (error) {
+      this.deps.logger.warn("the scrub's progress cannot be read; it begins from the start", {
+        error: errorText(error),
+      });
+      return null;
+    }
   }
 
   private async save(): Promise<void> {

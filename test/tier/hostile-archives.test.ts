@@ -150,6 +150,10 @@ describe.skipIf(!hasLibrary)("an archive that was", () => {
     expect((await served(lab, mine))?.length).toBeGreaterThan(0);
     lab.store.objects.set(mine.key, lab.store.objects.get(twin.key) ?? new Uint8Array());
     expect(await served(lab, mine)).toBeNull();
+    // An entry of before the registry knew more of the table of contents: its manifest tells.
+    const { tocCrc32c: _, ...old } = mine;
+    const told = await lab.check(old, "shallow");
+    expect(told.kind === "damaged" ? told.reason : told.kind).toContain("its manifest says part");
     for (const depth of ["shallow", "hash", "deep"] as const) {
       expect([depth, (await lab.check(mine, depth)).kind]).toEqual([depth, "damaged"]);
     }
