@@ -49,6 +49,9 @@ const suspectsMax = 1_000;
 const suspectAgainMs = 60_000;
 /** How often quarantined objects are looked at: a restored one is taken into use by that. */
 const recheckMs = 3_600_000;
+/** Before what seems damaged is read again: a proxy's or a store's bad moment shall pass. */
+const settleMs = 5_000;
+const settlesMax = 3;
 /** What a reader waits for is looked at faster than the rest. */
 const urgentBytesPerSec = 32 << 20;
 const backoffMsMin = 30_000;
@@ -87,6 +90,7 @@ export class Scrub {
   private verifiedCount = 0;
   private damagedCount = 0;
   private readBytes = 0;
+  private damagedInARow = 0;
 
   constructor(config: ScrubConfig, deps: ScrubDeps) {
     this.config = config;
@@ -306,7 +310,7 @@ export class Scrub {
     const unpin = registry.pin(entry);
     let outcome: CheckOutcome;
     try {
-      outcome = await checkSegment(this.deps, entry, depth, pace);
+      outcome = await checkSegment(this.deps, entry, depth, pace, () => this.settle());
     } finally {
       unpin();
     }
@@ -314,12 +318,14 @@ export class Scrub {
     // Merged, retired or deleted meanwhile: whatever was found is of no importance.
     if (current === undefined) return { kind: "sound" };
     if (outcome.kind === "sound") {
+      this.damagedInARow = 0;
       this.verifiedCount++;
       if (depth === "shallow") return outcome;
       this.findings.removeArchive(entry.key);
       if (current.quarantined !== undefined) await this.release(current);
     } else if (outcome.kind === "damaged") {
       this.damagedCount++;
+      this.damagedInARow++;
       this.note(entry, outcome.reason);
       if (current.quarantined === undefined) {
         logger.error("an archive is damaged; it is kept, and its offsets are read no more", {
@@ -331,6 +337,12 @@ export class Scrub {
       }
     }
     return outcome;
+  }
+
+  /** Between the two reads of what seems damaged. Where much is, nobody waits for each of it. */
+  private async settle(): Promise<boolean> {
+    if (this.damagedInARow < settlesMax) await this.pause(settleMs, false);
+    return !this.stopping;
   }
 
   /** Where the registry cannot be written the next look tries again; reads find the damage too. */

@@ -48,15 +48,19 @@ const partBytesMax = 17 << 20;
 /** Hashed in one go on the event loop: well below a millisecond. */
 const hashBytes = 256 << 10;
 
-/** Looks at one entry's object; what seems damaged is read a second time before it counts. */
+/** Looks at one entry's object; what seems damaged is read a second time before it counts, after
+ * `settle` (false: the check shall end): what a store or the way to it does for a moment passes. */
 export async function checkSegment(
   deps: SegmentCheckDeps,
   entry: SegmentEntry,
   depth: Depth,
   pace: Pace,
+  settle: () => Promise<boolean> = () => Promise.resolve(true),
 ): Promise<CheckOutcome> {
   const first = await checkOnce(deps, entry, depth, pace);
-  return first.kind === "damaged" ? checkOnce(deps, entry, depth, pace) : first;
+  if (first.kind !== "damaged") return first;
+  if (!(await settle())) return { kind: "stopped" };
+  return checkOnce(deps, entry, depth, pace);
 }
 
 class Damage extends Error {}
