@@ -190,9 +190,9 @@ export class Scrub {
       try {
         if (suspect !== undefined) await this.lookAtSuspect(suspect);
         else if (this.run !== null) await this.runStep(this.run);
-        else if (this.isRecheckDue()) this.suspectQuarantined();
+        else if (this.recheckInMs() === 0) this.suspectQuarantined();
         else if (this.config.enabled) await this.roundStep();
-        else await this.pause(recheckMs);
+        else await this.pause(this.recheckInMs());
       } catch (error) {
         this.deps.logger.error("the scrub failed and goes on: please report this", {
           error: errorText(error),
@@ -202,8 +202,8 @@ export class Scrub {
     }
   }
 
-  private isRecheckDue(): boolean {
-    return this.deps.clock.monotonicMs() - this.recheckedMs >= recheckMs;
+  private recheckInMs(): number {
+    return Math.max(0, recheckMs - (this.deps.clock.monotonicMs() - this.recheckedMs));
   }
 
   private suspectQuarantined(): void {
@@ -270,7 +270,7 @@ export class Scrub {
     if (this.round === null) {
       const waitMs = this.dueMs - clock.monotonicMs();
       if (waitMs > 0) {
-        await this.pause(Math.min(waitMs, recheckMs));
+        await this.pause(Math.min(waitMs, this.recheckInMs()));
         return;
       }
       const startedMs = clock.nowMs();

@@ -183,7 +183,7 @@ test("damage is read twice, quarantined, kept, and released when put right", asy
   await pass(3_700_000, 10_000);
   expect(errors(lines)).toHaveLength(1);
   store.objects.set(hurt.key, good);
-  await pass(3_700_000, 10_000);
+  await pass(3_900_000, 10_000);
   expect(registry.entryOf(hurt.key)?.quarantined).toBeUndefined();
   expect(scrub.status()).toMatchObject({ quarantined: 0, findings: [] });
   await scrub.stop();
@@ -200,7 +200,7 @@ test("bytes that were damaged on their way once are no damage", async () => {
   };
   const scrub = open();
   await scrub.start();
-  await pass(70_000, 500);
+  await pass(80_000, 500);
   expect(scrub.status().lastRound).toMatchObject({ checked: 1, damaged: 0 });
   expect([registry.totals().quarantined, errors(lines)]).toEqual([0, []]);
   await scrub.stop();
