@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { healthRoutes } from "./routes/health.ts";
 import { indexerRoutes } from "./routes/indexer.ts";
+import { integrityRoutes } from "./routes/integrity.ts";
 import { storageRoutes } from "./routes/storage.ts";
 import { tierRoutes } from "./routes/tiers.ts";
 import type { AdminView } from "./view.ts";
@@ -26,6 +27,7 @@ export function adminApp(view: AdminView, onError: (error: unknown, path: string
   indexerRoutes(app, view);
   storageRoutes(app, view);
   tierRoutes(app, view);
+  integrityRoutes(app, view);
   app.notFound((c) => {
     const routes = app.routes.filter((r) => r.method !== "ALL").map((r) => `${r.method} ${r.path}`);
     return c.json({ error: "no such route", routes }, 404);

@@ -19,6 +19,10 @@ export interface AdminView {
   indexerStats(): unknown;
   /** Whether runs begin on demand only; returns what is in force. */
   pauseIndexer(paused: boolean): boolean;
+  /** What is known of damage, and how far verification is. */
+  integrity(): unknown;
+  /** Begins to verify everything; false while an earlier run goes on. */
+  runIntegrity(deep: boolean): boolean;
 }
 
 /** A place behind a segment: `{topic id}/{partition}` and its base offset. */

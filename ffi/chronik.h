@@ -173,6 +173,9 @@ int32_t chronik_close(uint64_t engine);
  *             first record with timestamp >= target; target -1: the record with the largest timestamp
  * read_headers{log, from_offset, offset_limit, batches_max} → {batches, next_offset} raw: 61-byte
  *             batch headers
+ * verify_log  {dir, prefix, log_id, partition, kind} reads a log's files, open or not; changes nothing
+ *             → {report: {segments, bytes, records, findings: [{file, position, reason,
+ *             first_offset|null, last_offset|null}] (100 at most), more}}
  * clean       {log, keep_from?, stable_end?, aborted?: [{producer_id, first_offset, last_offset}],
  *             tombstone_age_ms?, now_ms?} compaction of sealed segments that end below keep_from and
  *             stable_end (D8): last record per key stays, offsets stay; tombstones with timestamp
@@ -187,7 +190,7 @@ int32_t chronik_close(uint64_t engine);
  * read_file   {path, position?, length?} → {bytes (of the file)} raw; TOO_LARGE above 256 MiB at once
  * remove_file {path} · make_dir {path} (with parents) · rename {from, to} (fsyncs both parents)
  * remove_dir  {path} with all it holds
- * list_dir    {path} → {entries: [{name, dir, bytes}]}, sorted by name
+ * list_dir    {path} → {entries: [{name, dir, bytes, modified_ms (null: unknown)}]}, sorted by name
  * put_file    {from, to, if_absent?} fsyncs a finished file and moves it into place (EXISTS); across
  *             file systems by a copy
  * disk        {path} → {free_bytes, total_bytes}

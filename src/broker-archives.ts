@@ -1,4 +1,5 @@
 import type { Clock } from "./lib/clock.ts";
+import { BrokerError } from "./lib/errors.ts";
 import type { NativeArchives } from "./native/archives.ts";
 import type {
   ArchiveEngine,
@@ -29,6 +30,7 @@ interface ReportJson {
   readonly size: number;
   readonly sha256: string;
   readonly toc_position: number;
+  readonly toc_crc32c: number;
   readonly manifest: ManifestJson;
 }
 
@@ -55,7 +57,7 @@ interface ManifestJson {
   }[];
 }
 
-interface TocJson {
+export interface TocJson {
   readonly batches: {
     readonly chunks: readonly {
       readonly position: number;
@@ -129,7 +131,8 @@ export function archiveEngine(
         batchesSha256: batchesSha256(manifest),
       };
     },
-    async readToc(tail, archiveBytes) {
+    async readToc(tail, archiveBytes, crc32c) {
+      checkTocCrc(tail, crc32c);
       const toc = await archives.readToc<TocJson>(tail, archiveBytes);
       return { chunks: chunksOf(toc) };
     },
@@ -145,6 +148,17 @@ export function archiveEngine(
     findTime: (batches, target, fromOffset): Promise<TimeHit | null> =>
       archives.findTime(batches, target, fromOffset),
   };
+}
+
+/** Place of the TOC's CRC-32C before an archive's end (FORMAT.md, "Locator"). */
+const tocCrcFromEnd = 14;
+
+/** The engine checks the TOC against the locator; this, that both are of the archive registered. */
+export function checkTocCrc(tail: Uint8Array, crc32c: number | undefined): void {
+  if (crc32c === undefined || tail.length < tocCrcFromEnd) return;
+  const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
+  if (view.getUint32(tail.length - tocCrcFromEnd, true) === crc32c) return;
+  throw new BrokerError("CHRONIK_CORRUPT", "its table of contents is another archive's");
 }
 
 function buildSpec(request: ArchiveRequest, nowMs: number): object {
@@ -165,7 +179,8 @@ function buildSpec(request: ArchiveRequest, nowMs: number): object {
   };
 }
 
-function chunksOf(toc: TocJson): TocChunk[] {
+/** The chunks of a table of contents as the engine prints it. */
+export function chunksOf(toc: TocJson): TocChunk[] {
   return toc.batches.chunks.map((chunk) => ({
     position: chunk.position,
     compressedLength: chunk.length,
@@ -196,13 +211,15 @@ function summaryOf(json: SummaryJson): ArchiveSummary {
   };
 }
 
-function summaryOfReport({ size, sha256, toc_position, manifest }: ReportJson): ArchiveSummary {
+function summaryOfReport(report: ReportJson): ArchiveSummary {
+  const { size, sha256, toc_position, toc_crc32c, manifest } = report;
   const indexFiles = manifest.members.filter(({ name }) => name !== batchesMember);
   return {
     bytes: size,
     sha256,
     batchesSha256: batchesSha256(manifest),
     tocPosition: toc_position,
+    tocCrc32c: toc_crc32c,
     base: manifest.base_offset,
     last: manifest.last_offset,
     records: manifest.records,

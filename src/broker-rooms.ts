@@ -3,6 +3,7 @@ import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { type ColdRooms, openColdRooms } from "./broker-cold.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
+import { openScrubbed } from "./broker-integrity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
@@ -21,6 +22,7 @@ import { errorText } from "./lib/errors.ts";
 import { Cleaning } from "./log/cleaning.ts";
 import { defaultLogLimits } from "./log/config.ts";
 import { Partitions } from "./log/partitions.ts";
+import type { ColdReader } from "./log/ports.ts";
 import { Rolling } from "./log/rolling.ts";
 import { Metadata } from "./metadata/controller.ts";
 import { ProducerIds } from "./metadata/producer-ids.ts";
@@ -28,8 +30,8 @@ import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import type { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
+import type { Scrub } from "./tier/scrub.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
@@ -48,6 +50,7 @@ export interface Rooms
   readonly transactions: TransactionCoordinator;
   readonly clientMetrics: ClientMetrics;
   readonly indexer: Indexer;
+  readonly scrub: Scrub;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
 }
@@ -74,7 +77,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   });
   const keeping = openTierKeeping({ storage, registry, store, clock, logger });
   const events = logEvents(logger.child("log"), clock);
-  const partitions = openPartitions(options, metadata, storage, cold, events);
+  const { partitions, scrub } = openScrubbed(
+    cold,
+    { ...options, config, storage, store, registry },
+    (reader) => openPartitions(options, metadata, storage, reader, events),
+  );
   const all = () => partitions.all();
   const topics = new TopicKeeper({
     ...{ metadata, partitions, registry, clock },
@@ -95,15 +102,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions: all,
     timeline: keeping.timeline,
   });
-  const shares = openShareGroups({
-    config,
-    metadata,
-    partitions,
-    clock,
-    logger,
-    metrics: options.metrics,
-    decompress: (codec, records, bytesMax) => storage.wal.decompress(codec, records, bytesMax),
-  });
+  const shares = openShares(options, metadata, partitions, storage);
   const groups = openGroups(options, metadata, partitions, shareStates(shares));
   const producerIds = new ProducerIds(metadata);
   const transactions = openTransactions(
@@ -129,11 +128,24 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
     indexer,
+    scrub,
     rolling,
     cleaning,
     ...keeping,
     ...coldRooms,
   };
+}
+
+function openShares(
+  { loaded, clock, logger, metrics }: RoomOptions,
+  metadata: Metadata,
+  partitions: Partitions,
+  { wal }: Storage,
+): ShareGroups {
+  return openShareGroups({
+    ...{ config: loaded.config, metadata, partitions, clock, logger, metrics },
+    decompress: (codec, records, bytesMax) => wal.decompress(codec, records, bytesMax),
+  });
 }
 
 async function noticeUncleanStop(
@@ -152,7 +164,7 @@ function openPartitions(
   { loaded, clock }: RoomOptions,
   metadata: Metadata,
   storage: Storage,
-  cold: ArchiveReader,
+  cold: ColdReader,
   events: ReturnType<typeof logEvents>,
 ): Partitions {
   const { config } = loaded;

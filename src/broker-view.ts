@@ -1,4 +1,5 @@
 import type { AdminView, TopicView, WalPartitionView } from "../admin/view.ts";
+import { integrityView } from "./broker-integrity-view.ts";
 import { segmentsPage, tiersView } from "./broker-tier-view.ts";
 import type { Clock } from "./lib/clock.ts";
 import type { Partition } from "./log/partition.ts";
@@ -7,6 +8,7 @@ import type { Metadata } from "./metadata/controller.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { ArchiveChunks } from "./tier/archive-chunks.ts";
 import type { Indexer } from "./tier/indexer.ts";
+import type { Scrub } from "./tier/scrub.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { Timeline } from "./tier/timeline.ts";
 
@@ -19,6 +21,7 @@ export interface ViewParts {
   readonly timeline: Timeline;
   readonly clock: Clock;
   readonly chunks: Pick<ArchiveChunks, "cachedBytes">;
+  readonly scrub: Scrub;
   readonly indexingEnabled: boolean;
   readonly isLive: () => boolean;
   readonly notReadyReason: () => string | null;
@@ -49,6 +52,8 @@ export function adminView(parts: ViewParts): AdminView {
       else parts.indexer.resume();
       return parts.indexer.isPaused;
     },
+    integrity: () => integrityView(parts.scrub),
+    runIntegrity: (deep) => parts.scrub.request(deep ? "deep" : "shallow") !== null,
   };
 }
 

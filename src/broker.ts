@@ -82,6 +82,7 @@ export class Broker {
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
+    await this.rooms.scrub.stop();
     await this.rooms.indexer.stop();
     await this.rooms.reaper.stop();
     await this.rooms.topics.stop();
@@ -133,6 +134,7 @@ export class Broker {
     this.rooms.reaper.start();
     this.rooms.indexer.start();
     this.rooms.rolling.start();
+    await this.rooms.scrub.start();
     this.rooms.cleaning.start();
     this.state = "ready";
     this.logReady();
@@ -196,6 +198,7 @@ export class Broker {
       chunks: this.rooms.chunks,
       clock: this.options.clock,
       indexer: this.rooms.indexer,
+      scrub: this.rooms.scrub,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),

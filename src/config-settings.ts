@@ -1,5 +1,6 @@
 import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
+import { integritySettings } from "./config-integrity.ts";
 import { objectStoreSettings } from "./config-object-store.ts";
 import { telemetrySettings } from "./config-telemetry.ts";
 import { transactionSettings } from "./config-transactions.ts";
@@ -396,6 +397,7 @@ export const settings = {
   ...groupSettings,
   ...transactionSettings,
   ...telemetrySettings,
+  ...integritySettings,
 
   "logging.level": pattern({
     key: "log_level",

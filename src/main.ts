@@ -3,9 +3,11 @@ import { formatReport } from "./bench/report.ts";
 import { runBench } from "./bench/run.ts";
 import { Broker } from "./broker.ts";
 import { runStoreCheck } from "./broker-store-check.ts";
+import { runSegmentVerify } from "./broker-verify.ts";
 import type { BenchOptions } from "./cli/bench-options.ts";
 import { exitCodeOf, exitCodes } from "./cli/exit-codes.ts";
 import { type ParsedCommand, parseCommandLine } from "./cli/parse.ts";
+import type { VerifyOptions } from "./cli/segment-options.ts";
 import type { LoadedConfig } from "./config.ts";
 import { systemClock } from "./lib/clock.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
@@ -40,6 +42,9 @@ async function run(parsed: ParsedCommand): Promise<void> {
       return;
     case "store-check":
       await storeCheck(parsed.loaded);
+      return;
+    case "segment-verify":
+      await segmentVerify(parsed.loaded, parsed.options);
       return;
   }
 }
@@ -91,6 +96,21 @@ async function storeCheck({ config }: LoadedConfig): Promise<void> {
     print: (line) => process.stdout.write(`${line}\n`),
   });
   process.exit(ok ? exitCodes.ok : exitCodes.failed);
+}
+
+async function segmentVerify({ config }: LoadedConfig, options: VerifyOptions): Promise<void> {
+  const sink = stderrSink();
+  const levels = parseLevels("error");
+  const root = new LogRoot({ clock: systemClock, sink, levels, format: config.logging.format });
+  const result = await runSegmentVerify({
+    config,
+    clock: systemClock,
+    logger: root.logger("integrity"),
+    options,
+    print: (line) => process.stdout.write(`${line}\n`),
+  });
+  const codes = { sound: "ok", damaged: "damaged", unchecked: "failed" } as const;
+  process.exit(exitCodes[codes[result]]);
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */

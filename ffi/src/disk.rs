@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 /// How [`Disk::open`] opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Entry {
     pub name: String,
     pub is_dir: bool,
     pub bytes: u64,
+    /// Last change, ms since 1970; None where the file system does not say.
+    pub modified_ms: Option<u64>,
 }
 
 /// Free and total bytes of a file system.
@@ -126,6 +129,7 @@ impl Disk for RealDisk {
                         name,
                         is_dir,
                         bytes,
+                        modified_ms: modified_ms(&meta),
                     });
                 }
                 // Removed between the listing and the look: as if it was never listed.
@@ -177,6 +181,11 @@ impl Disk for RealDisk {
             total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         })
     }
+}
+
+fn modified_ms(meta: &std::fs::Metadata) -> Option<u64> {
+    let since = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
 }
 
 fn retry_interrupted<T>(mut run: impl FnMut() -> io::Result<T>) -> io::Result<T> {

@@ -1,5 +1,13 @@
 import type { NativeEngine } from "./engine.ts";
 
+interface FolderEntry {
+  readonly name: string;
+  readonly dir: boolean;
+  readonly bytes: number;
+  /** Last change, milliseconds since the epoch; null where the file system does not say. */
+  readonly modifiedMs: number | null;
+}
+
 /** Durable file work of the engine (design D16): nothing else in the broker writes a file. Every
  * failure is a NativeError: CHRONIK_NOT_FOUND, CHRONIK_EXISTS, CHRONIK_NO_SPACE, CHRONIK_IO, … */
 export class NativeFiles {
@@ -51,11 +59,14 @@ export class NativeFiles {
     await this.engine.job({ op: "put_file", from, to, if_absent: ifAbsent });
   }
 
-  async listDir(path: string): Promise<{ name: string; dir: boolean; bytes: number }[]> {
+  async listDir(path: string): Promise<FolderEntry[]> {
     const { json } = await this.engine.job<{
-      entries: { name: string; dir: boolean; bytes: number }[];
+      entries: { name: string; dir: boolean; bytes: number; modified_ms?: number | null }[];
     }>({ op: "list_dir", path });
-    return json.entries;
+    return json.entries.map(({ modified_ms: modifiedMs = null, ...rest }) => ({
+      ...rest,
+      modifiedMs,
+    }));
   }
 
   async disk(path: string): Promise<{ freeBytes: number; totalBytes: number }> {

@@ -34,6 +34,20 @@ interface OpenLogJson {
   readonly producers: number;
 }
 
+interface LogReportJson {
+  readonly segments: number;
+  readonly bytes: number;
+  readonly records: number;
+  readonly findings: readonly {
+    readonly file: string;
+    readonly position: number;
+    readonly reason: string;
+    readonly first_offset: number | null;
+    readonly last_offset: number | null;
+  }[];
+  readonly more: number;
+}
+
 interface AppendSink {
   appended(segmentId: number, position: number): void;
   appendFailed(error: BrokerError): void;
@@ -92,6 +106,28 @@ export class NativeWal {
       bytesCut: json.cut_bytes,
       damage: json.damaged,
       clean: json.clean,
+    };
+  }
+
+  /** Reads a log's files, open or not, and changes nothing. */
+  async verifyLog(options: { dir: string; prefix: string; logId: string; partition: number }) {
+    const { json } = await this.engine.job<{ report: LogReportJson }>({
+      op: "verify_log",
+      dir: options.dir,
+      prefix: options.prefix,
+      log_id: options.logId,
+      partition: options.partition,
+      kind: "batches",
+    });
+    const { segments, bytes, records, findings, more } = json.report;
+    return {
+      ...{ segments, bytes, records, more },
+      findings: findings.map((finding) => ({
+        file: finding.file,
+        reason: `at ${finding.position}: ${finding.reason}`,
+        first: finding.first_offset,
+        last: finding.last_offset,
+      })),
     };
   }
 

@@ -1,3 +1,5 @@
+import type { StoredObject } from "./object-store.ts";
+
 /** One request each to a bucket, with no retry; s3-store.ts makes them. Keys are whole: with the
  * configured prefix. Errors are the SDK's, `fetch`'s or BadAnswer; s3-errors.ts reads them. */
 export interface BucketCalls {
@@ -38,7 +40,7 @@ export interface BucketObject {
 }
 
 export interface BucketPage {
-  readonly objects: readonly { readonly key: string; readonly bytes: number }[];
+  readonly objects: readonly StoredObject[];
   readonly more: boolean;
 }
 

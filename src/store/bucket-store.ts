@@ -122,7 +122,10 @@ export class BucketStore implements ObjectStore {
     const page = await reads.run(operation, (signal) =>
       calls.list(own + prefix, after === null ? "" : own + after, count, signal),
     );
-    const objects = page.objects.map(({ key, bytes }) => ({ key: key.slice(own.length), bytes }));
+    const objects = page.objects.map((object) => ({
+      ...object,
+      key: object.key.slice(own.length),
+    }));
     const next = page.more ? (objects.at(-1)?.key ?? null) : null;
     const moved = next !== null && (after === null || next > after);
     if (page.more && !moved) {

@@ -1,4 +1,10 @@
-import { checkKey, type ObjectPage, type ObjectStore, StoreError } from "./object-store.ts";
+import {
+  checkKey,
+  type ObjectPage,
+  type ObjectStore,
+  type StoredObject,
+  StoreError,
+} from "./object-store.ts";
 
 /** The durable file jobs this store needs; native/files.ts satisfies it (design D16). */
 export interface DurableFiles {
@@ -17,6 +23,7 @@ export interface FolderEntry {
   readonly name: string;
   readonly dir: boolean;
   readonly bytes: number;
+  readonly modifiedMs?: number | null;
 }
 
 export interface LocalStoreOptions {
@@ -79,7 +86,7 @@ export class LocalStore implements ObjectStore {
   }
 
   async list(prefix: string, after: string | null, limit: number): Promise<ObjectPage> {
-    const objects: { key: string; bytes: number }[] = [];
+    const objects: StoredObject[] = [];
     // One more than asked for tells whether there is a next page.
     await this.walk(this.root, this.prefix, prefix, after ?? "", limit + 1, objects);
     const page = objects.slice(0, limit);
@@ -97,7 +104,7 @@ export class LocalStore implements ObjectStore {
     prefix: string,
     after: string,
     countMax: number,
-    found: { key: string; bytes: number }[],
+    found: StoredObject[],
   ): Promise<void> {
     const entries = (await this.files.listDir(folder)) ?? [];
     const named = entries.map((entry) => ({
@@ -105,7 +112,7 @@ export class LocalStore implements ObjectStore {
       key: `${keyOfFolder}${entry.name}${entry.dir ? "/" : ""}`,
     }));
     named.sort((a, b) => (a.key < b.key ? -1 : 1));
-    for (const { name, key, dir, bytes } of named) {
+    for (const { name, key, dir, bytes, modifiedMs = null } of named) {
       if (found.length >= countMax) return;
       if (dir) {
         const wanted = key.startsWith(prefix) || prefix.startsWith(key);
@@ -113,7 +120,7 @@ export class LocalStore implements ObjectStore {
         if (!wanted || passed) continue;
         await this.walk(`${folder}/${name}`, key, prefix, after, countMax, found);
       } else if (key.startsWith(prefix) && key > after && !scratchName.test(name)) {
-        found.push({ key, bytes });
+        found.push({ key, bytes, modifiedMs });
       }
     }
   }

@@ -28,6 +28,8 @@ export class StoreError extends Error {
 export interface StoredObject {
   readonly key: string;
   readonly bytes: number;
+  /** When it was put, milliseconds since the epoch, as far as the store tells. */
+  readonly modifiedMs?: number | null;
 }
 
 /** One page of a listing, by key in byte order. */

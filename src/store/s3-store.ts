@@ -206,8 +206,9 @@ class S3Calls implements BucketCalls {
       ...(after === "" ? {} : { StartAfter: after }),
     });
     const found = await this.client.send(command, abortable(signal));
-    const objects = (found.Contents ?? []).map(({ Key: key = "", Size: bytes = 0 }) => {
-      if (key.startsWith(prefix)) return { key, bytes };
+    const objects = (found.Contents ?? []).map((content) => {
+      const { Key: key = "", Size: bytes = 0, LastModified: modified } = content;
+      if (key.startsWith(prefix)) return { key, bytes, modifiedMs: modified?.getTime() ?? null };
       throw new BadAnswer(`the listing of ${prefix} holds ${key}`);
     });
     return { objects, more: found.IsTruncated === true };

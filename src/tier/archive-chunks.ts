@@ -24,6 +24,8 @@ export interface ArchiveChunksDeps {
 
 const tocChunkBytes = 96;
 const abortedBytes = 64;
+/** A manifest has 16 MiB at most, inflated. */
+const headBytesMax = 17 << 20;
 const abortedCacheBytesMax = 8 << 20;
 
 /** What archives are made of, by entry and through caches: tables of contents, chunks, aborted
@@ -66,12 +68,15 @@ export class ArchiveChunks {
   }
 
   async toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
+    if (entry.quarantined !== undefined) {
+      throw damaged(entry, `it is in quarantine (${entry.quarantined.reason})`);
+    }
     const part = { position: entry.tocPosition, length: entry.bytes - entry.tocPosition };
     let source: ColdSource = "memory";
     const toc = await this.tocs.get(cacheKey(entry), () =>
       this.decoded(entry, part, async (tail, from) => {
         source = from;
-        return (await this.engine.readToc(tail, entry.bytes)).chunks;
+        return (await this.engine.readToc(tail, entry.bytes, entry.tocCrc32c)).chunks;
       }),
     );
     count(this.stats.tocReads[source], part.length);
@@ -95,6 +100,7 @@ export class ArchiveChunks {
     // The manifest lies in front of the first chunk.
     const [first] = await this.toc(entry);
     const part = { position: 0, length: first?.position ?? entry.tocPosition };
+    if (part.length > headBytesMax) throw damaged(entry, `its manifest has ${part.length} bytes`);
     return this.abortedLists.get(cacheKey(entry), () =>
       this.decoded(entry, part, (head, from) => {
         count(this.stats.tocReads[from], head.length);
@@ -187,12 +193,22 @@ function unavailable(entry: SegmentEntry, cause: unknown): BrokerError {
   );
 }
 
+/** CHRONIK_ARCHIVE_DAMAGED, with the entry it is about. */
+export class ArchiveDamage extends BrokerError {
+  readonly entry: SegmentEntry;
+
+  constructor(entry: SegmentEntry, reason: string, cause?: unknown) {
+    const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
+    super(
+      "CHRONIK_ARCHIVE_DAMAGED",
+      `archive ${entry.key} (${where}) cannot be read: ${reason}; ` +
+        "restore the object, the other offsets stay readable",
+      { cause },
+    );
+    this.entry = entry;
+  }
+}
+
 export function damaged(entry: SegmentEntry, reason: string, cause?: unknown): BrokerError {
-  const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
-  return new BrokerError(
-    "CHRONIK_ARCHIVE_DAMAGED",
-    `archive ${entry.key} (${where}) cannot be read: ${reason}; ` +
-      "restore the object, the other offsets stay readable",
-    { cause },
-  );
+  return new ArchiveDamage(entry, reason, cause);
 }

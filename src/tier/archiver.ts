@@ -273,6 +273,7 @@ function registryEntry(
     rawBytes: summary.rawBytes,
     sha256: summary.sha256,
     tocPosition: summary.tocPosition,
+    ...(summary.tocCrc32c === undefined ? {} : { tocCrc32c: summary.tocCrc32c }),
     documents: summary.documents,
     aborted: request.aborted.length,
     index: request.indexMode,

@@ -1,3 +1,4 @@
+import { BrokerError } from "../lib/errors.ts";
 import { type ArchiveChunks, damaged } from "./archive-chunks.ts";
 import { ReadAhead } from "./chunk-read-ahead.ts";
 import { lastAtOrBefore } from "./partition-segments.ts";
@@ -48,7 +49,14 @@ export class ArchiveReader {
     while (next < offsetLimit && (left > 0 || slices.length === 0)) {
       const entry = this.registry.find(topicId, partition, next);
       if (!entry) break;
-      const slice = await this.readPinned(entry, next, offsetLimit, left, slices.length === 0);
+      let slice: BatchSlice | null;
+      try {
+        slice = await this.readPinned(entry, next, offsetLimit, left, slices.length === 0);
+      } catch (error) {
+        // What was read before is whole; the next read begins at what cannot be read.
+        if (slices.length > 0 && error instanceof BrokerError) break;
+        throw error;
+      }
       if (!slice) break;
       slices.push(slice.bytes);
       left -= slice.bytes.length;

@@ -60,6 +60,8 @@ export interface ArchiveSummary {
   readonly sha256: string;
   readonly batchesSha256: string;
   readonly tocPosition: number;
+  /** CRC-32C of the table of contents, which binds manifest and chunks; told by `verify`. */
+  readonly tocCrc32c?: number;
   readonly base: number;
   readonly last: number;
   readonly records: number;
@@ -142,8 +144,13 @@ export interface ArchiveEngine {
   ): Promise<ArchiveSummary>;
   /** Identity from an archive's manifest. */
   manifest(path: string): Promise<ArchiveIdentity>;
-  /** The table of contents out of an object's last bytes, from the TOC's position on. */
-  readToc(tail: Uint8Array, archiveBytes: number): Promise<{ chunks: readonly TocChunk[] }>;
+  /** The table of contents out of an object's last bytes, from the TOC's position on; rejects where
+   * it does not have the CRC-32C that was registered, if one was: it is another archive's. */
+  readToc(
+    tail: Uint8Array,
+    archiveBytes: number,
+    crc32c?: number,
+  ): Promise<{ chunks: readonly TocChunk[] }>;
   /** The aborted transactions that an object's manifest names, out of its first bytes. */
   readAborted(head: Uint8Array): Promise<readonly AbortedTransaction[]>;
   inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array>;

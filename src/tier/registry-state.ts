@@ -65,6 +65,10 @@ export class RegistryState {
     return this.retired.values();
   }
 
+  isIntended(key: string): boolean {
+    return this.intended.has(key);
+  }
+
   retiredCount(topicId: string): number {
     return this.retiredByTopic.get(topicId) ?? 0;
   }

@@ -101,9 +101,10 @@ export class Rewriter {
         logger.info("uploaded archive", { key: entry.key, bytes: built.bytes });
       }
       await faultPoint("rewrite-verify");
-      await this.verify(entry, built);
+      const { tocCrc32c } = await this.verify(entry, built);
+      const verified = tocCrc32c === undefined ? entry : { ...entry, tocCrc32c };
       await faultPoint("rewrite-replace");
-      await registry.replace(task.sources, [entry], task.isWanted);
+      await registry.replace(task.sources, [verified], task.isWanted);
     } catch (error) {
       await this.retire(entry);
       throw error;
@@ -111,10 +112,10 @@ export class Rewriter {
     await faultPoint("rewrite-replaced");
   }
 
-  private async verify(entry: SegmentEntry, built: ArchiveSummary): Promise<void> {
+  private async verify(entry: SegmentEntry, built: ArchiveSummary): Promise<ArchiveSummary> {
     const file = await this.deps.store.openForVerify(entry.key);
     try {
-      await this.deps.engine.verify(file.path, {
+      return await this.deps.engine.verify(file.path, {
         topicId: entry.topicId,
         partition: entry.partition,
         base: entry.base,

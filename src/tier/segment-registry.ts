@@ -21,6 +21,8 @@ export interface SegmentEntry {
   readonly rawBytes: number;
   readonly sha256: string;
   readonly tocPosition: number;
+  /** See ArchiveSummary; absent in entries of before 2026-11-22. */
+  readonly tocCrc32c?: number;
   readonly documents: number;
   /** Transactions that the manifest names as aborted; absent in entries from before there were
    * transactions: none. */
@@ -230,6 +232,11 @@ export class SegmentRegistry {
   /** Whether the object under this key is still on its way out. */
   isRetiredKey(key: string): boolean {
     return this.state.isRetired(key);
+  }
+
+  /** Whether an object is about to be put under this key, or was a moment ago. */
+  isIntendedKey(key: string): boolean {
+    return this.state.isIntended(key);
   }
 
   /** The entry that names this object, if any. */

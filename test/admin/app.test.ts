@@ -15,6 +15,8 @@ function view(over: Partial<AdminView> = {}): AdminView {
     topics: () => [],
     runIndexer: () => Promise.resolve({ errors: 0 }),
     indexerStats: () => ({ enabled: true }),
+    integrity: () => ({ findings: [] }),
+    runIntegrity: () => true,
     ...over,
   };
 }

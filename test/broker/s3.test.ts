@@ -1,7 +1,7 @@
 /** Archives in a bucket: the way of a record, faults on it, and what a stop and a start keep. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Kafka as KafkaJs, logLevel } from "kafkajs";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
@@ -16,6 +16,10 @@ import {
   startS3,
 } from "../support/s3-server.ts";
 import { Kafka } from "./kafka.ts";
+
+interface IntegrityStatus {
+  readonly run: { readonly finished_at: string | null } | null;
+}
 
 const isCi = process.env["CI"] === "true";
 
@@ -164,6 +168,31 @@ describe.skipIf(s3SkipReason !== null)("with a bucket", () => {
       expect([kind, healed?.errorCode]).toEqual([kind, 0]);
       expect(healed?.records?.length).toBeGreaterThan(0);
     }
+    kafka.close();
+  }, 120_000);
+
+  test("a deep run reads every archive in the bucket, and finds the one that is gone", async () => {
+    const kafka = await Kafka.connect(broker.kafkaPort);
+    await kafka.createTopic("checked");
+    await kafka.append("checked", 0, ["one", "two"]);
+    await untilAllArchived(broker);
+    const total = (await registrySegments(broker)).length;
+    const run = async () => {
+      await fetch(`${broker.adminUrl}/admin/integrity/run?deep=true`, { method: "POST" });
+      let status: IntegrityStatus | null = null;
+      await until("the run ends", 60_000, async () => {
+        const response = await fetch(`${broker.adminUrl}/admin/integrity`);
+        status = (await response.json()) as IntegrityStatus;
+        return status.run?.finished_at != null;
+      });
+      return status as IntegrityStatus | null;
+    };
+    const sound = { checked: total, damaged: 0, unchecked: 0 };
+    expect(await run()).toMatchObject({ run: sound, findings: [] });
+    const gone = (await registrySegments(broker)).find(({ topic }) => topic === "checked");
+    rmSync(join(server.folder, server.bucket, "cluster-a", gone?.key ?? "none"));
+    const findings = [{ topic: "checked", partition: 0, first_offset: 0, last_offset: 1 }];
+    expect(await run()).toMatchObject({ run: { damaged: 1 }, quarantined: 1, findings });
     kafka.close();
   }, 120_000);
 

@@ -52,6 +52,16 @@ describe("verbs", () => {
     expect(printed("version")).toStartWith(`chronik ${version} (bun `);
     expect(printed("--version")).toBe(printed("version"));
   });
+  test("segment verify takes what to look at", () => {
+    const asked = ["--deep", "--topic", "t", "--partition", "3", "--json"];
+    expect(parse("segment", "verify", ...asked)).toMatchObject({
+      kind: "segment-verify",
+      options: { deep: true, topic: "t", partition: 3, json: true },
+    });
+    const plain = { deep: false, topic: null, partition: null, json: false };
+    expect(parse("segment", "verify")).toMatchObject({ options: plain });
+    expect(refusal("segment", "verify", "--partition", "-1")).toContain("number from 0 on");
+  });
   test("help names every flag of the design and every verb", () => {
     const text = printed("--help");
     const flags = [

@@ -26,7 +26,8 @@ export class MemoryStore implements ObjectStore {
   async putBytes(key: string, bytes: Uint8Array): Promise<"stored" | "exists"> {
     checkKey(key);
     if (this.objects.has(key)) return "exists";
-    this.objects.set(key, bytes.slice());
+    // A copy of a Buffer too, whose own slice() is a view.
+    this.objects.set(key, new Uint8Array(bytes));
     return "stored";
   }
 

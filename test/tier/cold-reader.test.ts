@@ -206,6 +206,29 @@ test("a missing object fails its own offsets with a clear error, no others", asy
   expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toHaveLength(10);
 });
 
+test("a read that reaches into damage gives what lies before it", async () => {
+  const { reader, raw, registry } = await archives([[[5]], [[5]]]);
+  raw.missing.add(registry.segments("id-t", 0)[1]?.key ?? "");
+  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toEqual([0, 1, 2, 3, 4]);
+  await expect(reader.read("id-t", 0, 5, 1e6, 10)).rejects.toThrow(/t-0 offsets 5-9/);
+});
+
+test("what is in quarantine is not asked of the store, and says why", async () => {
+  const { reader, raw, registry } = await archives([[[5]], [[5]]]);
+  const [first] = registry.segments("id-t", 0);
+  if (first === undefined) throw new Error("no entry");
+  await reader.read("id-t", 0, 0, 1e6, 5);
+  const before = raw.gets;
+  await registry.quarantine(first, "bad batch at 3", 1);
+  const read = reader.read("id-t", 0, 0, 1e6, 10);
+  await expect(read).rejects.toMatchObject({ code: "CHRONIK_ARCHIVE_DAMAGED" });
+  await expect(reader.findTime("id-t", 0, 2, 0)).rejects.toThrow("quarantine (bad batch at 3)");
+  expect(raw.gets).toBe(before);
+  expect(offsets(await reader.read("id-t", 0, 5, 1e6, 10))).toEqual([5, 6, 7, 8, 9]);
+  await registry.unquarantine(registry.entryOf(first.key) ?? first);
+  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toHaveLength(10);
+});
+
 test("bytes damaged on their way are asked for again, once", async () => {
   const { reader, raw } = await archives([[[5]]]);
   const { inflateChunk } = raw;

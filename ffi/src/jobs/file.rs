@@ -226,7 +226,14 @@ pub fn list_dir(core: &Core, path: &str) -> Result<Output, JobError> {
     let entries = entries.map_err(|error| failed("list", &path, &error))?;
     let entries: Vec<_> = entries
         .iter()
-        .map(|entry| json!({ "name": entry.name, "dir": entry.is_dir, "bytes": entry.bytes }))
+        .map(|entry| {
+            json!({
+                "name": entry.name,
+                "dir": entry.is_dir,
+                "bytes": entry.bytes,
+                "modified_ms": entry.modified_ms,
+            })
+        })
         .collect();
     Ok(Output::of(json!({ "entries": entries })))
 }

@@ -20,6 +20,7 @@ use crate::wal::group_commit::Writer;
 use crate::wal::log::{Item, Kind, Log, LogSpec};
 use crate::wal::read::find_batch_by_time;
 use crate::wal::recovery::{Report, recover};
+use crate::wal::verify::verify_log;
 
 /// `open_log`
 #[derive(Clone, Debug, Deserialize)]
@@ -86,6 +87,13 @@ pub fn open(core: &Arc<Core>, open: &OpenLog) -> Result<Output, JobError> {
         lock(&core.open_logs).remove(&key);
     }
     opened
+}
+
+/// `verify_log`: reads a log's files, open or not, and changes nothing.
+pub fn verify(core: &Core, verify: &OpenLog) -> Result<Output, JobError> {
+    let spec = verify.spec(core)?;
+    let report = verify_log(core.wal.files.disk.as_ref(), &spec)?;
+    Ok(Output::of(json!({ "report": report })))
 }
 
 fn open_owned(core: &Arc<Core>, open: &OpenLog, spec: LogSpec) -> Result<Output, JobError> {

@@ -61,6 +61,7 @@ pub enum Job {
         target: i64,
     },
     Clean(log::Clean),
+    VerifyLog(log::OpenLog),
     BuildArchive(archive::Build),
     RewriteArchive(rewrite::Rewrite),
     VerifyArchive {
@@ -225,6 +226,7 @@ impl Job {
                 | Job::RewriteArchive(_)
                 | Job::VerifyArchive { .. }
                 | Job::Clean(_)
+                | Job::VerifyLog(_)
         )
     }
 }
@@ -271,6 +273,7 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
             target,
         } => log::read_time(core, log, from_offset, offset_limit, target),
         Job::Clean(clean) => log::clean(core, &clean),
+        Job::VerifyLog(verify) => log::verify(core, &verify),
         Job::BuildArchive(build) => archive::build(core, build),
         Job::RewriteArchive(rewrite) => rewrite::rewrite(core, rewrite),
         Job::VerifyArchive { path, expected } => archive::verify(core, &path, expected),

@@ -16,4 +16,5 @@ mod rewrite;
 pub mod scan;
 pub mod segment;
 pub mod truncate;
+pub mod verify;
 mod walk;
