@@ -4,6 +4,7 @@ import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
+import { openRetention } from "./broker-retention.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { openStore } from "./broker-store.ts";
@@ -31,6 +32,7 @@ import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveChunks } from "./tier/archive-chunks.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
+import type { Retainer } from "./tier/retainer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
@@ -48,6 +50,7 @@ export interface Rooms extends ClientRooms {
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
+  readonly retainer: Retainer;
   /** See OpenedStore. */
   readonly stopStore: () => void;
 }
@@ -78,7 +81,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const chunks = new ArchiveChunks(store, engine, coldCaches(config));
   const cold = new ArchiveReader(registry, chunks, engine);
   const events = logEvents(logger.child("log"), clock);
-  const partitions = openPartitions(options, metadata, storage, cold, events);
+  const { partitions, retainer } = openPartitions(options, metadata, storage, {
+    registry,
+    cold,
+    events,
+  });
   const all = () => partitions.all();
   const topics = new TopicKeeper({
     metadata,
@@ -118,7 +125,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     config.limits,
   );
   const cleaning = new Cleaning(clock, all, events);
-  const rolling = new Rolling(clock, config.wal.segmentAgeMsMax, all, events.checkpointFailed);
+  const rolling = new Rolling(clock, all, events.checkpointFailed);
   return {
     metadata,
     registry,
@@ -137,6 +144,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
+    retainer,
     stopStore,
   };
 }
@@ -154,18 +162,25 @@ async function noticeUncleanStop(
 }
 
 function openPartitions(
-  { loaded, clock }: RoomOptions,
+  options: RoomOptions,
   metadata: Metadata,
   storage: Storage,
-  cold: ArchiveReader,
-  events: ReturnType<typeof logEvents>,
-): Partitions {
+  tier: {
+    readonly registry: SegmentRegistry;
+    readonly cold: ArchiveReader;
+    readonly events: ReturnType<typeof logEvents>;
+  },
+): { partitions: Partitions; retainer: Retainer } {
+  const { loaded, clock } = options;
   const { config } = loaded;
-  return new Partitions({
+  const retainer: Retainer = openRetention(options, storage, metadata, tier.registry, () =>
+    partitions.all(),
+  );
+  const partitions = new Partitions({
     dataDir: storage.dataDir,
     wal: storage.wal,
     files: storage.files,
-    cold,
+    cold: tier.cold,
     clock,
     limits: {
       ...defaultLogLimits,
@@ -178,8 +193,12 @@ function openPartitions(
       readBytesMax: config.limits.readBytesMax,
       fetchWaitersMax: config.limits.fetchWaitersMax,
     },
-    events,
+    events: {
+      ...tier.events,
+      logStartMoved: (partition) => retainer.logStartMoved(partition),
+    },
   });
+  return { partitions, retainer };
 }
 
 function coldCaches({ limits }: Config) {

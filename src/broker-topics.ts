@@ -181,6 +181,14 @@ export function partitionConfig(metadata: Metadata, topic: string): PartitionLog
     minInsyncReplicas: config.insyncReplicasMin,
     searchIndex: config.searchIndex,
     segmentBytesMax: config.segmentBytes,
+    segmentMs: config.segmentMs,
+    segmentJitterMs: config.segmentJitterMs,
+    retentionMs: config.retentionMs,
+    retentionBytes: config.retentionBytes,
+    localRetention: config.setsLocalRetention
+      ? { ms: config.localRetentionMs, bytes: config.localRetentionBytes }
+      : null,
+    copyDisabled: config.remoteCopyDisabled,
   };
 }
 

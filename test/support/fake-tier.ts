@@ -6,6 +6,7 @@ import type {
   ArchiveRequest,
   ArchiveSummary,
   IndexMode,
+  LocalRetention,
   TierPartition,
   TimeHit,
   TocChunk,
@@ -19,6 +20,8 @@ export class FakePartition implements TierPartition {
   readonly index: number;
   readonly internal = false;
   logStartOffset = 0;
+  localRetention: LocalRetention | null = null;
+  copyDisabled = false;
   isOpen = true;
   damage: unknown = null;
   readonly walHandle: number;
