@@ -1,6 +1,7 @@
 import { type ArchiveChunks, damaged } from "./archive-chunks.ts";
+import { lastAtOrBefore } from "./partition-segments.ts";
 import type { AbortedTransaction, ArchiveEngine, TimeHit } from "./ports.ts";
-import { lastAtOrBefore, type SegmentEntry, type SegmentRegistry } from "./segment-registry.ts";
+import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
 /** Offset, length, epoch, magic, crc, attributes, last offset delta: what finds a batch's range. */
 const batchLengthPosition = 8;
