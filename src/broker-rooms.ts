@@ -83,11 +83,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const chunks = new ArchiveChunks(store, engine, coldCaches(config));
   const cold = new ArchiveReader(registry, chunks, engine);
   const events = logEvents(logger.child("log"), clock);
-  const { partitions, retainer } = openPartitions(options, metadata, storage, {
-    registry,
-    cold,
-    events,
-  });
+  const tier = { registry, cold, events };
+  const { partitions, retainer } = openPartitions(options, metadata, storage, tier);
   const all = () => partitions.all();
   const topics = new TopicKeeper({
     metadata,
@@ -143,11 +140,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       metrics: options.metrics,
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
-    indexer,
-    rolling,
-    cleaning,
-    retainer,
-    stopStore,
+    ...{ indexer, rolling, cleaning, retainer, stopStore },
   };
 }
 

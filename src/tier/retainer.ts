@@ -34,8 +34,8 @@ const partitionsPerTurn = 256;
 
 /**
  * Applies retention to user topics on an interval, and drops archives below a log start that
- * DeleteRecords moved. The order is the one that a crash may cut anywhere: the log start is durable,
- * then the registry forgets what lies below, then the WAL lets it go; the next check goes on.
+ * DeleteRecords moved. A crash may cut the order anywhere: the log start is durable, then the
+ * registry forgets what lies below, then the WAL lets it go; the next check goes on.
  */
 export class Retainer {
   private readonly deps: RetainerDeps;
@@ -93,16 +93,22 @@ export class Retainer {
     });
   }
 
+  private get hasWork(): boolean {
+    return !this.stopping && (this.isCheckDue || this.moved.size > 0);
+  }
+
   /** One worker at a time; what is asked for meanwhile is done before it ends. */
   private work(): Promise<void> {
     this.working ??= this.workOff().finally(() => {
       this.working = null;
+      // Asked for between the worker's last look and its end.
+      return this.hasWork ? this.work() : undefined;
     });
     return this.working;
   }
 
   private async workOff(): Promise<void> {
-    while (!this.stopping && (this.isCheckDue || this.moved.size > 0)) {
+    while (this.hasWork) {
       for (const partition of this.moved) {
         this.moved.delete(partition);
         await this.guarded(partition, () => this.dropDeleted(partition));

@@ -55,7 +55,7 @@ export function planArchives(
   return { tasks, more: waiting > planned };
 }
 
-/** Segments that are sealed, archivable, not yet archived nor deleted as a whole, in offset order. */
+/** Segments that are sealed, archivable, and neither archived nor deleted, in offset order. */
 export function pendingSegments(partition: TierPartition, archivedEnd: number): WalSegment[] {
   const { archivableEnd, logStartOffset } = partition;
   return partition
