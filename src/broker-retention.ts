@@ -31,7 +31,7 @@ export function openRetention(
     logger: logger.child("retention"),
     initialDelayMs: config.retention.initialDelayMs,
     intervalMs: () => metadata.brokerNumber("log.retention.check.interval.ms"),
-    deleteAfterIndex: config.indexer.deleteAfterIndex,
+    releasesArchived: config.indexer.deleteAfterIndex && !config.indexer.enableWalIndexing,
     faultPoint: faultPoints(storage),
   });
 }

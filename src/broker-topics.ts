@@ -55,7 +55,7 @@ export class TopicKeeper {
     for (const topicId of metadata.image.tombstones.keys()) this.beginDeletion(topicId);
     const { registry } = this.parts;
     for (const topicId of new Set(Array.from(registry.retiredObjects(), (o) => o.topicId))) {
-      if (!metadata.image.tombstones.has(topicId)) this.beginDeletion(topicId);
+      if (!metadata.image.topicsById.has(topicId)) this.beginDeletion(topicId);
     }
   }
 

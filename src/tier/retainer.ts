@@ -15,7 +15,9 @@ export interface RetainerDeps {
   readonly initialDelayMs: number;
   /** `log.retention.check.interval.ms` at this moment. */
   readonly intervalMs: () => number;
-  readonly deleteAfterIndex: boolean;
+  /** Whether WAL segments of topics without limits of their own go from here once archived: where
+   * the indexer, whose task that is, does not run. */
+  readonly releasesArchived: boolean;
   /** Named kill points of the test build; does nothing in the shipped one. */
   readonly faultPoint: (name: string) => Promise<void>;
 }
@@ -193,7 +195,7 @@ export class Retainer {
   /** WAL segments of topics with limits of their own for it; those of others go with archiving. */
   private async releaseArchived(partition: RetainedPartition, nowMs: number): Promise<void> {
     const limits = partition.localRetention;
-    if (limits === null && !this.deps.deleteAfterIndex) return;
+    if (limits === null && !this.deps.releasesArchived) return;
     const entries = this.entries(partition);
     // What an archive cannot give back stays in the WAL as long as it can.
     const damaged = entries.find(({ quarantined }) => quarantined !== undefined);

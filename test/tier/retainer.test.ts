@@ -34,7 +34,7 @@ function segment(
 
 const weekly = { deletes: true, retentionMs: 7 * dayMs, retentionBytes: -1 };
 
-async function world(partition: FakePartition, deleteAfterIndex = true) {
+async function world(partition: FakePartition, releasesArchived = false) {
   const journal = new MemoryJournal();
   const registry = await SegmentRegistry.open(journal);
   const clock = new JumpingClock(startMs);
@@ -46,7 +46,7 @@ async function world(partition: FakePartition, deleteAfterIndex = true) {
     logger: silentLogger(),
     initialDelayMs: 30_000,
     intervalMs: () => intervalMs,
-    deleteAfterIndex,
+    releasesArchived,
     faultPoint: (name) => {
       points.push(`${name} ${registry.segments("id-t", 0).length}`);
       return Promise.resolve();
@@ -156,10 +156,10 @@ describe("archived WAL segments", () => {
   ];
   const after = async (
     localRetention: LocalRetention | null,
-    { deleteAfterIndex = true, quarantined = false } = {},
+    { releasesArchived = false, quarantined = false } = {},
   ) => {
     const partition = Object.assign(new FakePartition({ segments: wal() }), { localRetention });
-    const { registry, clock, retainer, archive } = await world(partition, deleteAfterIndex);
+    const { registry, clock, retainer, archive } = await world(partition, releasesArchived);
     await archive(0, 9);
     await archive(10, 19);
     const entry = registry.segments("id-t", 0)[0];
@@ -175,11 +175,9 @@ describe("archived WAL segments", () => {
     expect(await after({ ms: -1, bytes: -1 })).toEqual([]);
   });
 
-  test("go by the topic's limits with delete_after_index=false too", async () => {
-    const keeping = { deleteAfterIndex: false };
-    expect(await after({ ms: dayMs, bytes: -2 }, keeping)).toEqual(["checkpoint 20", "release 1"]);
-    expect(await after(null, keeping)).toEqual([]);
-    expect(await after(null)).toEqual(["checkpoint 20", "release 1,2"]);
+  test("of other topics go with archiving, or from here where the indexer is off", async () => {
+    expect(await after(null)).toEqual([]);
+    expect(await after(null, { releasesArchived: true })).toEqual(["checkpoint 20", "release 1,2"]);
   });
 
   test("stay where the archive that holds them is damaged", async () => {
