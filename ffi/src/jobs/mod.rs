@@ -4,6 +4,7 @@ pub mod archive;
 pub mod batch;
 pub mod file;
 pub mod log;
+pub mod rewrite;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,6 +36,11 @@ pub enum Job {
         #[serde(default)]
         log: u32,
     },
+    SetSegmentBytes {
+        #[serde(default)]
+        log: u32,
+        bytes_max: u64,
+    },
     Release {
         #[serde(default)]
         log: u32,
@@ -61,6 +67,7 @@ pub enum Job {
     },
     Clean(log::Clean),
     BuildArchive(archive::Build),
+    RewriteArchive(rewrite::Rewrite),
     VerifyArchive {
         path: String,
         #[serde(default)]
@@ -189,6 +196,7 @@ impl Job {
             Job::CloseLog { log }
             | Job::Seal { log }
             | Job::Segments { log }
+            | Job::SetSegmentBytes { log, .. }
             | Job::Release { log, .. }
             | Job::Truncate { log, .. }
             | Job::ReadTime { log, .. }
@@ -204,6 +212,7 @@ impl Job {
             Job::CloseLog { log }
             | Job::Seal { log }
             | Job::Segments { log }
+            | Job::SetSegmentBytes { log, .. }
             | Job::Release { log, .. }
             | Job::Truncate { log, .. }
             | Job::ReadTime { log, .. }
@@ -220,6 +229,7 @@ impl Job {
             self,
             Job::RemoveDir { .. }
                 | Job::BuildArchive(_)
+                | Job::RewriteArchive(_)
                 | Job::VerifyArchive { .. }
                 | Job::Clean(_)
         )
@@ -254,6 +264,7 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
     match job {
         Job::OpenLog(open) => log::open(core, &open),
         Job::Segments { log } => log::segments(core, log),
+        Job::SetSegmentBytes { log, bytes_max } => log::set_segment_bytes(core, log, bytes_max),
         Job::Release { log, ids } => log::release(core, log, &ids),
         Job::ReadHeaders {
             log,
@@ -269,6 +280,7 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
         } => log::read_time(core, log, from_offset, offset_limit, target),
         Job::Clean(clean) => log::clean(core, &clean),
         Job::BuildArchive(build) => archive::build(core, build),
+        Job::RewriteArchive(rewrite) => rewrite::rewrite(core, rewrite),
         Job::VerifyArchive { path, expected } => archive::verify(core, &path, expected),
         Job::ReadManifest { path: Some(path) } => archive::read_manifest(core, &path),
         Job::ReadManifest { path: None } => archive::parse_manifest(raw),
