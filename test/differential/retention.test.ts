@@ -89,7 +89,12 @@ describe.skipIf(missing !== null)("beside Kafka", () => {
   ) {
     const nowMs = Date.now();
     const append = async (name: string, age: number) => {
-      const answer = await kafka.produce(name, 0, batchOf([value], {}, nowMs - age));
+      let answer = { errorCode: -1, baseOffset: -1 };
+      // Kafka tells of a topic before it leads its partitions.
+      await until("the topic is led", 10_000, async () => {
+        answer = await kafka.produce(name, 0, batchOf([value], {}, nowMs - age));
+        return answer.errorCode !== ErrorCode.NOT_LEADER_OR_FOLLOWER;
+      });
       expect(answer.errorCode).toBe(0);
       return answer.baseOffset;
     };
