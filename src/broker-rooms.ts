@@ -9,6 +9,7 @@ import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
+import { meteredStore, openRegistry, openTierKeeping, type TierKeeping } from "./broker-tier.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
@@ -33,11 +34,11 @@ import { ArchiveChunks } from "./tier/archive-chunks.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import type { Retainer } from "./tier/retainer.ts";
-import { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms extends ClientRooms {
+export interface Rooms extends ClientRooms, TierKeeping {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
@@ -53,6 +54,7 @@ export interface Rooms extends ClientRooms {
   readonly retainer: Retainer;
   /** See OpenedStore. */
   readonly stopStore: () => void;
+  readonly chunks: ArchiveChunks;
 }
 
 export interface RoomOptions {
@@ -72,13 +74,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { config } = loaded;
   const metadata = await openMetadata(options, storage);
   await noticeUncleanStop(metadata, storage, logger);
-  const registry = await SegmentRegistry.open(
-    storage.registryJournal,
-    (message, error) => logger.child("registry").warn(message, { error: errorText(error) }),
-    () => clock.nowMs(),
-  );
+  const registry = await openRegistry(storage, clock, logger);
   const scratchDir = join(storage.dataDir, "tmp");
-  const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });
+  const opened = await openStore({ config, storage, clock, logger });
+  const store = meteredStore(opened.store, clock, options.metrics);
+  const keeping = openTierKeeping({ storage, registry, store, clock, logger });
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const chunks = new ArchiveChunks(store, engine, coldCaches(config));
   const cold = new ArchiveReader(registry, chunks, engine);
@@ -87,11 +87,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { partitions, retainer } = openPartitions(options, metadata, storage, tier);
   const all = () => partitions.all();
   const topics = new TopicKeeper({
-    metadata,
-    partitions,
-    registry,
-    store,
-    clock,
+    ...{ metadata, partitions, registry, clock },
+    reaper: keeping.reaper,
     logger: logger.child("topics"),
   });
   const indexer = new Indexer(indexerConfig(config), {
@@ -106,6 +103,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     deleteAfterIndex: config.indexer.deleteAfterIndex,
     faultPoint: faultPoints(storage),
     partitions: all,
+    timeline: keeping.timeline,
   });
   const shares = openShareGroups({
     config,
@@ -140,7 +138,10 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       metrics: options.metrics,
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
-    ...{ indexer, rolling, cleaning, retainer, stopStore },
+    ...{ indexer, rolling, cleaning, retainer },
+    ...keeping,
+    chunks,
+    stopStore: opened.stop,
   };
 }
 

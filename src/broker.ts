@@ -6,6 +6,7 @@ import { logRetention, retentionMetrics } from "./broker-retention.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
 import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
+import { tierMetrics } from "./broker-tier.ts";
 import { adminView } from "./broker-view.ts";
 import type { LoadedConfig } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -84,6 +85,7 @@ export class Broker {
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
     await this.rooms.indexer.stop();
+    await this.rooms.reaper.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
     await this.rooms.registry.settled();
@@ -113,6 +115,7 @@ export class Broker {
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     retentionMetrics(metrics, this.rooms.retainer);
+    tierMetrics(metrics, { ...this.rooms, clock: this.options.clock });
     await this.rooms.groups.start();
     await this.rooms.shares.persister.start();
     await this.rooms.transactions.start();
@@ -129,6 +132,7 @@ export class Broker {
     );
     // Nothing fails from here on: no client is served by a broker that gives up.
     gate.open();
+    this.rooms.reaper.start();
     this.rooms.indexer.start();
     this.rooms.rolling.start();
     this.rooms.retainer.start();
@@ -191,6 +195,9 @@ export class Broker {
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
       registry: this.rooms.registry,
+      timeline: this.rooms.timeline,
+      chunks: this.rooms.chunks,
+      clock: this.options.clock,
       indexer: this.rooms.indexer,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",

@@ -42,6 +42,14 @@ export interface RetiredObject {
   readonly retiredMs: number;
 }
 
+/** A change of the registry that is durable and in force. */
+export interface RegistryChange {
+  readonly type: JournalEntry["type"];
+  /** Segments that are no more, or not as they were. */
+  readonly removed: readonly SegmentEntry[];
+  readonly added: readonly SegmentEntry[];
+}
+
 export interface RegistryTotals {
   segments: number;
   topics: number;
@@ -66,7 +74,7 @@ export class SegmentRegistry {
   private readonly nowMs: () => number;
   private readonly state = new RegistryState();
   private readonly pins = new Map<string, number>();
-  private readonly listeners: (() => void)[] = [];
+  private readonly listeners: ((change: RegistryChange) => void)[] = [];
   private entriesSinceSnapshot = 0;
   private applied = 0;
   private writing: Promise<unknown> = Promise.resolve();
@@ -186,6 +194,11 @@ export class SegmentRegistry {
     return this.state.retiredObjects();
   }
 
+  /** How many retired objects there are. */
+  get retiredTotal(): number {
+    return this.state.retiredTotal;
+  }
+
   /** How many retired objects of a topic are not deleted yet. */
   retiredCount(topicId: string): number {
     return this.state.retiredCount(topicId);
@@ -265,8 +278,8 @@ export class SegmentRegistry {
     return this.state.parts();
   }
 
-  /** `listener` is called after each change, when it is durable and in force. */
-  subscribe(listener: () => void): void {
+  /** `listener` is called after each change, when it is durable and in force; it must not throw. */
+  subscribe(listener: (change: RegistryChange) => void): void {
     this.listeners.push(listener);
   }
 
@@ -300,11 +313,12 @@ export class SegmentRegistry {
       const entry = make();
       if (entry === null) return;
       await this.journal.append(encodeEntry(entry));
-      this.state.apply(entry);
+      const removed = this.state.apply(entry);
       this.entriesSinceSnapshot++;
       this.applied++;
       this.snapshotIfDue();
-      for (const listener of this.listeners) listener();
+      const change = { type: entry.type, removed, added: addedBy(entry) };
+      for (const listener of this.listeners) listener(change);
     });
     this.writing = step.catch(() => undefined);
     return step;
@@ -396,6 +410,11 @@ function checkCovers(remove: readonly SegmentEntry[], add: readonly SegmentEntry
     }
     if (next !== last.last + 1) throw conflict(first, `is not covered up to ${last.last}`);
   }
+}
+
+function addedBy(entry: JournalEntry): readonly SegmentEntry[] {
+  if (entry.type === "add") return [entry.segment];
+  return entry.type === "replace" ? entry.add : [];
 }
 
 function conflict(segment: SegmentEntry, problem: string): BrokerError {

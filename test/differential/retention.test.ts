@@ -1,6 +1,7 @@
 /** Retention beside Apache Kafka: the same batches, the same limits, the same log start. */
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { batchOf, Kafka } from "../broker/kafka.ts";
 import { missingPrograms } from "../clients/setup.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
