@@ -87,7 +87,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { partitions, retainer } = openPartitions(options, metadata, storage, tier);
   const all = () => partitions.all();
   const topics = new TopicKeeper({
-    ...{ metadata, partitions, registry, clock },
+    ...{ metadata, partitions, registry, clock, faultPoint: faultPoints(storage) },
     reaper: keeping.reaper,
     logger: logger.child("topics"),
   });
