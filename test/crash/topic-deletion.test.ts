@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Kafka } from "../broker/kafka.ts";
 import { busyTierArgs, registrySegments, untilAllArchived } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
-import { pollPause } from "../support/moments.ts";
+import { unannouncedMoment } from "../support/moments.ts";
 import { Random } from "../support/random.ts";
 
 const bin = process.env["CHRONIK_TEST_BIN"] ?? join(import.meta.dir, "../../dist/chronik-test");
@@ -91,7 +91,7 @@ describe("deleting a topic", () => {
     for (let round = 0; round < 6; round++) {
       await fill(broker);
       const deletion = deleteTopic(broker);
-      await pollPause(random.between(0, 12));
+      await unannouncedMoment(random, 0, 12);
       await broker.kill9();
       await deletion;
       await broker.restart();
