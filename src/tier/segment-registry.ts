@@ -27,6 +27,8 @@ export interface SegmentEntry {
   readonly aborted?: number;
   readonly index: string;
   readonly createdMs: number;
+  /** How often its bytes were merged, at most (D8); absent: never. */
+  readonly merges?: number;
   /** Found damaged: kept, but not read. */
   readonly quarantined?: { readonly reason: string; readonly sinceMs: number };
 }
@@ -63,8 +65,10 @@ export interface RegistryTotals {
 }
 
 /** A snapshot replaces the journal once this many entries came after the last one, and as many as
- * it would hold: writing it costs no more than the entries did. */
+ * this share of what it would hold: a start replays no more, and writing it costs a few times what
+ * the entries did. */
 const journalEntriesMin = 4_096;
+const journalShareMax = 0.25;
 
 /** Which object holds which topic, partition and offsets (R20). Durable before it is visible; the
  * entries of a partition never overlap, and no object is named twice. */
@@ -103,6 +107,7 @@ export class SegmentRegistry {
       registry.state.apply(entry);
       if (entry.type !== "snapshot-part") registry.entriesSinceSnapshot++;
     });
+    registry.state.retireIntended();
     return registry;
   }
 
@@ -176,6 +181,16 @@ export class SegmentRegistry {
     await this.commit(() => {
       if (this.state.partitionsOf(topicId).size === 0) return null;
       return { v: 2, type: "retire-topic", topicId, nowMs: this.nowMs() };
+    });
+  }
+
+  /** Before an object is put under a key that no other build will have: durable when resolved. If
+   * the process ends before an entry names it, the next start retires it; a failure in this life is
+   * `retireUnregistered`'s. */
+  async intend(segment: SegmentEntry): Promise<void> {
+    await this.commit(() => {
+      this.checkKeyFree(segment);
+      return { v: 2, type: "intend", object: retiredObject(segment, this.nowMs()) };
     });
   }
 
@@ -327,7 +342,8 @@ export class SegmentRegistry {
   /** Beside the entries that follow: they are durable and in force whatever becomes of it. */
   private snapshotIfDue(): void {
     if (this.compacting !== null) return;
-    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.state.size)) return;
+    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.state.size * journalShareMax))
+      return;
     // Counted from here, also when it fails: a snapshot of many segments is work.
     this.entriesSinceSnapshot = 0;
     this.compacting = this.journal
