@@ -216,7 +216,11 @@ impl Writer {
         let bytes = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let end = active.position + bytes;
         let written = self
-            .allocate(file.as_ref(), end, log.segment_bytes_max.load(Ordering::Relaxed))
+            .allocate(
+                file.as_ref(),
+                end,
+                log.segment_bytes_max.load(Ordering::Relaxed),
+            )
             .and_then(|()| {
                 fp!("wal_before_write");
                 self.write(file.as_ref(), &parts)
