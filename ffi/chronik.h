@@ -164,6 +164,8 @@ int32_t chronik_close(uint64_t engine);
  * close_log   {log}            seals nothing, writes the clean-stop mark, forgets the handle (CLOSED)
  * seal        {log}            rotates a non-empty active segment → {sealed: segment | null}
  * segments    {log}            → {segments, log_start, log_end}
+ * set_segment_bytes {log, bytes_max} another size at which segments are closed, from the next append
+ *             on → {}
  * release     {log, ids: []}   unlinks sealed segments, which must be the oldest ones (else
  *             INVALID_ARGUMENT; ids already gone are skipped), fsyncs the directory after each
  *             → {bytes, log_start}

@@ -42,9 +42,8 @@ Variables of other names that set the same, for deployments that have them alrea
 |---|---|
 ${variableRows()}
 
-Retention (\`log.retention.*\`, \`retention.*\`) and \`cleanup.policy=compact\` of user topics are
-stored and shown to clients; this release deletes and compacts nothing by itself, so all records
-are kept.
+What the configs of topics do, and which of them have no effect here, is in
+[topics.md](topics.md).
 
 ## Exit codes
 

@@ -79,16 +79,16 @@ interface IntegrityParts {
 
 /** The partitions over `reader`, and the background scrub, which hears of damage that their readers
  * met. */
-export function openScrubbed(
+export function openScrubbed<T extends { readonly partitions: Partitions }>(
   reader: ColdReader,
   parts: Omit<IntegrityParts, "partitions">,
-  open: (reader: ColdReader) => Partitions,
-): { readonly partitions: Partitions; readonly scrub: Scrub } {
+  open: (reader: ColdReader) => T,
+): T & { readonly scrub: Scrub } {
   const { cold, onDamage } = reportingReader(reader);
-  const partitions = open(cold);
-  const scrub = openScrub({ ...parts, partitions });
+  const opened = open(cold);
+  const scrub = openScrub({ ...parts, partitions: opened.partitions });
   onDamage((entry) => scrub.suspect(entry));
-  return { partitions, scrub };
+  return { ...opened, scrub };
 }
 
 /** The background scrub of a broker, with its metrics. */

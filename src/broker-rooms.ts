@@ -5,6 +5,7 @@ import { type ColdRooms, openColdRooms } from "./broker-cold.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { openScrubbed } from "./broker-integrity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
+import { openRetention } from "./broker-retention.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { logEvents } from "./broker-telemetry.ts";
@@ -31,6 +32,7 @@ import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import { Indexer } from "./tier/indexer.ts";
+import type { Retainer } from "./tier/retainer.ts";
 import type { Scrub } from "./tier/scrub.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
@@ -53,6 +55,7 @@ export interface Rooms
   readonly scrub: Scrub;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
+  readonly retainer: Retainer;
 }
 
 export interface RoomOptions {
@@ -77,14 +80,14 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   });
   const keeping = openTierKeeping({ storage, registry, store, clock, logger });
   const events = logEvents(logger.child("log"), clock);
-  const { partitions, scrub } = openScrubbed(
+  const { partitions, retainer, scrub } = openScrubbed(
     cold,
     { ...options, config, storage, store, registry },
-    (reader) => openPartitions(options, metadata, storage, reader, events),
+    (reader) => openPartitions(options, metadata, storage, { registry, cold: reader, events }),
   );
   const all = () => partitions.all();
   const topics = new TopicKeeper({
-    ...{ metadata, partitions, registry, clock },
+    ...{ metadata, partitions, registry, clock, faultPoint: faultPoints(storage) },
     reaper: keeping.reaper,
     logger: logger.child("topics"),
   });
@@ -111,7 +114,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     config.limits,
   );
   const cleaning = new Cleaning(clock, all, events);
-  const rolling = new Rolling(clock, config.wal.segmentAgeMsMax, all, events.checkpointFailed);
+  const rolling = new Rolling(clock, all, events.checkpointFailed);
   return {
     metadata,
     registry,
@@ -127,10 +130,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       metrics: options.metrics,
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
-    indexer,
-    scrub,
-    rolling,
-    cleaning,
+    ...{ indexer, scrub, rolling, cleaning, retainer },
     ...keeping,
     ...coldRooms,
   };
@@ -161,18 +161,25 @@ async function noticeUncleanStop(
 }
 
 function openPartitions(
-  { loaded, clock }: RoomOptions,
+  options: RoomOptions,
   metadata: Metadata,
   storage: Storage,
-  cold: ColdReader,
-  events: ReturnType<typeof logEvents>,
-): Partitions {
+  tier: {
+    readonly registry: SegmentRegistry;
+    readonly cold: ColdReader;
+    readonly events: ReturnType<typeof logEvents>;
+  },
+): { partitions: Partitions; retainer: Retainer } {
+  const { loaded, clock } = options;
   const { config } = loaded;
-  return new Partitions({
+  const retainer: Retainer = openRetention(options, storage, metadata, tier.registry, () =>
+    partitions.all(),
+  );
+  const partitions = new Partitions({
     dataDir: storage.dataDir,
     wal: storage.wal,
     files: storage.files,
-    cold,
+    cold: tier.cold,
     clock,
     limits: {
       ...defaultLogLimits,
@@ -185,8 +192,12 @@ function openPartitions(
       readBytesMax: config.limits.readBytesMax,
       fetchWaitersMax: config.limits.fetchWaitersMax,
     },
-    events,
+    events: {
+      ...tier.events,
+      logStartMoved: (partition) => retainer.logStartMoved(partition),
+    },
   });
+  return { partitions, retainer };
 }
 
 function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata> {

@@ -18,7 +18,10 @@ const repeatedLinesMax = 20;
 const repeatedLinesPeriodMs = 60_000;
 
 /** Log lines of the partition log: what an operator should hear of. */
-export function logEvents(logger: Logger, clock: Clock): LogEvents & CleaningEvents {
+export function logEvents(
+  logger: Logger,
+  clock: Clock,
+): Omit<LogEvents, "logStartMoved"> & CleaningEvents {
   const rollbacks = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);
   const unreadables = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);
   const unmade = new RateLimit(clock, repeatedLinesMax, repeatedLinesPeriodMs);

@@ -18,6 +18,8 @@ export interface TopicKeeperParts {
   readonly reaper: Reaper;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Named kill points of the test build; does nothing in the shipped one. */
+  readonly faultPoint: (name: string) => Promise<void>;
 }
 
 /** Partitions opened at a time at start; each costs a few file reads. */
@@ -134,11 +136,15 @@ export class TopicKeeper {
 
   /** WAL folders, then archives, then the tombstone: each step may be repeated after a crash. */
   private async finishDeletion(topicId: string): Promise<void> {
-    const { metadata, partitions, registry, reaper } = this.parts;
+    const { metadata, partitions, registry, reaper, faultPoint } = this.parts;
     await partitions.drop(topicId);
+    await faultPoint("topic-dropped");
     await partitions.emptyTrash();
     await registry.retireTopic(topicId);
-    if (await reaper.topicReaped(topicId)) await metadata.topicDeletionFinished(topicId);
+    await faultPoint("topic-retired");
+    if (!(await reaper.topicReaped(topicId))) return;
+    await faultPoint("topic-reaped");
+    await metadata.topicDeletionFinished(topicId);
   }
 }
 
@@ -157,6 +163,14 @@ export function partitionConfig(metadata: Metadata, topic: string): PartitionLog
     minInsyncReplicas: config.insyncReplicasMin,
     searchIndex: config.searchIndex,
     segmentBytesMax: config.segmentBytes,
+    segmentMs: config.segmentMs,
+    segmentJitterMs: config.segmentJitterMs,
+    retentionMs: config.retentionMs,
+    retentionBytes: config.retentionBytes,
+    localRetention: config.setsLocalRetention
+      ? { ms: config.localRetentionMs, bytes: config.localRetentionBytes }
+      : null,
+    copyDisabled: config.remoteCopyDisabled,
   };
 }
 

@@ -2,6 +2,7 @@ import { type AdminServer, serveAdmin } from "../admin/server.ts";
 import { apiHandlers } from "./api/handlers.ts";
 import { type Dispatcher, Router } from "./api/router.ts";
 import { listenerName } from "./broker-identity.ts";
+import { logRetention, retentionMetrics } from "./broker-retention.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
 import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
@@ -80,6 +81,7 @@ export class Broker {
     await this.listener?.drain(loaded.config.shutdown.timeoutMs);
     await this.rooms.shares.close();
     this.rooms.rolling.stop();
+    await this.rooms.retainer.stop();
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
     await this.rooms.scrub.stop();
@@ -114,6 +116,7 @@ export class Broker {
       quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
+    retentionMetrics(metrics, this.rooms.retainer);
     tierMetrics(metrics, { ...this.rooms, clock: this.options.clock });
     await this.rooms.groups.start();
     await this.rooms.shares.persister.start();
@@ -134,6 +137,7 @@ export class Broker {
     this.rooms.reaper.start();
     this.rooms.indexer.start();
     this.rooms.rolling.start();
+    this.rooms.retainer.start();
     await this.rooms.scrub.start();
     this.rooms.cleaning.start();
     this.state = "ready";
@@ -208,7 +212,7 @@ export class Broker {
   private logReady(): void {
     const { logger, loaded } = this.options;
     const { config } = loaded;
-    logger.info("retention is not enforced in this release: every record is kept until deleted");
+    logRetention(logger, this.rooms.metadata);
     logger.info("broker ready", {
       node_id: config.node.id,
       cluster_id: this.rooms.metadata.image.clusterId,

@@ -3,7 +3,7 @@
  * existing `server.properties` can be tried as it is. A name in neither list is a mistake.
  */
 const ignored = new Set(
-  `log.retention.check.interval.ms alter.config.policy.class.name
+  `alter.config.policy.class.name
   alter.log.dirs.replication.quota.window.num
   alter.log.dirs.replication.quota.window.size.seconds authorizer.class.name
   auto.include.jmx.reporter auto.leader.rebalance.enable background.threads
@@ -27,7 +27,7 @@ const ignored = new Set(
   listener.security.protocol.map log.deletion.retention.minutes log.dir.failure.timeout.ms
   log.flush.interval.messages log.flush.interval.ms log.flush.offset.checkpoint.interval.ms
   log.flush.scheduler.interval.ms log.flush.start.offset.checkpoint.interval.ms
-  log.index.interval.bytes log.index.size.max.bytes log.initial.task.delay.ms
+  log.index.interval.bytes log.index.size.max.bytes 
   log.local.retention.bytes log.local.retention.ms log.message.downconversion.enable
   log.message.format.version log.message.timestamp.difference.max.ms log.preallocate
   log.roll.jitter.hours log.roll.jitter.ms log.segment.delete.delay.ms

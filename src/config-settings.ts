@@ -2,6 +2,7 @@ import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
 import { integritySettings } from "./config-integrity.ts";
 import { objectStoreSettings } from "./config-object-store.ts";
+import { retentionSettings } from "./config-retention.ts";
 import { telemetrySettings } from "./config-telemetry.ts";
 import { transactionSettings } from "./config-transactions.ts";
 import {
@@ -394,6 +395,7 @@ export const settings = {
     doc: "Milliseconds a record's time may lie in the future",
   }),
 
+  ...retentionSettings,
   ...groupSettings,
   ...transactionSettings,
   ...telemetrySettings,

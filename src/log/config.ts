@@ -27,6 +27,16 @@ export interface PartitionLogConfig {
   readonly searchIndex: "full" | "text" | "keys" | "none";
   /** `segment.bytes` of the WAL; null: the engine's default. */
   readonly segmentBytesMax: number | null;
+  /** `segment.ms`, and `segment.jitter.ms` that is taken off it. */
+  readonly segmentMs: number;
+  readonly segmentJitterMs: number;
+  /** `retention.ms` and `retention.bytes`; negative: no limit. */
+  readonly retentionMs: number;
+  readonly retentionBytes: number;
+  /** `local.retention.*` where the topic itself sets one of them; −2 follows `retention.*`. */
+  readonly localRetention: { readonly ms: number; readonly bytes: number } | null;
+  /** `remote.log.copy.disable`. */
+  readonly copyDisabled: boolean;
 }
 
 /** Kafka's defaults. */
@@ -41,6 +51,12 @@ export const defaultPartitionLogConfig: PartitionLogConfig = {
   minInsyncReplicas: 1,
   searchIndex: "full",
   segmentBytesMax: null,
+  segmentMs: 604_800_000,
+  segmentJitterMs: 0,
+  retentionMs: 604_800_000,
+  retentionBytes: -1,
+  localRetention: null,
+  copyDisabled: false,
 };
 
 /** Bounds shared by all partitions (design D15). */

@@ -21,6 +21,8 @@ export interface LogEvents {
   abortsRebuilt(file: string, error: BrokerError): void;
   /** It can be neither read nor made again now; who needs it next tries both. */
   abortsNotRebuilt(file: string, error: BrokerError): void;
+  /** DeleteRecords moved the log start, durably: archives below it may go. */
+  logStartMoved(partition: Partition): void;
   quarantined(from: string, to: string, reason: string): void;
 }
 

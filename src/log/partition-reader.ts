@@ -104,17 +104,20 @@ export class PartitionReader {
     }
   }
 
-  /** Moves before anything leaves the WAL. */
-  private borders(): number {
+  /** Another one once anything left the WAL. */
+  private borders(): string {
     const { cold, topicId, partition } = this.parts;
     const archivedEnd = cold.archivedRange(topicId, partition)?.end ?? 0;
-    return Math.max(archivedEnd, this.parts.view().logStartOffset);
+    const { logStartOffset, walStart } = this.parts.view();
+    return `${Math.max(archivedEnd, logStartOffset)} ${walStart}`;
   }
 
   private async findTimeOnce(target: number, limit: number): Promise<TimeHit | null> {
     const { cold, wal, topicId, partition, log } = this.parts;
     const { logStartOffset, walStart } = this.parts.view();
-    const archived = cold.archivedRange(topicId, partition);
+    // What local retention keeps in the WAL needs no archive.
+    const isInWal = walStart !== null && walStart <= logStartOffset;
+    const archived = isInWal ? null : cold.archivedRange(topicId, partition);
     let best: TimeHit | null = null;
     if (archived !== null && archived.end > logStartOffset) {
       best = await cold.findTime(topicId, partition, target, logStartOffset);

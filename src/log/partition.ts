@@ -11,6 +11,7 @@ import { encodeProducers } from "./checkpoint.ts";
 import type { PartitionLogConfig } from "./config.ts";
 import { HighWatermark } from "./high-watermark.ts";
 import type { EpochStart } from "./leader-epochs.ts";
+import { LogStart } from "./log-start.ts";
 import type { PartitionParts } from "./partition-parts.ts";
 import {
   emptyRead,
@@ -41,6 +42,7 @@ export class Partition {
   readonly dir: string;
   /** The engine's handle, for archive jobs. */
   readonly walHandle: number;
+  readonly start: LogStart;
   config: PartitionLogConfig;
   private readonly parts: PartitionParts;
   private readonly state: PartitionState;
@@ -72,6 +74,10 @@ export class Partition {
     this.mark = new HighWatermark(state.logEnd);
     this.advances = new Advances(state.producers.firstUnstablePosition ?? 0);
     this.store = this.createStore();
+    this.start = new LogStart(this.store, state.epochs, this, {
+      moved: () => parts.events.logStartMoved(this),
+      failed: (error) => parts.events.checkpointFailed(this, error),
+    });
     this.appender = this.createAppender();
     this.gate = new AppendGate({
       wal: parts.wal,
@@ -238,27 +244,21 @@ export class Partition {
   }
 
   /** Moves the log start, durably; −1 means the high watermark. */
-  async deleteRecordsBefore(
-    offset: number,
-  ): Promise<{ errorCode: number; logStartOffset: number }> {
-    const target = offset === -1 ? this.highWatermark : offset;
-    const failed = (errorCode: number) => ({ errorCode, logStartOffset: -1 });
-    if (!this.config.delete) return failed(ErrorCode.POLICY_VIOLATION);
-    if (target < 0 || target > this.highWatermark) return failed(ErrorCode.OFFSET_OUT_OF_RANGE);
-    if (this.closing) return failed(ErrorCode.NOT_LEADER_OR_FOLLOWER);
-    if (this.broken !== null) return failed(ErrorCode.KAFKA_STORAGE_ERROR);
-    try {
-      if (target > this.logStartOffset) {
-        await this.store.checkpoint({ logStart: target });
-        this.state.epochs.truncateFromStart(this.logStartOffset);
-        await this.store.releaseBelowStart();
-      }
-      return { errorCode: ErrorCode.NONE, logStartOffset: this.logStartOffset };
-    } catch (error) {
-      if (!(error instanceof BrokerError)) throw error;
-      this.parts.events.checkpointFailed(this, error);
-      return failed(ErrorCode.KAFKA_STORAGE_ERROR);
-    }
+  deleteRecordsBefore(offset: number): Promise<{ errorCode: number; logStartOffset: number }> {
+    return this.start.deleteBefore(offset);
+  }
+
+  get retention() {
+    const { delete: deletes, retentionMs, retentionBytes } = this.config;
+    return { deletes, retentionMs, retentionBytes };
+  }
+
+  get localRetention(): PartitionLogConfig["localRetention"] {
+    return this.config.localRetention;
+  }
+
+  get copyDisabled(): boolean {
+    return this.config.copyDisabled;
   }
 
   /** From now on this broker writes with `epoch`. */

@@ -106,6 +106,10 @@ export class Partitions {
     }
     const known = this.byId(topic.id, index);
     if (known !== undefined) {
+      const { segmentBytesMax } = config;
+      if (segmentBytesMax !== null && segmentBytesMax !== known.config.segmentBytesMax) {
+        await this.parts.wal.setSegmentBytes(known.walHandle, segmentBytesMax);
+      }
       known.config = config;
       if (leaderEpoch > known.leaderEpoch) known.becomeLeader(leaderEpoch);
       return known;

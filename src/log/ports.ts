@@ -156,6 +156,8 @@ export interface Wal {
   /** Rotates a non-empty active segment; null when there was none. */
   seal(log: number): Promise<SegmentInfo | null>;
   segments(log: number): Promise<readonly SegmentInfo[]>;
+  /** Another size at which segments are rotated, from the next append on. */
+  setSegmentBytes(log: number, bytesMax: number): Promise<void>;
   /** Unlinks sealed segments, oldest first; bytes freed. */
   release(log: number, ids: readonly number[]): Promise<number>;
   /** Compacts sealed segments: the last record of each key stays. */

@@ -9,6 +9,7 @@ import {
   type TopicConfigDefinition,
 } from "./config-types.ts";
 import { groupConfigs } from "./group-configs.ts";
+import { checkTiering } from "./tiering-check.ts";
 import { internalSegmentBytes, topicConfigs } from "./topic-configs.ts";
 
 /** A config of the running broker, under Kafka's name. */
@@ -55,6 +56,9 @@ export interface TopicConfig {
   readonly fileDeleteDelayMs: number;
   readonly localRetentionBytes: number;
   readonly localRetentionMs: number;
+  /** Whether the topic itself says one of the two, other than −2. */
+  readonly setsLocalRetention: boolean;
+  readonly remoteCopyDisabled: boolean;
   readonly compactionLagMsMax: number;
   readonly compactionLagMsMin: number;
   readonly messageBytesMax: number;
@@ -97,6 +101,10 @@ export function resolveTopicConfig(configs: Configs, layers: ConfigLayers): Topi
     fileDeleteDelayMs: number("file.delete.delay.ms"),
     localRetentionBytes: number("local.retention.bytes"),
     localRetentionMs: number("local.retention.ms"),
+    setsLocalRetention: ["local.retention.bytes", "local.retention.ms"].some(
+      (name) => configs.has(name) && number(name) !== -2,
+    ),
+    remoteCopyDisabled: flag("remote.log.copy.disable"),
     compactionLagMsMax: number("max.compaction.lag.ms"),
     compactionLagMsMin: number("min.compaction.lag.ms"),
     messageBytesMax: number("max.message.bytes"),
@@ -273,8 +281,12 @@ export function describeClusterConfigs(layers: ConfigLayers): ConfigEntry[] {
   });
 }
 
-/** Null when a topic may have these configs, else the reason why not. */
-export function checkTopicConfigs(configs: Configs, layers: ConfigLayers): string | null {
+/** Null when a topic that had the configs `previous` may have these, else the reason why not. */
+export function checkTopicConfigs(
+  configs: Configs,
+  layers: ConfigLayers,
+  previous: Configs = noConfigs,
+): string | null {
   for (const [name, value] of configs) {
     const definition = topicConfigs.get(name);
     if (definition === undefined) return `Unknown topic config name: ${name}`;
@@ -290,7 +302,8 @@ export function checkTopicConfigs(configs: Configs, layers: ConfigLayers): strin
   if (lagMin !== null && lagMax !== null && lagMin > lagMax) {
     return `min.compaction.lag.ms (${lagMin}) is above max.compaction.lag.ms (${lagMax})`;
   }
-  return null;
+  const text = (name: string): string => topicValue(definitionOf(name), configs, layers).value;
+  return checkTiering(text, previous.get("remote.storage.enable") ?? "false");
 }
 
 /** Whether APPEND and SUBTRACT make sense: the config is a list. */

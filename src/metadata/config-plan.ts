@@ -67,7 +67,7 @@ function planTopicConfigs(
   }
   const next = operate(topic.configs, alteration, layers);
   if ("errorCode" in next) return next;
-  const reason = checkTopicConfigs(next, layers);
+  const reason = checkTopicConfigs(next, layers, topic.configs);
   if (reason !== null) return failure(ErrorCode.INVALID_CONFIG, reason);
   return { type: "topic-configs", id: topic.id, change: difference(topic.configs, next) };
 }

@@ -105,7 +105,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "60000",
     long(0),
     ["log.segment.delete.delay.ms"],
-    "Delay between dropping a segment from the log and removing its file.",
+    "Delay between dropping a segment from the log and removing its file. chronik removes it " +
+      "when its last reader is done, whatever this says.",
   ),
   define(
     "flush.messages",
@@ -139,7 +140,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "4096",
     int(0),
     ["log.index.interval.bytes"],
-    "How many bytes of log lie between two entries of the offset index.",
+    "How many bytes of log lie between two entries of the offset index. chronik's index is in " +
+      "memory and spaced by itself.",
   ),
   define(
     internalSegmentBytes,
@@ -163,8 +165,9 @@ const definitions: readonly TopicConfigDefinition[] = [
     "-2",
     long(-2),
     ["log.local.retention.bytes"],
-    "How much of a partition stays in the local log once archived. -2 follows retention.bytes, " +
-      "-1 is no limit.",
+    "How much of a partition stays in the local log once archived, where the topic sets it: " +
+      "-2 follows retention.bytes, -1 is no limit. A topic that sets neither this nor " +
+      "local.retention.ms leaves nothing archived in the local log.",
   ),
   define(
     "local.retention.ms",
@@ -172,8 +175,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "-2",
     long(-2),
     ["log.local.retention.ms"],
-    "How long records stay in the local log once archived. -2 follows retention.ms, -1 is no " +
-      "limit.",
+    "How long records stay in the local log once archived, where the topic sets it: -2 follows " +
+      "retention.ms, -1 is no limit.",
   ),
   define(
     "max.compaction.lag.ms",
@@ -253,7 +256,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "false",
     boolean,
     [],
-    "Whether a tiered topic stops copying to the remote tier.",
+    "Whether the topic's log is archived no more. What is archived stays readable until " +
+      "retention drops it.",
   ),
   define(
     "remote.log.delete.on.disable",
@@ -261,7 +265,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "false",
     boolean,
     [],
-    "Whether switching remote storage off deletes what was copied.",
+    "Whether switching remote storage off deletes what was copied. chronik cannot switch it off; " +
+      "DeleteRecords deletes archives.",
   ),
   define(
     "remote.storage.enable",
@@ -269,7 +274,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "false",
     boolean,
     [],
-    "Kafka's switch for tiered storage. chronik tiers every topic, whatever this says.",
+    "Kafka's switch for tiered storage. chronik tiers every topic, whatever this says; true asks " +
+      "for Kafka's checks of the local limits, and stays.",
   ),
   define(
     "retention.bytes",
@@ -298,7 +304,7 @@ const definitions: readonly TopicConfigDefinition[] = [
     "134217728",
     int(segmentBytesMin),
     ["log.segment.bytes"],
-    "Size at which a log file is closed and the next one begun.",
+    "Size at which a log file is closed and the next one begun, from the next append on.",
   ),
   define(
     "segment.index.bytes",
@@ -322,7 +328,8 @@ const definitions: readonly TopicConfigDefinition[] = [
     "604800000",
     long(1),
     ["log.roll.ms", { name: "log.roll.hours", scale: hourMs }],
-    "Age at which a log file is closed even if it is not full.",
+    "Age of its first append at which a log file is closed even if it is not full. Looked at " +
+      "every minute at most; the indexer closes files sooner.",
   ),
   define(
     "unclean.leader.election.enable",

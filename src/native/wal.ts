@@ -169,6 +169,10 @@ export class NativeWal {
     return json.sealed === null ? null : segmentInfo(json.sealed);
   }
 
+  async setSegmentBytes(log: number, bytesMax: number): Promise<void> {
+    await this.engine.job({ op: "set_segment_bytes", log, bytes_max: bytesMax });
+  }
+
   async segments(log: number) {
     const { json } = await this.engine.job<{ segments: SegmentJson[] }>({ op: "segments", log });
     return json.segments.map(segmentInfo);

@@ -82,7 +82,8 @@ export class Archiver {
     const { partition, segments } = task;
     await partition.checkpoint(last + 1);
     await this.deps.faultPoint("release");
-    if (!this.deps.deleteAfterIndex) return;
+    // A topic with limits of its own for its WAL leaves that to retention.
+    if (!this.deps.deleteAfterIndex || partition.localRetention !== null) return;
     const bytes = await partition.releaseSegments(segments.map((segment) => segment.id));
     this.deps.logger.info("deleted WAL segments after archiving", {
       topic: partition.topic,

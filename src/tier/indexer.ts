@@ -1,9 +1,9 @@
 import type { Clock, Timer } from "../lib/clock.ts";
 import { errorText } from "../lib/errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
-import { Archiver, type ArchiverDeps } from "./archiver.ts";
+import { type ArchiveOutcome, Archiver, type ArchiverDeps } from "./archiver.ts";
 import { addTotals, type IndexerStats, noTotals, type RunTotals } from "./indexer-stats.ts";
-import type { IndexMode, TierPartition } from "./ports.ts";
+import type { IndexMode, TierPartition, WalSegment } from "./ports.ts";
 import { type ArchiveTask, partitionsToSeal, pendingSegments, planArchives } from "./run-plan.ts";
 import type { Timeline } from "./timeline.ts";
 
@@ -102,9 +102,10 @@ export class Indexer {
 
   stats(): IndexerStats {
     const pending = { sealed_segments: 0, records: 0, bytes: 0 };
-    for (const partition of this.eligible()) {
+    for (const partition of this.archivable()) {
       for (const segment of partition.segments()) {
         if (!segment.sealed || segment.base < this.archivedEnd(partition)) continue;
+        if (segment.last < partition.logStartOffset) continue;
         pending.sealed_segments++;
         pending.records += segment.records;
         pending.bytes += segment.bytes;
@@ -153,7 +154,7 @@ export class Indexer {
     // A run that hit its limit is followed at once by the next (D4).
     for (;;) {
       const plan = planArchives(
-        this.eligible(),
+        this.archivable(),
         (partition) => this.archivedEnd(partition),
         this.config.segmentsPerRunMax,
         this.config.archiveBytesMax,
@@ -174,7 +175,7 @@ export class Indexer {
 
   private async sealDue(run: RunTotals): Promise<void> {
     const due = partitionsToSeal(
-      this.eligible(),
+      this.archivable(),
       this.config.minSegmentAgeSecs * 1000,
       this.config.intervalSecs * 1000,
       this.config.archivesPerSecMax,
@@ -203,6 +204,7 @@ export class Indexer {
   private async finishReleases(run: RunTotals): Promise<void> {
     if (!this.deps.deleteAfterIndex) return;
     for (const partition of this.eligible()) {
+      if (partition.localRetention !== null) continue;
       const end = this.archivedEnd(partition);
       const segments = partition.segments().filter((s) => s.sealed && s.last < end);
       if (segments.length === 0) continue;
@@ -245,8 +247,13 @@ export class Indexer {
         index: mode,
       });
       // An archive may take fewer; the others come before what lies behind them.
-      for (let rest = segments; rest.length > 0; ) {
-        const outcome = await this.archiver.archive({ partition, segments: rest }, mode);
+      for (
+        let rest = undeleted(task);
+        rest.length > 0;
+        rest = undeleted({ partition, segments: rest })
+      ) {
+        const outcome = await this.archiveOrDeleted({ partition, segments: rest }, mode);
+        if (outcome === null) continue;
         rest = rest.slice(outcome.segments);
         run.segments_processed += outcome.segments;
         run.records_indexed += outcome.records;
@@ -256,6 +263,19 @@ export class Indexer {
         if (outcome.indexed) run.indexes_created++;
       }
     });
+  }
+
+  /** null: some of it was deleted meanwhile, and what is left is to be tried without that. */
+  private async archiveOrDeleted(
+    task: ArchiveTask,
+    mode: IndexMode,
+  ): Promise<ArchiveOutcome | null> {
+    try {
+      return await this.archiver.archive(task, mode);
+    } catch (error) {
+      if (undeleted(task).length < task.segments.length) return null;
+      throw error;
+    }
   }
 
   /** One partition's trouble is counted and logged; its WAL stays and the others go on (R17). */
@@ -308,7 +328,7 @@ export class Indexer {
     const nowMs = this.deps.clock.monotonicMs();
     let bytes = 0;
     let waitedMs = 0;
-    for (const partition of this.eligible()) {
+    for (const partition of this.archivable()) {
       const segments = pendingSegments(partition, this.archivedEnd(partition));
       const oldest = segments[0];
       if (!oldest) {
@@ -324,6 +344,13 @@ export class Indexer {
     return bytes > pendingBytesMax || waitedMs > pendingAgeSecsMax * 1000;
   }
 
+  /** Those whose topics did not stop it (`remote.log.copy.disable`). */
+  private *archivable(): Generator<TierPartition> {
+    for (const partition of this.eligible()) {
+      if (!partition.copyDisabled) yield partition;
+    }
+  }
+
   private *eligible(): Generator<TierPartition> {
     for (const partition of this.deps.partitions()) {
       if (!partition.internal && partition.damage === null) yield partition;
@@ -333,4 +360,9 @@ export class Indexer {
   private archivedEnd(partition: TierPartition): number {
     return this.deps.registry.range(partition.topicId, partition.index)?.end ?? 0;
   }
+}
+
+/** Without the segments that lie below the log start as a whole by now. */
+function undeleted({ partition, segments }: ArchiveTask): readonly WalSegment[] {
+  return segments.filter(({ last }) => last >= partition.logStartOffset);
 }

@@ -42,6 +42,35 @@ export interface TierPartition {
   /** Aborted transactions with offsets in [from, to); below `archivableEnd` all are decided. */
   abortedBetween(from: number, to: number): Promise<readonly AbortedTransaction[]>;
   searchIndexMode(): IndexMode;
+  /** What the topic says of its WAL once archived; null: nothing, `delete_after_index` rules. */
+  readonly localRetention: LocalRetention | null;
+  /** `remote.log.copy.disable`: no new archives, what there is stays readable. */
+  readonly copyDisabled: boolean;
+}
+
+/** `cleanup.policy`, `retention.ms`, `retention.bytes`; negative: no limit. */
+export interface PartitionRetention {
+  readonly deletes: boolean;
+  readonly retentionMs: number;
+  readonly retentionBytes: number;
+}
+
+/** `local.retention.ms` and `.bytes`: −2 follows the limit over all tiers, −1 is none. */
+export interface LocalRetention {
+  readonly ms: number;
+  readonly bytes: number;
+}
+
+/** A partition as retention sees it; log/partition.ts satisfies it. */
+export interface RetainedPartition extends TierPartition {
+  readonly highWatermark: number;
+  readonly retention: PartitionRetention;
+  readonly start: {
+    /** Moves the log start up to `offset`, durable when resolved. Rejects with a BrokerError. */
+    advance(offset: number): Promise<void>;
+    /** Unlinks sealed segments below the log start; bytes freed. */
+    releaseDeleted(): Promise<number>;
+  };
 }
 
 /** Transactional records of `producerId` from `firstOffset` to the marker at `lastOffset` were

@@ -55,11 +55,13 @@ export function planArchives(
   return { tasks, more: waiting > planned };
 }
 
-/** Segments that are sealed, archivable and not yet archived, in offset order. */
+/** Segments that are sealed, archivable, and neither archived nor deleted, in offset order. */
 export function pendingSegments(partition: TierPartition, archivedEnd: number): WalSegment[] {
+  const { archivableEnd, logStartOffset } = partition;
   return partition
     .segments()
-    .filter((s) => s.sealed && s.base >= archivedEnd && s.last < partition.archivableEnd);
+    .filter((s) => s.sealed && s.base >= archivedEnd && s.last < archivableEnd)
+    .filter((s) => s.last >= logStartOffset);
 }
 
 function archiveGroups(

@@ -10,6 +10,7 @@ import { createTopicsApi } from "../../src/protocol/messages/19-create-topics.ts
 import { deleteTopicsApi } from "../../src/protocol/messages/20-delete-topics.ts";
 import { deleteRecordsApi } from "../../src/protocol/messages/21-delete-records.ts";
 import { initProducerIdApi } from "../../src/protocol/messages/22-init-producer-id.ts";
+import { incrementalAlterConfigsApi } from "../../src/protocol/messages/44-incremental-alter-configs.ts";
 import {
   type BatchHeader,
   batchesIn,
@@ -69,6 +70,32 @@ export class Kafka {
       validateOnly: false,
     });
     check(`create ${name}`, topics[0]?.errorCode);
+  }
+
+  /** null: back to the default. Returns the error code. */
+  async alterTopicOr(
+    name: string,
+    configs: Readonly<Record<string, string | null>>,
+  ): Promise<number> {
+    const { responses } = await this.client.request(incrementalAlterConfigsApi, 1, {
+      resources: [
+        {
+          resourceType: 2,
+          resourceName: name,
+          configs: Object.entries(configs).map(([key, value]) => ({
+            name: key,
+            configOperation: value === null ? 1 : 0,
+            value,
+          })),
+        },
+      ],
+      validateOnly: false,
+    });
+    return responses[0]?.errorCode ?? -1;
+  }
+
+  async alterTopic(name: string, configs: Readonly<Record<string, string | null>>): Promise<void> {
+    check(`alter ${name}`, await this.alterTopicOr(name, configs));
   }
 
   async deleteTopic(name: string): Promise<void> {

@@ -18,7 +18,7 @@ test("a topic whose files a full disk refused is opened when there is room again
   const nothing = () => Promise.resolve();
   const parts = { registry, store, clock, logger, gate: nothing, faultPoint: nothing };
   const reaper = new Reaper(parts);
-  const keeper = new TopicKeeper({ metadata, partitions, registry, reaper, clock, logger });
+  const keeper = new TopicKeeper({ ...parts, metadata, partitions, reaper });
   await keeper.start();
   lab.files.failWrite = () => noSpace();
   const [created] = await metadata.createTopics([spec("full")], false);

@@ -411,7 +411,8 @@ log.retention.check.interval.ms=300000
     expect(config.topic.numPartitions).toBe(4);
     expect(config.topic.retentionMs).toBe(604_800_000);
     expect(config.wal.segmentBytesMax).toBe(1_073_741_824);
-    expect(warnings).toHaveLength(15);
+    expect(warnings).toHaveLength(14);
+    expect(config.retention.checkIntervalMs).toBe(300_000);
     expect(warnings[0]).toStartWith("process.roles in ");
   });
   test("any session may be allowed, as in Kafka", () => {

@@ -74,6 +74,9 @@ function brokerEnvironment(): Record<string, string | undefined> {
   );
 }
 
+/** Tests write records of fixed times, and want them back: those about retention begin it. */
+const withoutRetention = { CHRONIK_RETENTION_INITIAL_DELAY_MS: String(2 ** 31 - 1) };
+
 const pollMs = 10;
 const stopMsMax = 30_000;
 const children = new Set<Subprocess>();
@@ -167,7 +170,7 @@ class Broker implements BrokerProcess {
         stdin: "ignore",
         stdout: logFd,
         stderr: logFd,
-        env: { ...brokerEnvironment(), ...this.#options.env, ...env },
+        env: { ...brokerEnvironment(), ...withoutRetention, ...this.#options.env, ...env },
       },
     );
     closeSync(logFd);

@@ -6,20 +6,38 @@ import type {
   ArchiveRequest,
   ArchiveSummary,
   IndexMode,
+  LocalRetention,
+  PartitionRetention,
+  RetainedPartition,
   RewriteRequest,
-  TierPartition,
   TimeHit,
   TocChunk,
   WalSegment,
 } from "../../src/tier/ports.ts";
 
 /** A partition whose WAL is a list of segments; records what the tier room did to it. */
-export class FakePartition implements TierPartition {
+export class FakePartition implements RetainedPartition {
   readonly topic = "t";
   readonly topicId = "id-t";
   readonly index: number;
   readonly internal = false;
   logStartOffset = 0;
+  localRetention: LocalRetention | null = null;
+  copyDisabled = false;
+  retention: PartitionRetention = { deletes: true, retentionMs: -1, retentionBytes: -1 };
+  failAdvance = false;
+  readonly start = {
+    advance: (offset: number): Promise<void> => {
+      if (this.failAdvance) return Promise.reject(new Error("disk full"));
+      this.journal.push(`start ${offset}`);
+      this.logStartOffset = Math.max(this.logStartOffset, offset);
+      return Promise.resolve();
+    },
+    releaseDeleted: (): Promise<number> => {
+      const gone = this.wal.filter((s) => s.sealed && s.last < this.logStartOffset);
+      return this.releaseSegments(gone.map(({ id }) => id));
+    },
+  };
   isOpen = true;
   damage: unknown = null;
   readonly walHandle: number;
@@ -34,6 +52,10 @@ export class FakePartition implements TierPartition {
     this.walHandle = this.index + 1;
     this.wal = options.segments;
     this.archivableEnd = options.archivableEnd ?? 1e9;
+  }
+
+  get highWatermark(): number {
+    return (this.wal.at(-1)?.last ?? this.archivableEnd - 1) + 1;
   }
 
   segments(): readonly WalSegment[] {

@@ -49,6 +49,7 @@ export class LogLab {
       checkpointFailed: () => this.heard.push("checkpoint failed"),
       abortsRebuilt: (file) => this.heard.push(`aborts rebuilt: ${file}`),
       abortsNotRebuilt: (file) => this.heard.push(`aborts not rebuilt: ${file}`),
+      logStartMoved: (partition) => this.heard.push(`starts at ${partition.logStartOffset}`),
       quarantined: (from, to) => this.heard.push(`quarantined: ${from} ${to}`),
     };
     this.partitions = new Partitions({

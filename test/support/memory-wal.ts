@@ -198,6 +198,11 @@ export class MemoryWal implements Wal {
     return Promise.resolve(this.log(log).segments.map(info));
   }
 
+  setSegmentBytes(_log: number, bytesMax: number): Promise<void> {
+    this.segmentBytesMax = bytesMax;
+    return Promise.resolve();
+  }
+
   release(log: number, ids: readonly number[]): Promise<number> {
     const data = this.log(log);
     const gone = data.segments.filter((segment) => ids.includes(segment.id));

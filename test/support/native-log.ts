@@ -16,6 +16,7 @@ import { topicA } from "./log-lab.ts";
 import { openEngine } from "./native.ts";
 
 const silent: LogEvents = {
+  logStartMoved: () => undefined,
   damaged: () => undefined,
   rolledBack: () => undefined,
   unreadable: () => undefined,

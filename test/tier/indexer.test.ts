@@ -305,3 +305,43 @@ test("an archive takes as many segments as its manifest has room for their abort
     { segments: "1-4", aborted: each + 9 },
   ]);
 });
+
+test("a topic that stopped archiving is not sealed, not archived, not pending", async () => {
+  const partition = new FakePartition({
+    segments: [segment(1, 0, 9), segment(2, 10, 19, { sealed: false })],
+  });
+  partition.unsealedAge = 60_000;
+  partition.copyDisabled = true;
+  const { indexer, registry } = await world(partition);
+  await indexer.run();
+  expect(partition.journal).toEqual([]);
+  expect(registry.range("id-t", 0)).toBeNull();
+  expect(indexer.stats().pending).toEqual({ sealed_segments: 0, records: 0, bytes: 0 });
+});
+
+test("a topic with limits of its own for its WAL keeps it, now and at the next run", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  partition.localRetention = { ms: 60_000, bytes: -2 };
+  const { indexer, registry } = await world(partition);
+  for (let run = 0; run < 2; run++) await indexer.run();
+  expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 10 });
+  expect(partition.journal).toEqual(["checkpoint 10"]);
+  partition.localRetention = null;
+  await indexer.run();
+  expect(partition.wal).toEqual([]);
+});
+
+test("what is deleted while it is archived is no error, and what is left is archived", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
+  const { indexer, engine, registry } = await world(partition);
+  const build = engine.build.bind(engine);
+  engine.build = (request, path) => {
+    if (request.base > 0) return build(request, path);
+    partition.logStartOffset = 12;
+    partition.wal = partition.wal.slice(1);
+    return Promise.reject(new Error("offset 0 is not in the log"));
+  };
+  const run = await indexer.run();
+  expect(run).toMatchObject({ errors: 0, segments_processed: 1 });
+  expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([[10, 19]]);
+});

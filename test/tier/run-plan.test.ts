@@ -76,3 +76,12 @@ test("skips what is archived and says when the limit cut the run", () => {
   expect(plan.tasks.map((t) => t.segments.map((s) => s.id))).toEqual([[2]]);
   expect(plan.more).toBe(true);
 });
+
+test("what lies below the log start as a whole is not archived; what it cuts is", () => {
+  const made = new FakePartition({
+    segments: [segment(1, 0, 9), segment(2, 10, 19), segment(3, 20, 29)],
+  });
+  made.logStartOffset = 15;
+  const { tasks } = planArchives([made], () => 0, 100, 1 << 30);
+  expect(tasks.flatMap((task) => task.segments.map(({ id }) => id))).toEqual([2, 3]);
+});

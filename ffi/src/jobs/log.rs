@@ -1,7 +1,7 @@
 //! Jobs on one log.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use serde::Deserialize;
@@ -101,6 +101,7 @@ fn open_owned(core: &Arc<Core>, open: &OpenLog, spec: LogSpec) -> Result<Output,
     let handle = core.next_handle.fetch_add(1, Ordering::Relaxed);
     let log = Arc::new(Log {
         handle,
+        segment_bytes_max: AtomicU64::new(spec.segment_bytes_max),
         spec,
         view: RwLock::new(recovered.view),
         queue: Mutex::default(),
@@ -136,6 +137,13 @@ fn describe(log: &Log, report: Report) -> Output {
 pub fn find(core: &Core, handle: u32) -> Result<Arc<Log>, JobError> {
     core.log(handle)
         .ok_or_else(|| JobError::new(Status::Closed, "no such log".into()))
+}
+
+/// Another size for the segments of an open log; the active one is closed by it too.
+pub fn set_segment_bytes(core: &Core, handle: u32, bytes_max: u64) -> Result<Output, JobError> {
+    let log = find(core, handle)?;
+    log.segment_bytes_max.store(bytes_max, Ordering::Relaxed);
+    Ok(Output::of(json!({})))
 }
 
 /// Metadata of the log's segments.

@@ -36,6 +36,11 @@ pub enum Job {
         #[serde(default)]
         log: u32,
     },
+    SetSegmentBytes {
+        #[serde(default)]
+        log: u32,
+        bytes_max: u64,
+    },
     Release {
         #[serde(default)]
         log: u32,
@@ -192,6 +197,7 @@ impl Job {
             Job::CloseLog { log }
             | Job::Seal { log }
             | Job::Segments { log }
+            | Job::SetSegmentBytes { log, .. }
             | Job::Release { log, .. }
             | Job::Truncate { log, .. }
             | Job::ReadTime { log, .. }
@@ -207,6 +213,7 @@ impl Job {
             Job::CloseLog { log }
             | Job::Seal { log }
             | Job::Segments { log }
+            | Job::SetSegmentBytes { log, .. }
             | Job::Release { log, .. }
             | Job::Truncate { log, .. }
             | Job::ReadTime { log, .. }
@@ -259,6 +266,7 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
     match job {
         Job::OpenLog(open) => log::open(core, &open),
         Job::Segments { log } => log::segments(core, log),
+        Job::SetSegmentBytes { log, bytes_max } => log::set_segment_bytes(core, log, bytes_max),
         Job::Release { log, ids } => log::release(core, log, &ids),
         Job::ReadHeaders {
             log,

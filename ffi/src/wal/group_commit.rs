@@ -153,7 +153,7 @@ impl Writer {
     fn is_full(&self, log: &Log, pending_bytes: u64, frame_bytes: u64) -> bool {
         let position = self.active.as_ref().map_or(0, |active| active.position);
         let used = position + pending_bytes;
-        used > 0 && used + frame_bytes > log.spec.segment_bytes_max
+        used > 0 && used + frame_bytes > log.segment_bytes_max.load(Ordering::Relaxed)
     }
 
     /// One write and one fdatasync for all that is pending. On error all of it is refused.
@@ -216,7 +216,11 @@ impl Writer {
         let bytes = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let end = active.position + bytes;
         let written = self
-            .allocate(file.as_ref(), end, log.spec.segment_bytes_max)
+            .allocate(
+                file.as_ref(),
+                end,
+                log.segment_bytes_max.load(Ordering::Relaxed),
+            )
             .and_then(|()| {
                 fp!("wal_before_write");
                 self.write(file.as_ref(), &parts)

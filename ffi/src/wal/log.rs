@@ -212,6 +212,8 @@ pub struct LogQueue {
 pub struct Log {
     pub handle: u32,
     pub spec: LogSpec,
+    /// Size at which the active segment is closed; at first the spec's.
+    pub segment_bytes_max: AtomicU64,
     pub view: RwLock<View>,
     pub queue: Mutex<LogQueue>,
     pub writer: Mutex<Writer>,

@@ -130,6 +130,7 @@ pub fn open_on(options: &Options, disk: Arc<dyn Disk>) -> Result<Opened, WalErro
     let recovered = recover(&wal, &spec, options.from_offset, 0)?;
     let log = Log {
         handle: 1,
+        segment_bytes_max: options.segment_bytes_max.into(),
         spec,
         view: RwLock::new(recovered.view),
         queue: Mutex::default(),
