@@ -10,6 +10,7 @@ import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
+import { watchWalSpace } from "./broker-wal-space.ts";
 import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
@@ -98,7 +99,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     deleteAfterIndex: config.indexer.deleteAfterIndex,
     faultPoint: faultPoints(storage),
     partitions: all,
+    walSpace: partitions.walSpace,
   });
+  watchWalSpace({ space: partitions.walSpace, indexer, logger, clock, metrics: options.metrics });
   const shares = openShareGroups({
     config,
     metadata,
@@ -169,6 +172,7 @@ function openPartitions(
       ...defaultLogLimits,
       tailCacheBytesMax: config.limits.tailCacheBytesMax,
       appendBytesInFlightMax: config.wal.queueBytesMax,
+      walBytesMax: config.wal.maxBytes,
       decompressedBytesMax: config.limits.decompressedBytesMax,
       producerIdExpirationMs: () => metadata.brokerNumber("producer.id.expiration.ms"),
       producerIdCheckIntervalMs: config.producer.idExpirationCheckIntervalMs,

@@ -27,6 +27,31 @@ export function partitionsToSeal(
   return due.slice(0, most).map((entry) => entry.partition);
 }
 
+/** Which partitions to seal so that no more than `bytesMax` stay in active segments (pure): the
+ * largest first. */
+export function partitionsToRelieve(
+  partitions: Iterable<TierPartition>,
+  bytesMax: number,
+): TierPartition[] {
+  const active: { partition: TierPartition; bytes: number }[] = [];
+  let total = 0;
+  for (const partition of partitions) {
+    const bytes = partition
+      .segments()
+      .reduce((sum, segment) => sum + (segment.sealed ? 0 : segment.bytes), 0);
+    if (bytes > 0) active.push({ partition, bytes });
+    total += bytes;
+  }
+  active.sort((a, b) => b.bytes - a.bytes);
+  const due: TierPartition[] = [];
+  for (const { partition, bytes } of active) {
+    if (total <= bytesMax) break;
+    due.push(partition);
+    total -= bytes;
+  }
+  return due;
+}
+
 /**
  * Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
  * up to `archiveBytesMax` (a larger segment still makes one archive), at most `segmentsMax` in

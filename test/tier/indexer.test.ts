@@ -31,7 +31,12 @@ function segment(
   };
 }
 
-async function world(partition: FakePartition, over: { deleteAfterIndex?: boolean } = {}) {
+interface WorldOptions {
+  readonly deleteAfterIndex?: boolean;
+  readonly walSpace?: { bytesMax: number; isPressed: boolean; isStrained: boolean };
+}
+
+async function world(partition: FakePartition, over: WorldOptions = {}) {
   const files = new Map<string, string>();
   const engine = new FakeArchives(files);
   const store = new FakeStore(files);
@@ -65,6 +70,7 @@ async function world(partition: FakePartition, over: { deleteAfterIndex?: boolea
     deleteAfterIndex: over.deleteAfterIndex ?? true,
     faultPoint: () => Promise.resolve(),
     partitions: () => [partition],
+    walSpace: over.walSpace ?? { bytesMax: 0, isPressed: false, isStrained: false },
   });
   return { indexer, engine, store, registry, journal, clock, files };
 }
@@ -303,4 +309,78 @@ test("an archive takes as many segments as its manifest has room for their abort
     { segments: "0-0", aborted: each },
     { segments: "1-4", aborted: each + 9 },
   ]);
+});
+
+/** A cap of 1000 bytes over one partition's segments. */
+class FakeWalSpace {
+  readonly bytesMax = 1_000;
+  private readonly partition: FakePartition;
+
+  constructor(partition: FakePartition) {
+    this.partition = partition;
+  }
+
+  get isPressed(): boolean {
+    return this.bytes > 500;
+  }
+
+  get isStrained(): boolean {
+    return this.bytes > 750;
+  }
+
+  private get bytes(): number {
+    return this.partition.wal.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+}
+
+test("a WAL that nears its cap is sealed and archived at once, in small archives", async () => {
+  const segments = [0, 1, 2, 3, 4, 5].map((n) =>
+    segment(n, n * 10, n * 10 + 9, { sealed: n < 5, bytes: n < 5 ? 62 : 300 }),
+  );
+  const partition = new FakePartition({ segments });
+  const { indexer, clock, registry } = await world(partition, {
+    walSpace: new FakeWalSpace(partition),
+  });
+  indexer.start();
+  await indexer.run();
+  expect(partition.wal).toEqual([]);
+  expect(partition.journal[0]).toBe("seal");
+  // An eighth of the cap each, where one archive could have held them all.
+  expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([
+    [0, 19],
+    [20, 39],
+    [40, 49],
+    [50, 59],
+  ]);
+  expect(clock.nowMs()).toBe(1_000_000);
+  await indexer.stop();
+});
+
+test("while more than three quarters of the cap are used archives have no index", async () => {
+  const segments = [0, 1, 2, 3].map((n) => segment(n, n * 10, n * 10 + 9, { bytes: 120 }));
+  const active = segment(9, 40, 49, { sealed: false, bytes: 350 });
+  const partition = new FakePartition({ segments: [...segments, active] });
+  const { indexer, registry } = await world(partition, { walSpace: new FakeWalSpace(partition) });
+  await indexer.run();
+  const modes = registry.segments("id-t", 0).map(({ index }) => index);
+  // 830 bytes are there, then 710 and less.
+  expect(modes).toEqual(["pending", "full", "full", "full", "full"]);
+});
+
+test("a run that failed while the WAL is pressed is repeated in seconds", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9, { bytes: 600 })] });
+  const { indexer, clock, store } = await world(partition, {
+    walSpace: new FakeWalSpace(partition),
+  });
+  store.failPuts = true;
+  indexer.start();
+  expect((await indexer.run()).errors).toBe(1);
+  await Promise.resolve();
+  store.failPuts = false;
+  clock.advance(4_999);
+  expect(partition.wal).toHaveLength(1);
+  clock.advance(1);
+  await indexer.run();
+  expect(partition.wal).toHaveLength(0);
+  await indexer.stop();
 });
