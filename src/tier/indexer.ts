@@ -59,6 +59,8 @@ export class Indexer {
   private readonly logger: Logger;
   private readonly archiver: Archiver;
   private readonly pendingSince = new WeakMap<TierPartition, { base: number; sinceMs: number }>();
+  /** Where the archive ends that a partition's last attempt was about. */
+  private readonly tried = new WeakMap<TierPartition, number>();
   private readonly totals: { runs: number } & RunTotals = { runs: 0, ...noTotals() };
   private lastRun: RunTotals | null = null;
   private lastRunStartedAtMs: number | null = null;
@@ -173,6 +175,7 @@ export class Indexer {
         isPressed
           ? Math.min(this.config.archiveBytesMax, walSpace.bytesMax * relievingArchiveShare)
           : this.config.archiveBytesMax,
+        (partition) => this.tried.get(partition) ?? null,
       );
       await this.runTasks(plan.tasks, run);
       const goesOn = plan.more || (plan.tasks.length > 0 && walSpace.isPressed);
@@ -256,6 +259,7 @@ export class Indexer {
         offsets: `${segments[0]?.base}-${segments[segments.length - 1]?.last}`,
         index: mode,
       });
+      this.tried.set(partition, segments[segments.length - 1]?.last ?? -1);
       // An archive may take fewer; the others come before what lies behind them.
       for (let rest = segments; rest.length > 0; ) {
         const outcome = await this.archiver.archive({ partition, segments: rest }, mode);

@@ -55,16 +55,23 @@ export function partitionsToRelieve(
 /**
  * Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
  * up to `archiveBytesMax` (a larger segment still makes one archive), at most `segmentsMax` in
- * all, oldest data first.
+ * all, oldest data first. `triedLast`: where an archive ends that was begun and did not succeed;
+ * its object may be stored already, and is found again only under the same offsets.
  */
 export function planArchives(
   partitions: Iterable<TierPartition>,
   archivedEnd: (partition: TierPartition) => number,
   segmentsMax: number,
   archiveBytesMax: number,
+  triedLast: (partition: TierPartition) => number | null = () => null,
 ): { tasks: ArchiveTask[]; more: boolean } {
   const groups = [...partitions].flatMap((partition) =>
-    archiveGroups(partition, archivedEnd(partition), archiveBytesMax),
+    archiveGroups(
+      pendingSegments(partition, archivedEnd(partition)),
+      partition,
+      archiveBytesMax,
+      triedLast(partition),
+    ),
   );
   groups.sort((a, b) => firstAppend(a) - firstAppend(b));
   const tasks: ArchiveTask[] = [];
@@ -88,15 +95,18 @@ export function pendingSegments(partition: TierPartition, archivedEnd: number): 
 }
 
 function archiveGroups(
+  pending: readonly WalSegment[],
   partition: TierPartition,
-  archivedEnd: number,
   bytesMax: number,
+  triedLast: number | null,
 ): ArchiveTask[] {
   const groups: ArchiveTask[] = [];
   let group: WalSegment[] = [];
   let bytes = 0;
-  for (const segment of pendingSegments(partition, archivedEnd)) {
-    if (group.length > 0 && bytes + segment.bytes > bytesMax) {
+  const triedAt = pending.findIndex(({ last }) => last === triedLast);
+  for (const [at, segment] of pending.entries()) {
+    const isFull = at > triedAt ? bytes + segment.bytes > bytesMax : false;
+    if (group.length > 0 && (isFull || at === triedAt + 1)) {
       groups.push({ partition, segments: group });
       group = [];
       bytes = 0;

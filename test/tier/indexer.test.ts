@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { StoreError } from "../../src/store/object-store.ts";
 import type { Logger } from "../../src/telemetry/logger.ts";
 import { Indexer } from "../../src/tier/indexer.ts";
 import type { WalSegment } from "../../src/tier/ports.ts";
@@ -142,6 +143,25 @@ test("a put whose answer was lost is adopted, not stored twice", async () => {
   await indexer.run();
   expect([...files.keys()]).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.tar.gz"]);
   expect(registry.segments("id-t", 0)).toHaveLength(1);
+});
+
+test("an archive that was stored and not verified is made again as it was, not joined", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
+  const { indexer, store, registry, files } = await world(partition);
+  const { openForVerify } = store;
+  store.openForVerify = (key) => Promise.reject(new StoreError("unavailable", key, "is away"));
+  await indexer.run();
+  partition.wal = [...partition.wal, segment(3, 20, 29), segment(4, 30, 39)];
+  await indexer.run();
+  store.openForVerify = openForVerify;
+  await indexer.run();
+  const entries = registry.segments("id-t", 0);
+  expect(entries.map(({ base, last }) => [base, last])).toEqual([
+    [0, 19],
+    [20, 39],
+  ]);
+  // Nothing is left that no entry names.
+  expect([...files.keys()].sort()).toEqual(entries.map(({ key }) => key).sort());
 });
 
 test("a key taken by other bytes leads to a key with generation and hash", async () => {
