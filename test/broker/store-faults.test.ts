@@ -174,7 +174,7 @@ describe.skipIf(s3SkipReason !== null)("a broker over a faulty store", () => {
     }
   }, 90_000);
 
-  test("a store that is down: producing and tailing go on over a restart; all catches up", async () => {
+  test("a store that is down: producing and tailing go on, and all catches up", async () => {
     await kafka.createTopic("down");
     const writer = new Writer("down", { valueBytes: 20_000 });
     await writer.write(kafka, 100);

@@ -145,7 +145,7 @@ test("a put whose answer was lost is adopted, not stored twice", async () => {
   expect(registry.segments("id-t", 0)).toHaveLength(1);
 });
 
-test("an archive that was stored and not verified is made again as it was, not joined", async () => {
+test("an archive that was stored and not verified is made again as it was", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
   const { indexer, store, registry, files } = await world(partition);
   const { openForVerify } = store;
