@@ -10,7 +10,6 @@ import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
-import { watchWalSpace } from "./broker-wal-space.ts";
 import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
 import type { Config, LoadedConfig } from "./config.ts";
 import { consumerConfigFrom, groupConfigFrom } from "./group/config.ts";
@@ -105,7 +104,6 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     partitions: all,
     walSpace: partitions.walSpace,
   });
-  watchWalSpace({ space: partitions.walSpace, indexer, logger, clock, metrics: options.metrics });
   const shares = openShareGroups({
     config,
     metadata,

@@ -1,13 +1,17 @@
 import type { Clock } from "./lib/clock.ts";
 import { RateLimit } from "./lib/rate-limit.ts";
+import type { Partitions } from "./log/partitions.ts";
 import type { WalSpace, WalSpaceState } from "./log/wal-space.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { Indexer } from "./tier/indexer.ts";
 
-export interface WatchedWalSpace {
-  readonly space: WalSpace;
+interface WatchedRooms {
+  readonly partitions: Partitions;
   readonly indexer: Indexer;
+}
+
+interface Listeners {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly clock: Clock;
@@ -18,7 +22,11 @@ const linesMax = 20;
 const linesPeriodMs = 60_000;
 
 /** What the WAL's cap does is told: to the indexer, in the log, in the metrics. */
-export function watchWalSpace({ space, indexer, logger, metrics, clock }: WatchedWalSpace): void {
+export function watchWalSpace(
+  { partitions, indexer }: WatchedRooms,
+  { logger, metrics, clock }: Listeners,
+): void {
+  const space = partitions.walSpace;
   walSpaceMetrics(metrics, space);
   if (!space.isCapped) return;
   const log = logger.child("wal");
