@@ -101,8 +101,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
     faultPoint: faultPoints(storage),
-    partitions: all,
-    walSpace: partitions.walSpace,
+    ...{ partitions: all, walSpace: partitions.walSpace },
   });
   const shares = openShareGroups({
     config,

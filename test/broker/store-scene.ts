@@ -25,6 +25,11 @@ export function s3Environment(endpoint: string, bucket: string): Record<string, 
   };
 }
 
+/** Where the server keeps the broker's objects, under their keys. */
+export function s3Folder(server: S3Server): string {
+  return join(server.folder, server.bucket, prefix);
+}
+
 /** Small segments, little patience with the store, nothing cached: each cold read asks it. */
 export const hurriedStoreArgs: readonly string[] = [
   ["--wal-indexing-interval", "1"],
@@ -145,7 +150,7 @@ export async function checkStore(
   topics: readonly string[],
 ): Promise<void> {
   const segments = (await registrySegments(broker)).filter(({ topic }) => topics.includes(topic));
-  const folder = join(server.folder, server.bucket, prefix);
+  const folder = s3Folder(server);
   for (const { key, bytes, sha256 } of segments) {
     const object = readFileSync(join(folder, key));
     const hash = createHash("sha256").update(object).digest("hex");
