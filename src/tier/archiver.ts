@@ -38,6 +38,8 @@ export interface ArchiveOutcome {
 /** Aborts of one archive; the log seals a segment before it has many more. A manifest of 16 MiB
  * holds 160,000, at 98 bytes at most. */
 const abortedMax = 100_000;
+/** Objects that are looked at of those that begin with the same offset. */
+const storedMax = 100;
 
 /**
  * One archive from WAL to registry, in the order of D7: build, put, read back and verify,
@@ -90,6 +92,32 @@ export class Archiver {
       segments: segments.map((segment) => segment.id).join(","),
       bytes,
     });
+  }
+
+  /** Where an archive ends that is stored under a plain key and holds the first of these segments;
+   * null where there is none, or the store cannot be asked. */
+  async storedLast({ partition, segments }: ArchiveTask): Promise<number | null> {
+    const { topic, index } = partition;
+    const base = segments[0]?.base ?? 0;
+    const lastOf = new Map(
+      segments.map(({ last }) => [
+        archiveKey({ topic, partition: index, base, last, generation: 1 }),
+        last,
+      ]),
+    );
+    const [some = ""] = lastOf.keys();
+    const prefix = some.slice(0, some.lastIndexOf("-") + 1);
+    try {
+      const { objects } = await this.deps.store.list(prefix, null, storedMax);
+      const found = objects.find(({ key }) => lastOf.has(key));
+      return found === undefined ? null : (lastOf.get(found.key) ?? null);
+    } catch (error) {
+      this.deps.logger.debug("the store does not tell which archives a crash left", {
+        prefix,
+        error: errorText(error),
+      });
+      return null;
+    }
   }
 
   /** A topic deleted meanwhile is not registered, and its object goes as its others do. */

@@ -48,6 +48,8 @@ export interface IndexerDeps extends ArchiverDeps {
  * archive, and of what may stay in segments that are still written to. */
 const relievingArchiveShare = 1 / 8;
 const activeShare = 1 / 8;
+/** Questions to the store at a time. */
+const looksMax = 8;
 /** A run that failed while the WAL is pressed is repeated sooner than at the regular tick. */
 const pressedIntervalMs = 5_000;
 
@@ -61,6 +63,7 @@ export class Indexer {
   private readonly pendingSince = new WeakMap<TierPartition, { base: number; sinceMs: number }>();
   /** Where the archive ends that a partition's last attempt was about. */
   private readonly tried = new WeakMap<TierPartition, number>();
+  private lookedForTried = false;
   private readonly totals: { runs: number } & RunTotals = { runs: 0, ...noTotals() };
   private lastRun: RunTotals | null = null;
   private lastRunStartedAtMs: number | null = null;
@@ -161,6 +164,7 @@ export class Indexer {
     this.lastRunStartedAtMs = this.deps.clock.nowMs();
     await this.finishReleases(run);
     await this.sealDue(run);
+    await this.findTried();
     // A run that hit its limit is followed at once by the next (D4), and so is one that leaves the
     // WAL more than half full.
     for (;;) {
@@ -211,6 +215,26 @@ export class Indexer {
       if (this.stopping) return;
       await this.guard(run, partition, "seal", () => partition.seal());
     }
+  }
+
+  /** What a crash left between put and register: an object that is adopted if the archive is made
+   * of the same segments again, and would have no name for ever if later ones joined it. Looked for
+   * once, by its plain key; where the store cannot be asked, it is made again as it comes. */
+  private async findTried(): Promise<void> {
+    if (this.lookedForTried) return;
+    this.lookedForTried = true;
+    const left: ArchiveTask[] = [];
+    for (const partition of this.eligible()) {
+      const segments = pendingSegments(partition, this.archivedEnd(partition));
+      if (segments.length > 1) left.push({ partition, segments });
+    }
+    const look = async () => {
+      for (let next = left.shift(); next && !this.stopping; next = left.shift()) {
+        const last = await this.archiver.storedLast(next);
+        if (last !== null) this.tried.set(next.partition, last);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(looksMax, left.length) }, look));
   }
 
   /** What a crash left between register and release: archived segments still in the WAL. */

@@ -15,7 +15,13 @@ test.skipIf(!isCi && s3SkipReason !== null)(
   "2 GiB through the tiers",
   async () => {
     expect(s3SkipReason).toBeNull();
-    const options = { bytes: 2 * GiB, walBytesMax, cacheBytesMax, partitions, store: "s3" } as const;
+    const options = {
+      bytes: 2 * GiB,
+      walBytesMax,
+      cacheBytesMax,
+      partitions,
+      store: "s3",
+    } as const;
     const report = await runThrough(options);
     console.log(JSON.stringify(summaryOf(report)));
     expect(report.consumed).toEqual(report.produced);

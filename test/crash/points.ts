@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 const root = join(import.meta.dir, "../..");
 
@@ -10,12 +10,18 @@ export function enginePoints(): string[] {
   return [...list.matchAll(/"([\w-]+)"/g)].map((match) => `${match[1]}`);
 }
 
-/** Every kill point of the broker's own, by the file that names it. */
+/** Every kill point of the broker's own, by the file that names it: of all files that the program
+ * is made of. */
 export function brokerPoints(): Map<string, string> {
   const found = new Map<string, string>();
-  for (const path of new Bun.Glob("src/**/*.ts").scanSync({ cwd: root })) {
+  const files = ["src/main.ts"];
+  for (const path of files) {
     const text = readFileSync(join(root, path), "utf8");
     for (const [, name = ""] of text.matchAll(/faultPoint\(\s*"([\w-]+)"/g)) found.set(name, path);
+    for (const [, from = ""] of text.matchAll(/(?:from|import\()\s*"(\.[^"]+\.ts)"/g)) {
+      const imported = join(dirname(path), from);
+      if (!files.includes(imported)) files.push(imported);
+    }
   }
   return found;
 }
