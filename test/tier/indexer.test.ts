@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { StoreError } from "../../src/store/object-store.ts";
 import type { Logger } from "../../src/telemetry/logger.ts";
 import { Indexer } from "../../src/tier/indexer.ts";
-import type { WalSegment } from "../../src/tier/ports.ts";
+import type { ArchiveRequest, WalSegment } from "../../src/tier/ports.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { FakeArchives, FakePartition, FakeStore } from "../support/fake-tier.ts";
@@ -167,7 +167,7 @@ test("an archive that was stored and not verified is made again as it was", asyn
 test("an archive that a crash left without a name is found again, not joined", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
   const { indexer, registry, engine, store, files } = await world(partition);
-  const request = {
+  const request: ArchiveRequest = {
     ...{
       walHandle: 1,
       topic: "t",
@@ -177,15 +177,18 @@ test("an archive that a crash left without a name is found again, not joined", a
       base: 0,
       last: 19,
     },
-    ...{ leaderEpochs: [], producerSnapshot: "[]", aborted: [], indexMode: "full" },
-  } as const;
+    ...{ leaderEpochs: [], producerSnapshot: "[]", aborted: [] },
+    indexMode: "full",
+  };
   const key = "tantivy_indexes/t/partition-0/segment-0-19.tar.gz";
   await engine.build(request, key);
   const asked: string[] = [];
-  store.list = (prefix) => {
-    asked.push(prefix);
-    return Promise.resolve({ objects: [{ key, bytes: 10 }], next: null });
-  };
+  Object.assign(store, {
+    list(prefix: string) {
+      asked.push(prefix);
+      return Promise.resolve({ objects: [{ key, bytes: 10 }], next: null });
+    },
+  });
   partition.wal = [...partition.wal, segment(3, 20, 29)];
   await indexer.run();
   partition.wal = [segment(4, 30, 39), segment(5, 40, 49)];
