@@ -4,13 +4,22 @@
  * WAL before its archive is verified, and in the end registry, bucket and producers agree.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { registrySegments, untilAllArchived, walPartitions } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
 import { type FaultKind, FaultProxy } from "../support/fault-proxy.ts";
 import { type S3Server, s3SkipReason, startS3 } from "../support/s3-server.ts";
 import { Kafka } from "./kafka.ts";
-import { checkStore, checkTopic, hurriedStoreArgs, s3Environment, Writer } from "./store-scene.ts";
+import {
+  checkStore,
+  checkTopic,
+  hurriedStoreArgs,
+  s3Environment,
+  s3Folder,
+  Writer,
+} from "./store-scene.ts";
 
 const isCi = process.env["CI"] === "true";
 
@@ -149,6 +158,35 @@ describe.skipIf(s3SkipReason !== null)("a broker over a faulty store", () => {
       await checkTopic(broker, topicOf("get", fault), acked);
     }
   }, 90_000);
+
+  test("an object that rots before it is verified is replaced by another", async () => {
+    await kafka.createTopic("rotten");
+    const writer = new Writer("rotten");
+    proxy.will({ kind: "stall", method: "GET", path: /tantivy_indexes\/rotten\// });
+    await writer.write(kafka, 20);
+    const folder = join(s3Folder(server), "tantivy_indexes/rotten/partition-0");
+    await until(
+      "an archive is put",
+      20_000,
+      () => existsSync(folder) && readdirSync(folder).length > 0,
+    );
+    const [name = ""] = readdirSync(folder).filter((each) => each.endsWith(".tar.gz"));
+    const path = join(folder, name);
+    const bytes = readFileSync(path);
+    const at = bytes.length >> 1;
+    bytes[at] = (bytes[at] ?? 0) ^ 1;
+    // In place: what the server keeps beside the bytes stays.
+    const file = openSync(path, "r+");
+    writeSync(file, bytes, 0, bytes.length, 0);
+    closeSync(file);
+    expect(await archived("rotten")).toEqual([]);
+    proxy.will();
+    await untilAllArchived(broker);
+    const stem = name.replace(".tar.gz", "");
+    const [entry] = (await archived("rotten")).filter(({ key }) => key.includes(`${stem}.`));
+    expect(entry?.key).toMatch(/\.g1-[0-9a-f]{8}\.tar\.gz$/);
+    await checkTopic(broker, "rotten", writer.acked);
+  }, 60_000);
 
   test("faults that pass: each befalls the store twice, and nobody is told", async () => {
     const writers = await writersOf("once");

@@ -158,10 +158,19 @@ export async function checkStore(
   }
   const keys = segments.map(({ key }) => key).sort();
   if (new Set(keys).size !== keys.length) throw new Error("an object is named twice");
-  const stored = topics.flatMap((topic) => objectsOf(folder, topic)).sort();
+  const all = topics.flatMap((topic) => objectsOf(folder, topic)).sort();
+  // Puts under keys of their own that failed are noted as retired, and are deleted in their time.
+  const left = all.filter((key) => !keys.includes(key) && /\.g\d+-[0-9a-f]{8}\./.test(key));
+  if (left.length > (await retiredCount(broker))) throw new Error(`${left} are not retired`);
+  const stored = all.filter((key) => !left.includes(key));
   if (JSON.stringify(stored) !== JSON.stringify(keys)) {
     throw new Error(`the bucket holds\n${stored.join("\n")}\nand is to hold\n${keys.join("\n")}`);
   }
+}
+
+async function retiredCount({ adminUrl }: BrokerProcess): Promise<number> {
+  const stats = await (await fetch(`${adminUrl}/admin/indexer/stats`)).json();
+  return (stats as { registry: { retired: number } }).registry.retired;
 }
 
 function objectsOf(folder: string, topic: string): string[] {
