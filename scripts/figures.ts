@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 
 const clockTicksPerSec = 100;
 
-export function print(figure: string, values: Readonly<Record<string, number | string>>): void {
+export function print(figure: string, values: Readonly<Record<string, unknown>>): void {
   process.stdout.write(`${JSON.stringify({ figure, ...values })}\n`);
 }
 

@@ -102,7 +102,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     removeFile: (path) => removeIfThere(storage.files, path),
     deleteAfterIndex: config.indexer.deleteAfterIndex,
     faultPoint: faultPoints(storage),
-    partitions: all,
+    ...{ partitions: all, walSpace: partitions.walSpace },
     timeline: keeping.timeline,
   });
   const shares = openShares(options, metadata, partitions, storage);
@@ -185,6 +185,7 @@ function openPartitions(
       ...defaultLogLimits,
       tailCacheBytesMax: config.limits.tailCacheBytesMax,
       appendBytesInFlightMax: config.wal.queueBytesMax,
+      walBytesMax: config.wal.maxBytes,
       decompressedBytesMax: config.limits.decompressedBytesMax,
       producerIdExpirationMs: () => metadata.brokerNumber("producer.id.expiration.ms"),
       producerIdCheckIntervalMs: config.producer.idExpirationCheckIntervalMs,

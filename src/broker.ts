@@ -8,6 +8,7 @@ import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./brok
 import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
 import { tierMetrics } from "./broker-tier-metrics.ts";
 import { adminView } from "./broker-view.ts";
+import { watchWalSpace } from "./broker-wal-space.ts";
 import type { LoadedConfig } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import { errorText } from "./lib/errors.ts";
@@ -106,6 +107,7 @@ export class Broker {
     const { config } = this.options.loaded;
     const gate = new StartGate(this.router());
     this.listener = this.listen(gate);
+    watchWalSpace(this.rooms, this.options);
     await this.rooms.topics.start();
     brokerMetrics(metrics, {
       partitions: this.rooms.partitions,

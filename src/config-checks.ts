@@ -57,6 +57,7 @@ export function checkTogether(
     if (address.port !== 0 && taken.has(written)) fail(`${written} is to be listened on twice`);
     taken.add(written);
   }
+  checkWal(config);
   checkObjectStore(config);
   checkConsumerGroups(config);
   checkShareGroups(config);
@@ -66,6 +67,14 @@ export function checkTogether(
         `than group.max_session_timeout_ms (${config.group.maxSessionTimeoutMs})`,
     );
   }
+}
+
+/** Less than a few batches of common size would only ever refuse. */
+const walBytesMin = 4 << 20;
+
+function checkWal({ wal }: Values): void {
+  if (wal.maxBytes === 0 || wal.maxBytes >= walBytesMin) return;
+  fail(`wal.max_bytes is ${wal.maxBytes} and must be 0 (no cap) or at least ${walBytesMin}`);
 }
 
 /** Credentials come in pairs, and the endpoint is a plain URL. */

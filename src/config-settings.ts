@@ -165,6 +165,11 @@ export const settings = {
     max: 2 * GiB - 1,
     doc: "Size at which a WAL segment is sealed and the next one begun",
   }),
+  "wal.maxBytes": bytes({
+    default: 0,
+    min: 0,
+    doc: "Bytes of user topics' WAL beyond which producers are slowed, then refused; 0 sets no cap",
+  }),
   "wal.segmentAgeMsMax": integer({
     kafka: ["log.roll.ms", { name: "log.roll.hours", scale: hourMs }],
     default: 7 * dayMs,

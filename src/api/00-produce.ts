@@ -120,10 +120,11 @@ function produce(
   if (request.acks === -1 && !hasEnoughReplicas(context, partition)) {
     return failed(index, ErrorCode.NOT_ENOUGH_REPLICAS, null);
   }
+  const { transactionalId } = request;
   const appended =
-    request.transactionalId !== null && isTransactional(attributes)
-      ? appendInTransaction(context, partition, records, request.transactionalId, version)
-      : partition.append(records, { origin: "client" });
+    transactionalId !== null && isTransactional(attributes)
+      ? appendInTransaction(context, partition, records, { ...request, transactionalId }, version)
+      : partition.append(records, { origin: "client", timeoutMs: request.timeoutMs });
   return appended.then((result) => answerOf(index, result));
 }
 
@@ -164,8 +165,9 @@ function collect(
 /** Who is not answered is not throttled for the time that it took. */
 function charge(context: RequestContext, { acks }: Request): void {
   const { client, requestBytes, services } = context;
-  const { quotas } = services;
+  const { quotas, partitions } = services;
   context.throttle(quotas.produce(client, requestBytes));
+  context.throttle(partitions.walSpace.throttleMs());
   if (acks !== 0 && quotas.countsRequests) {
     context.throttle(quotas.request(client, context.workMs()));
   }

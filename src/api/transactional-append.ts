@@ -25,12 +25,12 @@ export function appendInTransaction(
   context: RequestContext,
   partition: Partition,
   records: Uint8Array,
-  transactionalId: string,
+  { transactionalId, timeoutMs }: { readonly transactionalId: string; readonly timeoutMs: number },
   version: number,
 ): Promise<Outcome> {
   const header = parseBatchHeader(records);
   // What is no batch is the log's to refuse.
-  if (typeof header === "string") return partition.append(records, { origin: "client" });
+  if (typeof header === "string") return partition.append(records, { origin: "client", timeoutMs });
   const { transactions } = context.services;
   const support = produceSupport(version);
   const where = {
@@ -43,6 +43,7 @@ export function appendInTransaction(
   const append = (batch: Uint8Array): Promise<Outcome> =>
     partition.append(batch, {
       origin: "client",
+      timeoutMs,
       transactionCheck: () => transactions.appendError(where),
       transactionVersion: support.addsPartitions ? 2 : 0,
     });

@@ -1,5 +1,5 @@
 import { assert } from "../lib/assert.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { Clock, Timer } from "../lib/clock.ts";
 import { errorText } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import { type BatchHeader, parseBatchHeader, recordsPayload } from "../protocol/record-batch.ts";
@@ -22,6 +22,7 @@ import type { LogLimits, PartitionLogConfig, TopicCompression } from "./config.t
 import type { BatchFacts, RecompressedBatch, Wal } from "./ports.ts";
 import type { ProducerMarker } from "./producer-entry.ts";
 import type { Turns } from "./turns.ts";
+import type { WalSpace } from "./wal-space.ts";
 
 /** Above this a batch is checked on a worker, not on the event loop. */
 const inlineBytesMax = 256 << 10;
@@ -35,7 +36,12 @@ export interface AppendOptions {
   readonly transactionCheck?: () => number;
   /** Of the producer's transactions; from 2 on an unknown producer starts at sequence 0. */
   readonly transactionVersion?: 0 | 1 | 2;
+  /** How long the client waits for its answer; 30 s when not given. What finds no room in the WAL
+   * waits for a part of that. */
+  readonly timeoutMs?: number;
 }
+
+const timeoutMsDefault = 30_000;
 
 interface Waiting {
   batch: Uint8Array;
@@ -45,6 +51,10 @@ interface Waiting {
   readonly options: AppendOptions;
   readonly marker: ProducerMarker | null;
   readonly resolve: (result: AppendResult) => void;
+  /** Monotonic: until then it may wait for room in the WAL. */
+  readonly giveUpMs: number;
+  /** Booked for it while it does. */
+  heldBytes: number;
   /** Largest timestamp of its records, once known. */
   maxTimestamp: number;
   checked: boolean;
@@ -56,6 +66,7 @@ export interface GateParts {
   readonly clock: Clock;
   readonly limits: LogLimits;
   readonly budget: AppendBudget;
+  readonly space: WalSpace;
   readonly recompressions: Turns;
   readonly appender: Appender;
   /** Read at the moment of the append. */
@@ -65,13 +76,19 @@ export interface GateParts {
 
 /**
  * Validation in front of the append path. What can be checked at once goes straight through; a
- * batch that needs a worker (compressed, large, to be compressed anew) or memory waits, and all
- * behind it wait in order, up to a limit. Bytes of the caller are not used after `append` returned.
+ * batch that needs a worker (compressed, large, to be compressed anew), memory or room in the WAL
+ * waits, and all behind it wait in order, up to a limit; when room is not made in time all of them
+ * are refused, so that none goes in front of one its producer sent before. Only markers pass.
+ * Bytes of the caller are not used after `append` returned.
  */
 export class AppendGate {
   private readonly parts: GateParts;
   private readonly waiting: Waiting[] = [];
   private waitsForMemory = false;
+  private waitsForSpace = false;
+  /** The oldest batch that waits found no room in the WAL. */
+  private isHeld = false;
+  private holdTimer: { readonly timer: Timer; readonly atMs: number } | null = null;
 
   constructor(parts: GateParts) {
     this.parts = parts;
@@ -103,18 +120,31 @@ export class AppendGate {
     return new Promise((resolve) => {
       const checked = !inWorker;
       const fields = { batch, header, target, options, marker, resolve, maxTimestamp };
-      const item: Waiting = { ...fields, checked, rejection: null };
-      const direct = checked && this.waiting.length === 0;
-      if (!direct || !this.submit(item)) this.park(item);
+      const item: Waiting = { ...fields, checked, giveUpMs: 0, heldBytes: 0, rejection: null };
+      const direct = checked && (this.waiting.length === 0 || this.mayPass(item));
+      if (!direct || this.submit(item) !== "taken") this.park(item);
     });
   }
 
   /** Fails everything that waits; for a partition that is dropped. */
   close(why: Rejection): void {
-    for (const { batch, resolve } of this.waiting.splice(0)) {
-      this.parts.budget.unqueue(batch.length);
-      resolve(this.parts.appender.rejected(why));
-    }
+    for (const item of this.waiting.splice(0)) this.reject(item, why);
+    this.endHold();
+  }
+
+  private reject(item: Waiting, why: Rejection): void {
+    this.unbook(item);
+    item.resolve(this.parts.appender.rejected(why));
+  }
+
+  private unbook(item: Waiting): void {
+    this.parts.budget.unqueue(item.batch.length);
+    if (item.heldBytes > 0) this.parts.space.unhold(item.heldBytes);
+  }
+
+  /** A transaction must end whatever waits for room: archiving makes it, and waits for that end. */
+  private mayPass({ marker }: Waiting): boolean {
+    return this.isHeld && marker !== null;
   }
 
   /** Keys and timestamps of an uncompressed batch, where the topic asks for more than the facts. */
@@ -125,7 +155,8 @@ export class AppendGate {
     return checkRecords(parseRecords(recordsPayload(batch, 0, header), header), config, nowMs);
   }
 
-  private submit({ batch, header, options, marker, maxTimestamp, resolve }: Waiting): boolean {
+  private submit(item: Waiting): ReturnType<Appender["submit"]> {
+    const { batch, header, options, marker, maxTimestamp, resolve } = item;
     const { appender, config, leaderEpoch } = this.parts;
     const stampTime = config().timestampType === "LogAppendTime";
     return appender.submit({
@@ -141,13 +172,15 @@ export class AppendGate {
   }
 
   private park(item: Waiting): void {
-    const { limits, budget, appender } = this.parts;
+    const { limits, budget, space, clock, appender } = this.parts;
     const { length } = item.batch;
     if (this.waiting.length >= limits.appendsWaitingMax || !budget.tryQueue(length)) {
-      item.resolve(appender.rejected(overloaded()));
+      item.resolve(appender.rejected(this.isHeld ? space.refusal() : overloaded()));
       return;
     }
-    const owned: Waiting = { ...item, batch: new Uint8Array(item.batch) };
+    const patienceMs = space.holdMs(item.options.timeoutMs ?? timeoutMsDefault);
+    const giveUpMs = clock.monotonicMs() + patienceMs;
+    const owned: Waiting = { ...item, giveUpMs, batch: new Uint8Array(item.batch) };
     this.waiting.push(owned);
     if (!owned.checked) void this.validate(owned);
     else this.drain();
@@ -216,15 +249,71 @@ export class AppendGate {
 
   private drain(): void {
     for (let head = this.waiting[0]; head?.checked === true; head = this.waiting[0]) {
-      const { batch, resolve } = head;
-      if (head.rejection !== null) resolve(this.parts.appender.rejected(head.rejection));
-      else if (!this.submit(head)) {
-        this.waitForMemory();
+      const outcome = head.rejection === null ? this.submit(head) : "taken";
+      if (outcome === "no-space") {
+        this.hold(head);
         return;
       }
+      if (outcome === "no-memory") {
+        this.waitForMemory();
+        break;
+      }
       this.waiting.shift();
-      this.parts.budget.unqueue(batch.length);
+      this.unbook(head);
+      if (head.rejection !== null) head.resolve(this.parts.appender.rejected(head.rejection));
     }
+    this.endHold();
+  }
+
+  /** `head` waits for room in the WAL, and all behind it. */
+  private hold(head: Waiting): void {
+    const { space, clock } = this.parts;
+    this.isHeld = true;
+    for (const item of this.waiting.filter(({ marker, checked }) => marker !== null && checked)) {
+      if (this.submit(item) !== "taken") break;
+      this.waiting.splice(this.waiting.indexOf(item), 1);
+      this.unbook(item);
+    }
+    for (const item of this.waiting) {
+      if (item.heldBytes > 0) continue;
+      if (!space.tryHold(item.batch.length)) {
+        this.refuseHeld();
+        return;
+      }
+      item.heldBytes = item.batch.length;
+    }
+    const atMs = this.waiting.reduce(
+      (least, item) => Math.min(least, item.giveUpMs),
+      head.giveUpMs,
+    );
+    if (this.holdTimer?.atMs !== atMs) {
+      this.holdTimer?.timer.cancel();
+      const timer = clock.schedule(atMs - clock.monotonicMs(), () => this.refuseHeld());
+      this.holdTimer = { timer, atMs };
+    }
+    if (this.waitsForSpace) return;
+    this.waitsForSpace = true;
+    space.wait(() => {
+      this.waitsForSpace = false;
+      this.drain();
+    });
+  }
+
+  /** No room was made in time, or more waits for it than may. */
+  private refuseHeld(): void {
+    this.endHold();
+    const all = this.waiting.splice(0);
+    this.waiting.push(...all.filter(({ marker }) => marker !== null));
+    for (const item of all) {
+      if (item.marker === null) this.reject(item, this.parts.space.refusal());
+    }
+    if (this.waiting.length > 0) this.drain();
+  }
+
+  private endHold(): void {
+    this.isHeld = false;
+    this.holdTimer?.timer.cancel();
+    this.holdTimer = null;
   }
 
   private waitForMemory(): void {

@@ -18,11 +18,12 @@ import {
 import type { AppendBudget } from "./append-budget.ts";
 import { type RecordError, type Rejection, rejection } from "./batch-rules.ts";
 import type { LeaderEpochs } from "./leader-epochs.ts";
-import type { AppendSink, Wal } from "./ports.ts";
+import { type AppendSink, frameHeaderBytes, type Wal } from "./ports.ts";
 import type { ProducerBatch, ProducerData, ProducerMarker } from "./producer-entry.ts";
 import { type ProducerProblem, producerRejection } from "./producer-rejection.ts";
 import type { ProducerState } from "./producer-state.ts";
 import type { Tail } from "./tail-cache.ts";
+import type { WalSpace } from "./wal-space.ts";
 
 export interface AppendResult {
   readonly errorCode: number;
@@ -76,6 +77,8 @@ export interface AppenderEvents {
 const maxTimestampAt = 35;
 
 interface Pending extends DurableBatch {
+  /** Booked for it under the WAL's cap. */
+  readonly spaceBytes: number;
   readonly logAppendTimeMs: number;
   readonly resolve: (result: AppendResult) => void;
   /** Retries of this very batch that came before it was durable. */
@@ -87,6 +90,8 @@ export interface AppenderParts {
   readonly log: number;
   readonly clock: Clock;
   readonly budget: AppendBudget;
+  /** null: the log is not under the WAL's cap. */
+  readonly space: WalSpace | null;
   readonly tail: Tail;
   readonly producers: ProducerState;
   readonly epochs: LeaderEpochs;
@@ -134,17 +139,22 @@ export class Appender implements AppendSink {
   }
 
   /**
-   * Appends a validated batch, or answers a retry; resolves when durable. false: no memory for it
-   * now, nothing was done.
+   * Appends a validated batch, or answers a retry; resolves when durable. Otherwise nothing was
+   * done, and it says what there is none of now.
    */
-  submit(submission: Submission): boolean {
+  submit(submission: Submission): "taken" | "no-memory" | "no-space" {
     const { batch, header, leaderEpoch, maxTimestamp, resolve } = submission;
     if (this.failure !== null) {
       resolve(this.rejected(storageRejection(this.failure)));
-      return true;
+      return "taken";
     }
-    if (header.producerId >= 0 && this.isSettled(submission)) return true;
-    if (!this.parts.budget.tryReserve(batch.length)) return false;
+    if (header.producerId >= 0 && this.isSettled(submission)) return "taken";
+    const spaceBytes = submission.marker === null ? batch.length + frameHeaderBytes : 0;
+    if (spaceBytes > 0 && this.parts.space?.tryTake(spaceBytes) === false) return "no-space";
+    if (!this.parts.budget.tryReserve(batch.length)) {
+      this.parts.space?.giveBack(spaceBytes);
+      return "no-memory";
+    }
     const base = this.end;
     const last = base + header.lastOffsetDelta;
     const stampMs = maxTimestamp === null ? this.parts.clock.nowMs() : null;
@@ -158,9 +168,10 @@ export class Appender implements AppendSink {
       wal.append(log, base, last, header.recordsCount, leaderEpoch, stored, this);
     } catch (error) {
       this.parts.tail.truncate(base);
+      this.parts.space?.giveBack(spaceBytes);
       this.parts.budget.release(batch.length);
       resolve(this.rejected(rejection(ErrorCode.KAFKA_STORAGE_ERROR, errorText(error))));
-      return true;
+      return "taken";
     }
     const timestamp = stampMs ?? maxTimestamp ?? noTimestamp;
     this.record(submission, base, last, timestamp);
@@ -169,17 +180,19 @@ export class Appender implements AppendSink {
       last,
       records: header.recordsCount,
       bytes: batch.length,
+      spaceBytes,
       maxTimestamp: timestamp,
       logAppendTimeMs: stampMs ?? noTimestamp,
       resolve,
       retries: null,
     });
-    return true;
+    return "taken";
   }
 
   appended(segmentId: number, position: number): void {
     const done = this.shift();
     this.completed(done, segmentId, position);
+    this.parts.space?.giveBack(done.spaceBytes);
     // Last: room may let in the next append of this very log at once.
     this.parts.budget.release(done.bytes);
   }
@@ -188,6 +201,7 @@ export class Appender implements AppendSink {
     const done = this.shift();
     this.failure ??= error;
     this.settle(done, storageRejection(error));
+    this.parts.space?.giveBack(done.spaceBytes);
     this.recover();
     this.parts.budget.release(done.bytes);
   }

@@ -65,6 +65,8 @@ export interface LogLimits {
   readonly tailCacheBytesMax: number;
   /** Batches submitted and not yet durable, in all; as many bytes again may wait for that. */
   readonly appendBytesInFlightMax: number;
+  /** Of all WAL segments of user topics; 0: no cap. */
+  readonly walBytesMax: number;
   /** Batches of one partition that wait for a validation or for memory. */
   readonly appendsWaitingMax: number;
   /** Records of one batch, decompressed, where they must be looked at. */
@@ -94,6 +96,7 @@ export interface LogLimits {
 export const defaultLogLimits: LogLimits = {
   tailCacheBytesMax: 128 << 20,
   appendBytesInFlightMax: 64 << 20,
+  walBytesMax: 0,
   appendsWaitingMax: 1_000,
   decompressedBytesMax: 256 << 20,
   recompressionsMax: 32,

@@ -59,12 +59,16 @@ export async function openPartition(
   const epochs = new LeaderEpochs([...(checkpoint?.epochs ?? []), ...opened.epochs]);
   epochs.assign(leaderEpoch, logEnd);
   const nowMs = parts.clock.monotonicMs();
-  const segments = new SegmentList(opened.segments, nowMs);
+  const { space } = parts;
+  const segments = topic.internal
+    ? new SegmentList(opened.segments, nowMs)
+    : new SegmentList(opened.segments, nowMs, (change) => space.added(change));
   const scanned = { wal: parts.wal, log: opened.log, start: () => segments.start };
   const damage =
     unread ?? opened.damage ?? findDamage(dir, opened, logStart, logEnd, fromOffset, archived);
   const opening = openAborted(options, parts, checkpoint, scanned, damage === null);
   const aborted = await opening.catch(async (error: unknown) => {
+    segments.forget();
     await parts.wal.closeLog(opened.log);
     throw error;
   });

@@ -7,6 +7,7 @@ import type { Partition } from "./partition.ts";
 import type { ColdReader, Damage, Files, Wal } from "./ports.ts";
 import type { ReadStats } from "./read-stats.ts";
 import type { Turns } from "./turns.ts";
+import type { WalSpace } from "./wal-space.ts";
 
 /** What an operator should hear of; broker.ts turns these into log lines and metrics. */
 export interface LogEvents {
@@ -33,6 +34,8 @@ export interface PartitionParts {
   readonly clock: Clock;
   readonly limits: LogLimits;
   readonly budget: AppendBudget;
+  /** Of user topics. */
+  readonly space: WalSpace;
   readonly abortedBudget: AbortedBudget;
   /** Of batches that are compressed anew. */
   readonly recompressions: Turns;

@@ -84,6 +84,7 @@ export class Partition {
       clock: parts.clock,
       limits: parts.limits,
       budget: parts.budget,
+      space: parts.space,
       recompressions: parts.recompressions,
       appender: this.appender,
       config: () => this.config,
@@ -366,6 +367,7 @@ export class Partition {
     await this.stop();
     await this.store.close();
     await this.parts.wal.closeLog(this.walHandle);
+    this.state.segments.forget();
   }
 
   private closedFor(): Rejection | null {
@@ -423,7 +425,7 @@ export class Partition {
   }
 
   private createAppender(): Appender {
-    const { wal, clock, budget, events } = this.parts;
+    const { wal, clock, budget, space, events } = this.parts;
     const { log, tail, producers, epochs, logEnd } = this.state;
     return new Appender(
       {
@@ -431,6 +433,7 @@ export class Partition {
         log,
         clock,
         budget,
+        space: this.internal ? null : space,
         tail,
         producers,
         epochs,

@@ -14,6 +14,7 @@ import { TailCache } from "./tail-cache.ts";
 import { TopicFolders } from "./topic-folders.ts";
 import { Turns } from "./turns.ts";
 import { Waiters } from "./waiters.ts";
+import { WalSpace } from "./wal-space.ts";
 
 export interface PartitionsOptions {
   readonly dataDir: string;
@@ -38,6 +39,8 @@ export class Partitions {
   /** Timeouts of produce requests. */
   readonly deadlines: Deadlines;
   readonly readBudget: ReadBudget;
+  /** What the WAL of user topics holds, and may hold. */
+  readonly walSpace: WalSpace;
   private readonly parts: PartitionParts;
   private readonly folders: TopicFolders;
   private readonly tails: TailCache;
@@ -52,7 +55,13 @@ export class Partitions {
     const budget = new AppendBudget(limits.appendBytesInFlightMax);
     const recompressions = new Turns(limits.recompressionsMax);
     const abortedBudget = new AbortedBudget(limits.abortedAllMax);
-    const shared = { budget, abortedBudget, recompressions, reads: new ReadStats() };
+    // Half of what may wait at all: the rest stays for whom the cap does not concern.
+    const heldBytesMax = limits.appendBytesInFlightMax / 2;
+    this.walSpace = new WalSpace({ bytesMax: limits.walBytesMax, heldBytesMax });
+    const shared = {
+      ...{ budget, space: this.walSpace, abortedBudget, recompressions },
+      reads: new ReadStats(),
+    };
     this.parts = { wal, files, cold, clock, limits, ...shared, events };
     this.folders = new TopicFolders(files, options.dataDir, events);
     this.tails = new TailCache(limits.tailCacheBytesMax);

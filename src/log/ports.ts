@@ -5,6 +5,9 @@ import type { BrokerError } from "../lib/errors.ts";
 import type { AbortedTransaction } from "./aborted-index.ts";
 import type { TopicCompression } from "./config.ts";
 
+/** Of a frame in front of its batch, about; the exact size of a segment comes with sealing. */
+export const frameHeaderBytes = 80;
+
 /** Told about appends of one log in the order they were submitted. */
 export interface AppendSink {
   /** Durable: written and fsynced at `position` of segment `segmentId`. */

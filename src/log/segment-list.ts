@@ -1,19 +1,23 @@
 /** The WAL segments of one partition as completions tell them; sealed ones exact. (pure) */
-import type { SegmentInfo } from "./ports.ts";
+import { frameHeaderBytes, type SegmentInfo } from "./ports.ts";
 
 interface Segment extends SegmentInfo {
   /** Monotonic clock of the first append; of the opening for recovered segments. */
   readonly firstAppendMonotonicMs: number;
 }
 
-/** Of a frame in front of its batch; the exact size of a segment comes with sealing. */
-const frameHeaderBytes = 80;
-
 export class SegmentList {
   private segments: Segment[] = [];
   private bytesTotal = 0;
+  private readonly onBytes: (change: number) => void;
 
-  constructor(recovered: readonly SegmentInfo[], monotonicMs: number) {
+  /** `onBytes` hears of every change of `bytes`, the recovered ones first. */
+  constructor(
+    recovered: readonly SegmentInfo[],
+    monotonicMs: number,
+    onBytes: (change: number) => void = () => undefined,
+  ) {
+    this.onBytes = onBytes;
     this.replaceAll(recovered, monotonicMs);
   }
 
@@ -52,7 +56,7 @@ export class SegmentList {
     const last = this.segments[index];
     const bytes = position + frameHeaderBytes + batch.bytes;
     if (last !== undefined && last.id === segmentId) {
-      this.bytesTotal += bytes - last.bytes;
+      this.grow(bytes - last.bytes);
       this.segments[index] = {
         ...last,
         last: batch.last,
@@ -76,7 +80,7 @@ export class SegmentList {
       firstAppendMs: wallMs,
       firstAppendMonotonicMs: monotonicMs,
     });
-    this.bytesTotal += bytes;
+    this.grow(bytes);
     return rotated;
   }
 
@@ -86,7 +90,7 @@ export class SegmentList {
       const index = this.segments.findIndex((segment) => segment.id === info.id);
       const known = this.segments[index];
       if (known === undefined || !info.sealed) continue;
-      this.bytesTotal += info.bytes - known.bytes;
+      this.grow(info.bytes - known.bytes);
       this.segments[index] = { ...info, firstAppendMonotonicMs: known.firstAppendMonotonicMs };
     }
   }
@@ -96,12 +100,22 @@ export class SegmentList {
     this.replaceKept(this.segments.filter((segment) => !gone.has(segment.id)));
   }
 
+  /** The log is no longer this list's to count; its files go, or it is opened anew. */
+  forget(): void {
+    this.replaceKept([]);
+  }
+
   private replaceAll(infos: readonly SegmentInfo[], monotonicMs: number): void {
     this.replaceKept(infos.map((info) => ({ ...info, firstAppendMonotonicMs: monotonicMs })));
   }
 
   private replaceKept(segments: Segment[]): void {
     this.segments = segments;
-    this.bytesTotal = segments.reduce((sum, segment) => sum + segment.bytes, 0);
+    this.grow(segments.reduce((sum, segment) => sum + segment.bytes, 0) - this.bytesTotal);
+  }
+
+  private grow(change: number): void {
+    this.bytesTotal += change;
+    if (change !== 0) this.onBytes(change);
   }
 }

@@ -113,6 +113,8 @@ function withoutAnswer(error: unknown, code: string, text: string): Failure {
   if (error instanceof Error && /credentials/i.test(error.message) && code === "") {
     return { ...denied(credentialHint), text };
   }
+  // The SDK compared the body with the checksum the store keeps; its error has nothing but words.
+  if (text.startsWith("Checksum mismatch")) return { ...garbled, text };
   return unavailable(text);
 }
 

@@ -1,5 +1,5 @@
 import { BrokerError, errorText } from "../lib/errors.ts";
-import type { ObjectStore } from "../store/object-store.ts";
+import { type ObjectStore, StoreError } from "../store/object-store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type {
   ArchiveEngine,
@@ -38,6 +38,8 @@ export interface ArchiveOutcome {
 /** Aborts of one archive; the log seals a segment before it has many more. A manifest of 16 MiB
  * holds 160,000, at 98 bytes at most. */
 const abortedMax = 100_000;
+/** Objects that are looked at of those that begin with the same offset. */
+const storedMax = 100;
 
 /**
  * One archive from WAL to registry, in the order of D7: build, put, read back and verify,
@@ -93,6 +95,32 @@ export class Archiver {
     });
   }
 
+  /** Where an archive ends that is stored under a plain key and holds the first of these segments;
+   * null where there is none, or the store cannot be asked. */
+  async storedLast({ partition, segments }: ArchiveTask): Promise<number | null> {
+    const { topic, index } = partition;
+    const base = segments[0]?.base ?? 0;
+    const lastOf = new Map(
+      segments.map(({ last }) => [
+        archiveKey({ topic, partition: index, base, last, generation: 1 }),
+        last,
+      ]),
+    );
+    const [some = ""] = lastOf.keys();
+    const prefix = some.slice(0, some.lastIndexOf("-") + 1);
+    try {
+      const { objects } = await this.deps.store.list(prefix, null, storedMax);
+      const found = objects.find(({ key }) => lastOf.has(key));
+      return found === undefined ? null : (lastOf.get(found.key) ?? null);
+    } catch (error) {
+      this.deps.logger.debug("the store does not tell which archives a crash left", {
+        prefix,
+        error: errorText(error),
+      });
+      return null;
+    }
+  }
+
   /** A topic deleted meanwhile is not registered, and its object goes as its others do: by the
    * reaper, whose deletions are known to whoever looks for a free key. */
   private async register(entry: SegmentEntry, { partition }: ArchiveTask): Promise<void> {
@@ -125,17 +153,35 @@ export class Archiver {
         suffixed,
       });
     }
-    if ((await this.deps.store.putFile(suffixed, path, built.sha256)) === "exists") {
-      const same = await this.adopt(suffixed, request, built);
-      if (same) return { key: suffixed, summary: same, adopted: true };
+    const entry = registryEntry(request, suffixed, built, this.deps.nowMs());
+    await this.deps.registry.intend(entry);
+    try {
+      return await this.putSuffixed(suffixed, first, request, path, built);
+    } catch (error) {
+      // No later build has this key: what was put is found by nobody again.
+      await this.deps.registry.retireUnregistered(entry);
+      throw error;
+    }
+  }
+
+  private async putSuffixed(
+    key: string,
+    first: string,
+    request: ArchiveRequest,
+    path: string,
+    built: ArchiveSummary,
+  ): Promise<{ key: string; summary: ArchiveSummary; adopted: boolean }> {
+    if ((await this.deps.store.putFile(key, path, built.sha256)) === "exists") {
+      const same = await this.adopt(key, request, built);
+      if (same) return { key, summary: same, adopted: true };
       throw new BrokerError(
         "CHRONIK_OBJECT_CONFLICT",
-        `objects ${first} and ${suffixed} exist with other contents; move them away ` +
+        `objects ${first} and ${key} exist with other contents; move them away ` +
           `to let ${request.topic}-${request.partition} be archived`,
       );
     }
-    this.logUpload(suffixed, built.bytes);
-    return { key: suffixed, summary: await this.verify(suffixed, request, built), adopted: false };
+    this.logUpload(key, built.bytes);
+    return { key, summary: await this.verify(key, request, built), adopted: false };
   }
 
   /** Reads back what the store holds and compares it with what was built. */
@@ -165,7 +211,8 @@ export class Archiver {
     request: ArchiveRequest,
     built: ArchiveSummary,
   ): Promise<ArchiveSummary | null> {
-    const file = await this.deps.store.openForVerify(key);
+    const file = await this.openUndamaged(key);
+    if (file === null) return null;
     try {
       const found = await this.deps.engine.manifest(file.path);
       const wanted = identity(request, built);
@@ -182,6 +229,20 @@ export class Archiver {
       return null;
     } finally {
       await file.release();
+    }
+  }
+
+  /** null where the store's own checksum says that the object is not what was put. */
+  private async openUndamaged(key: string) {
+    try {
+      return await this.deps.store.openForVerify(key);
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.kind !== "damaged") throw error;
+      this.deps.logger.warn("a stored object is damaged and not used", {
+        key,
+        error: errorText(error),
+      });
+      return null;
     }
   }
 

@@ -4,7 +4,13 @@ import type { Logger } from "../telemetry/logger.ts";
 import { type ArchiveOutcome, Archiver, type ArchiverDeps } from "./archiver.ts";
 import { addTotals, type IndexerStats, noTotals, type RunTotals } from "./indexer-stats.ts";
 import type { IndexMode, TierPartition, WalSegment } from "./ports.ts";
-import { type ArchiveTask, partitionsToSeal, pendingSegments, planArchives } from "./run-plan.ts";
+import {
+  type ArchiveTask,
+  partitionsToRelieve,
+  partitionsToSeal,
+  pendingSegments,
+  planArchives,
+} from "./run-plan.ts";
 import type { Timeline } from "./timeline.ts";
 
 /** R10's settings, in their own units. */
@@ -30,7 +36,25 @@ export interface IndexerDeps extends ArchiverDeps {
   readonly partitions: () => Iterable<TierPartition>;
   /** Is told what was sealed and what failed. */
   readonly timeline?: Pick<Timeline, "record">;
+  /** The WAL's cap; log/wal-space.ts. */
+  readonly walSpace: {
+    /** 0: none. */
+    readonly bytesMax: number;
+    /** More than half of it is used: nothing waits for the tick. */
+    readonly isPressed: boolean;
+    /** More than three quarters: archives are made without an index. */
+    readonly isStrained: boolean;
+  };
 }
+
+/** Shares of the WAL's cap: of an archive made while it is pressed, since room comes back by the
+ * archive, and of what may stay in segments that are still written to. */
+const relievingArchiveShare = 1 / 8;
+const activeShare = 1 / 8;
+/** Questions to the store at a time. */
+const looksMax = 8;
+/** A run that failed while the WAL is pressed is repeated sooner than at the regular tick. */
+const pressedIntervalMs = 5_000;
 
 /** The WalIndexer: on an interval, seals what is old enough and carries sealed segments into the
  * object store. Owns the figures of `GET /admin/indexer/stats`. */
@@ -40,6 +64,9 @@ export class Indexer {
   private readonly logger: Logger;
   private readonly archiver: Archiver;
   private readonly pendingSince = new WeakMap<TierPartition, { base: number; sinceMs: number }>();
+  /** Where the archive ends that a partition's last attempt was about. */
+  private readonly tried = new WeakMap<TierPartition, number>();
+  private lookedForTried = false;
   private readonly totals: { runs: number } & RunTotals = { runs: 0, ...noTotals() };
   private lastRun: RunTotals | null = null;
   private lastRunStartedAtMs: number | null = null;
@@ -62,6 +89,14 @@ export class Indexer {
     this.logger.info("WAL indexer initialising", { store: this.deps.store.description });
     this.logger.info("WAL indexer started", { interval_secs: this.config.intervalSecs });
     this.scheduleTick();
+    if (this.deps.walSpace.isPressed) this.relieve();
+  }
+
+  /** The WAL nears its cap: a run at once, unless one is under way, which sees it itself. */
+  relieve(): void {
+    if (this.timer === null || this.stopping || this.paused || this.current !== null) return;
+    this.logger.debug("the WAL is half full: archiving starts before its time");
+    this.runAndSchedule();
   }
 
   /** An archive being built is given up (its WAL stays and is archived after the next start); one
@@ -130,18 +165,26 @@ export class Indexer {
   }
 
   private scheduleTick(): void {
-    this.timer = this.deps.clock.schedule(this.config.intervalSecs * 1000, () => {
+    this.timer?.cancel();
+    const intervalMs = this.config.intervalSecs * 1000;
+    const { isPressed } = this.deps.walSpace;
+    const delayMs = isPressed ? Math.min(intervalMs, pressedIntervalMs) : intervalMs;
+    this.timer = this.deps.clock.schedule(delayMs, () => {
       this.logger.debug("indexer tick");
-      (this.paused ? Promise.resolve() : this.run())
-        .catch((error: unknown) => {
-          this.logger.error("indexer run failed; it is repeated at the next tick", {
-            error: errorText(error),
-          });
-        })
-        .finally(() => {
-          if (!this.stopping) this.scheduleTick();
-        });
+      this.runAndSchedule();
     });
+  }
+
+  private runAndSchedule(): void {
+    (this.paused ? Promise.resolve() : this.run())
+      .catch((error: unknown) => {
+        this.logger.error("indexer run failed; it is repeated at the next tick", {
+          error: errorText(error),
+        });
+      })
+      .finally(() => {
+        if (!this.stopping) this.scheduleTick();
+      });
   }
 
   private async runOnce(): Promise<RunTotals> {
@@ -151,17 +194,26 @@ export class Indexer {
     this.endRun = false;
     await this.finishReleases(run);
     await this.sealDue(run);
-    // A run that hit its limit is followed at once by the next (D4).
+    await this.findTried();
+    // A run that hit its limit is followed at once by the next (D4), and so is one that leaves the
+    // WAL more than half full.
     for (;;) {
+      const { walSpace } = this.deps;
+      const isPressed = walSpace.isPressed;
+      const errorsBefore = run.errors;
+      if (isPressed) await this.sealLarge(run);
       const plan = planArchives(
         this.archivable(),
         (partition) => this.archivedEnd(partition),
         this.config.segmentsPerRunMax,
-        this.config.archiveBytesMax,
+        isPressed
+          ? Math.min(this.config.archiveBytesMax, walSpace.bytesMax * relievingArchiveShare)
+          : this.config.archiveBytesMax,
+        (partition) => this.tried.get(partition) ?? null,
       );
-      const errorsBefore = run.errors;
       await this.runTasks(plan.tasks, run);
-      if (!plan.more || this.isEnding || run.errors > errorsBefore) break;
+      const goesOn = plan.more || (plan.tasks.length > 0 && walSpace.isPressed);
+      if (!goesOn || this.isEnding || run.errors > errorsBefore) break;
     }
     run.duration_ms = Math.round(this.deps.clock.monotonicMs() - startMs);
     this.lastRun = run;
@@ -200,6 +252,35 @@ export class Indexer {
     });
   }
 
+  /** Whatever their age, as the room is needed now. */
+  private async sealLarge(run: RunTotals): Promise<void> {
+    const bytesMax = this.deps.walSpace.bytesMax * activeShare;
+    for (const partition of partitionsToRelieve(this.archivable(), bytesMax)) {
+      if (this.isEnding) return;
+      await this.guard(run, partition, "seal", () => this.seal(partition));
+    }
+  }
+
+  /** What a crash left between put and register: an object that is adopted if the archive is made
+   * of the same segments again, and would have no name for ever if later ones joined it. Looked for
+   * once, by its plain key; where the store cannot be asked, it is made again as it comes. */
+  private async findTried(): Promise<void> {
+    if (this.lookedForTried) return;
+    this.lookedForTried = true;
+    const left: ArchiveTask[] = [];
+    for (const partition of this.archivable()) {
+      const segments = pendingSegments(partition, this.archivedEnd(partition));
+      if (segments.length > 1) left.push({ partition, segments });
+    }
+    const look = async () => {
+      for (let next = left.shift(); next && !this.isEnding; next = left.shift()) {
+        const last = await this.archiver.storedLast(next);
+        if (last !== null) this.tried.set(next.partition, last);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(looksMax, left.length) }, look));
+  }
+
   /** What a crash left between register and release: archived segments still in the WAL. */
   private async finishReleases(run: RunTotals): Promise<void> {
     if (!this.deps.deleteAfterIndex) return;
@@ -218,7 +299,7 @@ export class Indexer {
     if (tasks.length === 0) return;
     const found = tasks.reduce((sum, task) => sum + task.segments.length, 0);
     this.logger.info("indexer found sealed segments", { segments: found, archives: tasks.length });
-    const indexing = !this.isBehind();
+    const isBehind = this.isBehind();
     const queue = [...tasks];
     // Archives of one partition must be made in offset order: each worker takes whole partitions.
     const byPartition = Map.groupBy(queue, (task) => task.partition);
@@ -227,6 +308,7 @@ export class Indexer {
     const work = async () => {
       for (let lane = lanes.shift(); lane && !this.isEnding; lane = lanes.shift()) {
         for (const task of lane) {
+          const indexing = !isBehind && !this.deps.walSpace.isStrained;
           if (this.isEnding || !(await this.runTask(task, indexing, run))) break;
         }
       }
@@ -246,6 +328,7 @@ export class Indexer {
         offsets: `${segments[0]?.base}-${segments[segments.length - 1]?.last}`,
         index: mode,
       });
+      this.tried.set(partition, segments[segments.length - 1]?.last ?? -1);
       // An archive may take fewer; the others come before what lies behind them.
       for (
         let rest = undeleted(task);

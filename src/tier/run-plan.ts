@@ -27,19 +27,51 @@ export function partitionsToSeal(
   return due.slice(0, most).map((entry) => entry.partition);
 }
 
+/** Which partitions to seal so that no more than `bytesMax` stay in active segments (pure): the
+ * largest first. */
+export function partitionsToRelieve(
+  partitions: Iterable<TierPartition>,
+  bytesMax: number,
+): TierPartition[] {
+  const active: { partition: TierPartition; bytes: number }[] = [];
+  let total = 0;
+  for (const partition of partitions) {
+    const bytes = partition
+      .segments()
+      .reduce((sum, segment) => sum + (segment.sealed ? 0 : segment.bytes), 0);
+    if (bytes > 0) active.push({ partition, bytes });
+    total += bytes;
+  }
+  active.sort((a, b) => b.bytes - a.bytes);
+  const due: TierPartition[] = [];
+  for (const { partition, bytes } of active) {
+    if (total <= bytesMax) break;
+    due.push(partition);
+    total -= bytes;
+  }
+  return due;
+}
+
 /**
  * Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
  * up to `archiveBytesMax` (a larger segment still makes one archive), at most `segmentsMax` in
- * all, oldest data first.
+ * all, oldest data first. `triedLast`: where an archive ends that was begun and did not succeed;
+ * its object may be stored already, and is found again only under the same offsets.
  */
 export function planArchives(
   partitions: Iterable<TierPartition>,
   archivedEnd: (partition: TierPartition) => number,
   segmentsMax: number,
   archiveBytesMax: number,
+  triedLast: (partition: TierPartition) => number | null = () => null,
 ): { tasks: ArchiveTask[]; more: boolean } {
   const groups = [...partitions].flatMap((partition) =>
-    archiveGroups(partition, archivedEnd(partition), archiveBytesMax),
+    archiveGroups(
+      pendingSegments(partition, archivedEnd(partition)),
+      partition,
+      archiveBytesMax,
+      triedLast(partition),
+    ),
   );
   groups.sort((a, b) => firstAppend(a) - firstAppend(b));
   const tasks: ArchiveTask[] = [];
@@ -65,15 +97,18 @@ export function pendingSegments(partition: TierPartition, archivedEnd: number): 
 }
 
 function archiveGroups(
+  pending: readonly WalSegment[],
   partition: TierPartition,
-  archivedEnd: number,
   bytesMax: number,
+  triedLast: number | null,
 ): ArchiveTask[] {
   const groups: ArchiveTask[] = [];
   let group: WalSegment[] = [];
   let bytes = 0;
-  for (const segment of pendingSegments(partition, archivedEnd)) {
-    if (group.length > 0 && bytes + segment.bytes > bytesMax) {
+  const triedAt = pending.findIndex(({ last }) => last === triedLast);
+  for (const [at, segment] of pending.entries()) {
+    const isFull = at > triedAt ? bytes + segment.bytes > bytesMax : false;
+    if (group.length > 0 && (isFull || at === triedAt + 1)) {
       groups.push({ partition, segments: group });
       group = [];
       bytes = 0;

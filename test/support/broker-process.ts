@@ -51,6 +51,8 @@ export interface BrokerProcess extends AsyncDisposable {
   spawn(env?: Readonly<Record<string, string>>): void;
   /** The exit code (128 + signal number) of the process started last, when it ends. */
   exited(): Promise<number>;
+  /** Whether the process started last ended by itself, or by a signal. */
+  isGone(): boolean;
   /** Everything printed so far, over all starts. */
   log(): string;
 }
@@ -69,7 +71,9 @@ function brokerEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(
     entries.filter(
       ([name]) =>
-        !/^CHRONIK_(BIN$|TEST_BIN$|CRASH_|EXACTLY_ONCE_|STREAMS_|KAFKA_TESTS$)/.test(name),
+        !/^CHRONIK_(BIN$|TEST_BIN$|CRASH_|TIER_CYCLES$|EXACTLY_ONCE_|STREAMS_|KAFKA_TESTS$)/.test(
+          name,
+        ),
     ),
   );
 }
@@ -185,6 +189,11 @@ class Broker implements BrokerProcess {
     const code = await child.exited;
     this.#child = undefined;
     return code;
+  }
+
+  isGone(): boolean {
+    const child = this.#child;
+    return child === undefined || child.exitCode !== null || child.signalCode !== null;
   }
 
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
+import { StoreError } from "../../src/store/object-store.ts";
 import type { Logger } from "../../src/telemetry/logger.ts";
 import { Indexer } from "../../src/tier/indexer.ts";
-import type { WalSegment } from "../../src/tier/ports.ts";
+import type { ArchiveRequest, WalSegment } from "../../src/tier/ports.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { FakeArchives, FakePartition, FakeStore } from "../support/fake-tier.ts";
@@ -31,7 +32,12 @@ function segment(
   };
 }
 
-async function world(partition: FakePartition, over: { deleteAfterIndex?: boolean } = {}) {
+interface WorldOptions {
+  readonly deleteAfterIndex?: boolean;
+  readonly walSpace?: { bytesMax: number; isPressed: boolean; isStrained: boolean };
+}
+
+async function world(partition: FakePartition, over: WorldOptions = {}) {
   const files = new Map<string, string>();
   const engine = new FakeArchives(files);
   const store = new FakeStore(files);
@@ -65,6 +71,7 @@ async function world(partition: FakePartition, over: { deleteAfterIndex?: boolea
     deleteAfterIndex: over.deleteAfterIndex ?? true,
     faultPoint: () => Promise.resolve(),
     partitions: () => [partition],
+    walSpace: over.walSpace ?? { bytesMax: 0, isPressed: false, isStrained: false },
   });
   return { indexer, engine, store, registry, journal, clock, files };
 }
@@ -136,6 +143,69 @@ test("a put whose answer was lost is adopted, not stored twice", async () => {
   await indexer.run();
   expect([...files.keys()]).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.tar.gz"]);
   expect(registry.segments("id-t", 0)).toHaveLength(1);
+});
+
+test("an archive that was stored and not verified is made again as it was", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
+  const { indexer, store, registry, files } = await world(partition);
+  const { openForVerify } = store;
+  store.openForVerify = (key) => Promise.reject(new StoreError("unavailable", key, "is away"));
+  await indexer.run();
+  partition.wal = [...partition.wal, segment(3, 20, 29), segment(4, 30, 39)];
+  await indexer.run();
+  store.openForVerify = openForVerify;
+  await indexer.run();
+  const entries = registry.segments("id-t", 0);
+  expect(entries.map(({ base, last }) => [base, last])).toEqual([
+    [0, 19],
+    [20, 39],
+  ]);
+  // Nothing is left that no entry names.
+  expect([...files.keys()].sort()).toEqual(entries.map(({ key }) => key).sort());
+});
+
+test("an archive that a crash left without a name is found again, not joined", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
+  const { indexer, registry, engine, store, files } = await world(partition);
+  const request: ArchiveRequest = {
+    ...{
+      walHandle: 1,
+      topic: "t",
+      topicId: "id-t",
+      partition: 0,
+      generation: 1,
+      base: 0,
+      last: 19,
+    },
+    ...{ leaderEpochs: [], producerSnapshot: "[]", aborted: [] },
+    indexMode: "full",
+  };
+  const key = "tantivy_indexes/t/partition-0/segment-0-19.tar.gz";
+  await engine.build(request, key);
+  const asked: string[] = [];
+  Object.assign(store, {
+    list(prefix: string) {
+      asked.push(prefix);
+      return Promise.resolve({ objects: [{ key, bytes: 10 }], next: null });
+    },
+  });
+  partition.wal = [...partition.wal, segment(3, 20, 29)];
+  await indexer.run();
+  partition.wal = [segment(4, 30, 39), segment(5, 40, 49)];
+  await indexer.run();
+  expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([
+    [0, 19],
+    [20, 29],
+    [30, 49],
+  ]);
+  expect([...files.keys()].sort()).toEqual(
+    registry
+      .segments("id-t", 0)
+      .map((s) => s.key)
+      .sort(),
+  );
+  // Once: afterwards this process knows what it put.
+  expect(asked).toEqual(["tantivy_indexes/t/partition-0/segment-0-"]);
 });
 
 test("a key taken by other bytes leads to a key with generation and hash", async () => {
@@ -344,4 +414,78 @@ test("what is deleted while it is archived is no error, and what is left is arch
   const run = await indexer.run();
   expect(run).toMatchObject({ errors: 0, segments_processed: 1 });
   expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([[10, 19]]);
+});
+
+/** A cap of 1000 bytes over one partition's segments. */
+class FakeWalSpace {
+  readonly bytesMax = 1_000;
+  private readonly partition: FakePartition;
+
+  constructor(partition: FakePartition) {
+    this.partition = partition;
+  }
+
+  get isPressed(): boolean {
+    return this.bytes > 500;
+  }
+
+  get isStrained(): boolean {
+    return this.bytes > 750;
+  }
+
+  private get bytes(): number {
+    return this.partition.wal.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+}
+
+test("a WAL that nears its cap is sealed and archived at once, in small archives", async () => {
+  const segments = [0, 1, 2, 3, 4, 5].map((n) =>
+    segment(n, n * 10, n * 10 + 9, { sealed: n < 5, bytes: n < 5 ? 62 : 300 }),
+  );
+  const partition = new FakePartition({ segments });
+  const { indexer, clock, registry } = await world(partition, {
+    walSpace: new FakeWalSpace(partition),
+  });
+  indexer.start();
+  await indexer.run();
+  expect(partition.wal).toEqual([]);
+  expect(partition.journal[0]).toBe("seal");
+  // An eighth of the cap each, where one archive could have held them all.
+  expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([
+    [0, 19],
+    [20, 39],
+    [40, 49],
+    [50, 59],
+  ]);
+  expect(clock.nowMs()).toBe(1_000_000);
+  await indexer.stop();
+});
+
+test("while more than three quarters of the cap are used archives have no index", async () => {
+  const segments = [0, 1, 2, 3].map((n) => segment(n, n * 10, n * 10 + 9, { bytes: 120 }));
+  const active = segment(9, 40, 49, { sealed: false, bytes: 350 });
+  const partition = new FakePartition({ segments: [...segments, active] });
+  const { indexer, registry } = await world(partition, { walSpace: new FakeWalSpace(partition) });
+  await indexer.run();
+  const modes = registry.segments("id-t", 0).map(({ index }) => index);
+  // 830 bytes are there, then 710 and less.
+  expect(modes).toEqual(["pending", "full", "full", "full", "full"]);
+});
+
+test("a run that failed while the WAL is pressed is repeated in seconds", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9, { bytes: 600 })] });
+  const { indexer, clock, store } = await world(partition, {
+    walSpace: new FakeWalSpace(partition),
+  });
+  store.failPuts = true;
+  indexer.start();
+  expect((await indexer.run()).errors).toBe(1);
+  await Promise.resolve();
+  store.failPuts = false;
+  clock.advance(4_999);
+  expect(partition.wal).toHaveLength(1);
+  clock.advance(1);
+  await indexer.run();
+  expect(partition.wal).toHaveLength(0);
+  await indexer.stop();
 });
