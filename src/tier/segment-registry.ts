@@ -82,7 +82,6 @@ export class SegmentRegistry {
   private readonly pins = new Map<string, number>();
   private readonly listeners: ((change: RegistryChange) => void)[] = [];
   private entriesSinceSnapshot = 0;
-  private applied = 0;
   private writing: Promise<unknown> = Promise.resolve();
   private compacting: Promise<void> | null = null;
 
@@ -289,11 +288,6 @@ export class SegmentRegistry {
     return this.state.totals;
   }
 
-  /** Journal entries applied in this life: grows with every change. */
-  get changes(): number {
-    return this.applied;
-  }
-
   /** The whole registry as it is now, as journal entries that are made one by one as they are asked
    * for: replayed in order they give it back. */
   snapshotParts(): Generator<Uint8Array> {
@@ -337,7 +331,6 @@ export class SegmentRegistry {
       await this.journal.append(encodeEntry(entry));
       const removed = this.state.apply(entry);
       this.entriesSinceSnapshot++;
-      this.applied++;
       this.snapshotIfDue();
       const change = { type: entry.type, removed, added: this.addedBy(entry, removed) };
       for (const listener of this.listeners) listener(change);
