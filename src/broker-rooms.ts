@@ -1,5 +1,7 @@
 import { join } from "node:path";
+import type { Backup } from "./backup/backup.ts";
 import { archiveEngine } from "./broker-archives.ts";
+import { openBackup } from "./broker-backup.ts";
 import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
@@ -47,6 +49,7 @@ export interface Rooms extends ClientRooms {
   readonly indexer: Indexer;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
+  readonly backup: Backup;
   /** See OpenedStore. */
   readonly stopStore: () => void;
 }
@@ -135,6 +138,10 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
+    backup: openBackup({
+      ...{ config, storage, store, metadata, partitions, clock, logger },
+      metrics: options.metrics,
+    }),
     stopStore,
   };
 }

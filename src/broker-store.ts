@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { metaPrefix } from "./backup/format.ts";
 import { type Storage, storeFiles } from "./broker-storage.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -44,6 +45,7 @@ export function localStore(config: Config, storage: Storage): LocalStore {
   return new LocalStore({
     root: config.indexer.indexBasePath,
     prefix: "tantivy_indexes/",
+    metaPrefix,
     scratchDir: join(storage.dataDir, "tmp"),
     files: storeFiles(storage.files),
   });

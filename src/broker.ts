@@ -85,6 +85,7 @@ export class Broker {
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
     await this.rooms.registry.settled();
+    await this.rooms.backup.stop();
     await this.rooms.partitions.close();
     await this.storage.metadataJournal.close();
     await this.storage.registryJournal.close();
@@ -129,6 +130,7 @@ export class Broker {
     this.rooms.indexer.start();
     this.rooms.rolling.start();
     this.rooms.cleaning.start();
+    this.rooms.backup.start();
     this.state = "ready";
     this.logReady();
   }

@@ -1,3 +1,4 @@
+import { backupSettings } from "./config-backup.ts";
 import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
 import { objectStoreSettings } from "./config-object-store.ts";
@@ -143,6 +144,7 @@ export const settings = {
     doc: "Seconds that sealed data waits before segments are archived without an index",
   }),
   ...objectStoreSettings,
+  ...backupSettings,
 
   "wal.commitProfile": choice({
     values: ["low", "medium", "high", "ultra"],

@@ -78,6 +78,35 @@ export class NativeJournal {
     return this.next - this.liveFrom;
   }
 
+  /** First position that replay needs. */
+  get liveStart(): number {
+    return this.liveFrom;
+  }
+
+  /** End of what is durable. */
+  get durableEnd(): number {
+    return this.durable;
+  }
+
+  /** Hands over the durable entries at [from, to) as they lie there, in order, a snapshot with the
+   * position below which it replaces them; for copies. Rejects when they are gone. */
+  async scan(
+    from: number,
+    to: number,
+    onEntry: (entry: Uint8Array, position: number, covered: number | null) => Promise<void>,
+  ): Promise<void> {
+    for (let at = from; at < to; ) {
+      const read = await this.engine.readRange(this.log, at, to, replayBytesMax);
+      if (read.nextOffset <= at) {
+        throw new BrokerError("CHRONIK_DAMAGED", `${this.path} has no entry ${at}`);
+      }
+      for (const { item, covered } of this.split(read.bytes, at)) {
+        if (item.position >= from) await onEntry(item.entry, item.position, covered);
+      }
+      at = read.nextOffset;
+    }
+  }
+
   /** Durable when resolved; rejects with NativeError. Calls are kept in order. */
   append(entry: Uint8Array): Promise<void> {
     return this.write(entryKind, 0, entry);

@@ -1,0 +1,47 @@
+/** What a backup reads; the broker's rooms satisfy these. Structural, checked in broker-backup.ts. */
+import type { ReadOptions, ReadResult } from "../log/partition-reader.ts";
+
+/** A journal as it lies on disk. */
+export interface JournalSource {
+  /** First position that a replay needs, and the end of what is durable. */
+  readonly liveStart: number;
+  readonly durableEnd: number;
+  /** Hands over the durable entries at [from, to) in order, snapshots with what they cover.
+   * Rejects when a snapshot made them go meanwhile. */
+  scan(
+    from: number,
+    to: number,
+    onEntry: (entry: Uint8Array, position: number, covered: number | null) => Promise<void>,
+  ): Promise<void>;
+}
+
+export interface BackupSegment {
+  readonly id: number;
+  readonly base: number;
+  readonly last: number;
+  readonly bytes: number;
+  readonly cleaned: boolean;
+}
+
+/** A partition; log/partition.ts satisfies it. */
+export interface BackupPartition {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly index: number;
+  readonly internal: boolean;
+  readonly isOpen: boolean;
+  readonly damage: unknown;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+  /** Of its WAL. */
+  readonly bytes: number;
+  segments(): readonly BackupSegment[];
+  leaderEpochs(): readonly (readonly [epoch: number, startOffset: number])[];
+  read(options: ReadOptions): ReadResult | Promise<ReadResult>;
+}
+
+export interface BackupSources {
+  readonly registry: JournalSource;
+  readonly metadata: JournalSource;
+  partitions(): Iterable<BackupPartition>;
+}
