@@ -140,5 +140,8 @@ export interface TimeHit {
 export interface RegistryJournal {
   append(entry: Uint8Array): Promise<void>;
   replay(onEntry: (entry: Uint8Array) => void): Promise<void>;
-  compact(snapshot: Uint8Array): Promise<void>;
+  /** Writes a snapshot of every entry whose append has resolved by now, part by part, and frees
+   * what it makes unneeded. Parts are taken one by one; a snapshot that did not come to its end
+   * counts for nothing. */
+  compactParts(parts: Iterable<Uint8Array>): Promise<void>;
 }
