@@ -45,6 +45,7 @@ const readBytesMax = 1 << 20;
 const framesPerTurn = 64;
 const rereadsMax = 3;
 const noData = new Uint8Array(0);
+const noHead = {};
 
 /**
  * One backup. The order makes any mix of moments safe (FORMAT.md): the registry first, metadata
@@ -110,15 +111,11 @@ async function journal(
     before !== null && before.end >= source.liveStart && before.parts.length < journalPartsMax;
   const writer = new PartWriter(store, owner, kind, pause);
   let frames = 0;
-  await source.scan(
-    goesOn ? before.end : source.liveStart,
-    end,
-    async (entry, position, covered) => {
-      await writer.add({ position, covered }, entry);
-      frames++;
-      if (frames % framesPerTurn === 0) await pause();
-    },
-  );
+  await source.copy(goesOn ? before.end : null, end, async (entry) => {
+    await writer.add(noHead, entry);
+    frames++;
+    if (frames % framesPerTurn === 0) await pause();
+  });
   const added = await writer.finish();
   return { end, parts: goesOn ? [...before.parts, ...added] : added };
 }

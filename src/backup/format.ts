@@ -37,12 +37,6 @@ export interface Frame {
   readonly data: Uint8Array;
 }
 
-/** A journal's entry. A snapshot replaces the entries at positions below `covered`. */
-export interface JournalHead {
-  readonly position: number;
-  readonly covered: number | null;
-}
-
 /** Where a partition's log stood. */
 export interface PartitionHead {
   readonly topicId: string;
@@ -201,12 +195,6 @@ export function* framesIn(raw: Uint8Array, key: string): Generator<Frame> {
     yield { head, data: raw.subarray(headEnd, end) };
     at = end;
   }
-}
-
-export function journalHead(head: unknown, key: string): JournalHead {
-  const fields = new Fields(head as Record<string, unknown>, key, "");
-  const covered = fields.value("covered") === null ? null : fields.count("covered");
-  return { position: fields.count("position"), covered };
 }
 
 export function partitionHead(head: unknown, key: string): PartitionHead {

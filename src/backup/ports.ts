@@ -6,12 +6,12 @@ export interface JournalSource {
   /** First position that a replay needs, and the end of what is durable. */
   readonly liveStart: number;
   readonly durableEnd: number;
-  /** Hands over the durable entries at [from, to) in order, snapshots with what they cover.
-   * Rejects when a snapshot made them go meanwhile. */
-  scan(
-    from: number,
+  /** What a replay would hand over up to `to`, in that order; with `from` the entries at [from, to)
+   * alone. Rejects when a snapshot made them go meanwhile. */
+  copy(
+    from: number | null,
     to: number,
-    onEntry: (entry: Uint8Array, position: number, covered: number | null) => Promise<void>,
+    onEntry: (entry: Uint8Array) => Promise<void>,
   ): Promise<void>;
 }
 
