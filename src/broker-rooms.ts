@@ -142,10 +142,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rolling,
     cleaning,
-    backup: openBackup({
-      ...{ config, storage, store, metadata, partitions, clock, logger },
-      metrics: options.metrics,
-    }),
+    backup: openBackup({ ...options, config, storage, store, metadata, partitions }),
     stopStore,
   };
 }

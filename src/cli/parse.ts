@@ -7,12 +7,14 @@ import { formatAddress, isAddress, type RawValue, type Setting } from "../config
 import { BrokerError } from "../lib/errors.ts";
 import { type BenchOptions, benchCommand } from "./bench-options.ts";
 import { printConfig } from "./print-config.ts";
+import { type RestoreOptions, restoreCommand } from "./restore-options.ts";
 
 /** What the command line asks for; `main.ts` does it. */
 export type ParsedCommand =
   | { readonly kind: "broker"; readonly mode: "standalone" | "all"; readonly loaded: LoadedConfig }
   | { readonly kind: "bench"; readonly options: BenchOptions }
   | { readonly kind: "store-check"; readonly loaded: LoadedConfig }
+  | { readonly kind: "restore"; readonly loaded: LoadedConfig; readonly options: RestoreOptions }
   /** Help, version or configuration: for standard output, exit code 0. */
   | { readonly kind: "print"; readonly text: string };
 
@@ -60,6 +62,11 @@ export function parseCommandLine(given: readonly string[], situation: Situation)
   program.addCommand(
     storeCommand(() => {
       parsed = { kind: "store-check", loaded: load() };
+    }),
+  );
+  program.addCommand(
+    restoreCommand((options) => {
+      parsed = { kind: "restore", loaded: load(), options };
     }),
   );
   program
