@@ -122,7 +122,6 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     config.transaction,
     config.limits,
   );
-  const cleaning = new Cleaning(clock, all, events);
   const rolling = new Rolling(clock, config.wal.segmentAgeMsMax, all, events.checkpointFailed);
   return {
     metadata,
@@ -141,7 +140,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     }),
     indexer,
     rolling,
-    cleaning,
+    cleaning: new Cleaning(clock, all, events),
     backup: openBackup({ ...options, config, storage, store, metadata, partitions }),
     stopStore,
   };
