@@ -1,6 +1,12 @@
 import type { Clock } from "./lib/clock.ts";
 import type { NativeArchives } from "./native/archives.ts";
-import type { ArchiveEngine, ArchiveSummary, TimeHit } from "./tier/ports.ts";
+import type {
+  ArchiveEngine,
+  ArchiveRequest,
+  ArchiveSummary,
+  TimeHit,
+  TocChunk,
+} from "./tier/ports.ts";
 
 /** The answers of the archive jobs, as ffi/src/jobs/archive.rs makes them. */
 interface SummaryJson {
@@ -16,6 +22,7 @@ interface SummaryJson {
   readonly max_timestamp: number;
   readonly documents: number;
   readonly index_bytes: number;
+  readonly aborted: number;
 }
 
 interface ReportJson {
@@ -77,23 +84,24 @@ export function archiveEngine(
         toOffset: request.last,
         path,
         scratchDir,
+        spec: buildSpec(request, clock.nowMs()),
+      });
+      return summaryOf(summary);
+    },
+    async rewrite(request, sources, path) {
+      const summary = await archives.rewriteArchive<SummaryJson>({
+        sources,
+        path,
+        scratchDir,
+        index: request.index,
         spec: {
           topic: request.topic,
           topic_id: request.topicId,
           partition: request.partition,
           generation: request.generation,
           created_at: clock.nowMs(),
-          leader_epochs: request.leaderEpochs.map(([epoch, start]) => ({
-            epoch,
-            start_offset: start,
-          })),
-          aborted: request.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
-            producer_id: producerId,
-            first_offset: firstOffset,
-            last_offset: lastOffset,
-          })),
-          producer_snapshot: request.producerSnapshot,
-          index: request.indexMode,
+          base_offset: request.base,
+          last_offset: request.last,
         },
       });
       return summaryOf(summary);
@@ -123,18 +131,7 @@ export function archiveEngine(
     },
     async readToc(tail, archiveBytes) {
       const toc = await archives.readToc<TocJson>(tail, archiveBytes);
-      return {
-        chunks: toc.batches.chunks.map((chunk) => ({
-          position: chunk.position,
-          compressedLength: chunk.length,
-          rawLength: chunk.bytes,
-          crc32c: chunk.crc32c,
-          base: chunk.base_offset,
-          last: chunk.last_offset,
-          maxTimestamp: chunk.max_timestamp,
-          leaderEpoch: chunk.leader_epoch,
-        })),
-      };
+      return { chunks: chunksOf(toc) };
     },
     async readAborted(head) {
       const manifest = await archives.parseManifest<ManifestJson>(head);
@@ -148,6 +145,37 @@ export function archiveEngine(
     findTime: (batches, target, fromOffset): Promise<TimeHit | null> =>
       archives.findTime(batches, target, fromOffset),
   };
+}
+
+function buildSpec(request: ArchiveRequest, nowMs: number): object {
+  return {
+    topic: request.topic,
+    topic_id: request.topicId,
+    partition: request.partition,
+    generation: request.generation,
+    created_at: nowMs,
+    leader_epochs: request.leaderEpochs.map(([epoch, start]) => ({ epoch, start_offset: start })),
+    aborted: request.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
+      producer_id: producerId,
+      first_offset: firstOffset,
+      last_offset: lastOffset,
+    })),
+    producer_snapshot: request.producerSnapshot,
+    index: request.indexMode,
+  };
+}
+
+function chunksOf(toc: TocJson): TocChunk[] {
+  return toc.batches.chunks.map((chunk) => ({
+    position: chunk.position,
+    compressedLength: chunk.length,
+    rawLength: chunk.bytes,
+    crc32c: chunk.crc32c,
+    base: chunk.base_offset,
+    last: chunk.last_offset,
+    maxTimestamp: chunk.max_timestamp,
+    leaderEpoch: chunk.leader_epoch,
+  }));
 }
 
 function summaryOf(json: SummaryJson): ArchiveSummary {
@@ -164,6 +192,7 @@ function summaryOf(json: SummaryJson): ArchiveSummary {
     maxTimestamp: json.max_timestamp,
     documents: json.documents,
     indexBytes: json.index_bytes,
+    aborted: json.aborted,
   };
 }
 
@@ -182,6 +211,7 @@ function summaryOfReport({ size, sha256, toc_position, manifest }: ReportJson): 
     maxTimestamp: manifest.max_timestamp,
     documents: manifest.documents,
     indexBytes: indexFiles.reduce((sum, { bytes }) => sum + bytes, 0),
+    aborted: manifest.aborted.length,
   };
 }
 

@@ -65,6 +65,10 @@ class RawArchives implements ArchiveEngine, ObjectStore {
     );
   }
 
+  rewrite(): never {
+    throw new Error("not needed");
+  }
+
   stopBuilds(): never {
     throw new Error("not used");
   }
