@@ -13,6 +13,8 @@ export interface AdminView {
   /** Null when the indexer is switched off. */
   runIndexer(): Promise<unknown> | null;
   indexerStats(): unknown;
+  /** How old the newest backup of this run is, and what failed. */
+  backup(): unknown;
 }
 
 export interface WalPartitionView {

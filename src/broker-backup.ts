@@ -46,6 +46,21 @@ export function openBackup(rooms: BackupRooms): Backup {
   return backup;
 }
 
+/** What `/admin/backup` shows. */
+export function backupView({ status }: Backup) {
+  const { lastSuccessMs, ...rest } = status;
+  return {
+    enabled: rest.enabled,
+    sequence: rest.sequence,
+    last_success: lastSuccessMs === null ? null : new Date(lastSuccessMs).toISOString(),
+    bytes: rest.bytes,
+    parts: rest.parts,
+    succeeded: rest.succeeded,
+    failed: rest.failed,
+    last_error: rest.lastError,
+  };
+}
+
 function backupMetrics(metrics: Metrics, backup: Backup, clock: Clock): void {
   const gauge = (name: string, help: string) => metrics.gauge({ name, help });
   const last = gauge(

@@ -1,4 +1,6 @@
 import type { AdminView, TopicView, WalPartitionView } from "../admin/view.ts";
+import type { Backup } from "./backup/backup.ts";
+import { backupView } from "./broker-backup.ts";
 import type { Partition } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
@@ -12,6 +14,7 @@ export interface ViewParts {
   readonly partitions: Partitions;
   readonly registry: SegmentRegistry;
   readonly indexer: Indexer;
+  readonly backup: Backup;
   readonly indexingEnabled: boolean;
   readonly isLive: () => boolean;
   readonly notReadyReason: () => string | null;
@@ -52,6 +55,7 @@ export function adminView(parts: ViewParts): AdminView {
     topics: () => topicViews(metadata, partitions, registry),
     runIndexer: () => (parts.indexingEnabled ? parts.indexer.run() : null),
     indexerStats: () => parts.indexer.stats(),
+    backup: () => backupView(parts.backup),
   };
 }
 

@@ -190,6 +190,7 @@ export class Broker {
       partitions: this.rooms.partitions,
       registry: this.rooms.registry,
       indexer: this.rooms.indexer,
+      backup: this.rooms.backup,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),

@@ -12,6 +12,7 @@ function view(over: Partial<AdminView> = {}): AdminView {
     topics: () => [],
     runIndexer: () => Promise.resolve({ errors: 0 }),
     indexerStats: () => ({ enabled: true }),
+    backup: () => ({ enabled: false }),
     ...over,
   };
 }
