@@ -11,7 +11,7 @@ import { type EndById, OffsetsCut, PreparedCommits, ShareCut } from "./cut-offse
 import { logHead, type Manifest, type PartitionHead, partitionHead } from "./format.ts";
 import { type Pause, readFrames } from "./parts.ts";
 import { checkObjects, listStrays } from "./restore-check.ts";
-import { imageFrom, restoredSnapshot } from "./restored-image.ts";
+import { checkTopics, imageFrom, restoredSnapshot } from "./restored-image.ts";
 import { RestoredLog } from "./restored-log.ts";
 import { type RestoredRange, restoredCheckpoint, restoredRange } from "./restored-partition.ts";
 
@@ -83,6 +83,7 @@ export class Restore {
     const entries: Uint8Array[] = [];
     for await (const { data } of this.frames(this.manifest.metadata.parts)) entries.push(data);
     const image = imageFrom(entries);
+    checkTopics(image);
     if (image.clusterId === this.manifest.clusterId) return image;
     throw new BrokerError(
       "CHRONIK_BACKUP_DAMAGED",

@@ -4,6 +4,8 @@ import { apply, imageOf, snapshotOf } from "../metadata/apply.ts";
 import type { Snapshot } from "../metadata/command.ts";
 import { emptyImage, type MetadataImage, type TopicImage } from "../metadata/image.ts";
 import { decodeEntry } from "../metadata/journal-entry.ts";
+import { checkTopicName } from "../metadata/topic-name.ts";
+import { isUuid } from "../protocol/uuid.ts";
 
 /** A broker raises each leader epoch once an unclean start. So many starts behind the backup would
  * take days, and a thousand restores of a cluster have room below 2^31. */
@@ -29,6 +31,18 @@ export function imageFrom(entries: readonly Uint8Array[]): MetadataImage {
     }
   }
   return image;
+}
+
+/** Names become folders: what no broker would have taken is refused. */
+export function checkTopics(image: MetadataImage): void {
+  for (const { name, id, partitions } of image.topicsById.values()) {
+    const inOrder = partitions.every(({ index }, at) => index === at);
+    if (checkTopicName(name) === null && isUuid(id) && inOrder) continue;
+    throw new BrokerError(
+      "CHRONIK_BACKUP_DAMAGED",
+      `the backed up metadata name a topic ${JSON.stringify(name)} that cannot be; nothing was restored`,
+    );
+  }
 }
 
 /** The same topics, with leader epochs and producer ids above all that can have been handed out

@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
 import { encodeFrame, framesIn } from "../../src/backup/format.ts";
-import { imageFrom, restoredSnapshot } from "../../src/backup/restored-image.ts";
+import { checkTopics, imageFrom, restoredSnapshot } from "../../src/backup/restored-image.ts";
 import { RestoredLog } from "../../src/backup/restored-log.ts";
 import { restoredCheckpoint, restoredRange } from "../../src/backup/restored-partition.ts";
 import type { BrokerError } from "../../src/lib/errors.ts";
 import { decodeCheckpoint } from "../../src/log/checkpoint.ts";
+import type { TopicImage } from "../../src/metadata/image.ts";
 import { encodeCommands } from "../../src/metadata/journal-entry.ts";
 import { NativeFiles } from "../../src/native/files.ts";
 import { NativeJournal } from "../../src/native/journal.ts";
@@ -178,6 +179,12 @@ test("leader epochs and producer ids begin far above what was backed up", () => 
   expect(snapshot.producerIdNext).toBe(3_000 + 2 ** 40);
   expect(snapshot.topics[0]?.partitions[0]?.leaderEpoch).toBe(1_000_004);
   expect(snapshot.topics[0]).toMatchObject({ id: topicA.id, configs: [["retention.ms", "5"]] });
+  checkTopics(image);
+  for (const bad of [{ name: "../up" }, { id: "x" }, { partitions: [{ ...placed, index: 1 }] }]) {
+    const topic = { ...image.topicsById.get(topicA.id), ...bad } as TopicImage;
+    const hostile = { ...image, topicsById: new Map([["any", topic]]) };
+    expect(() => checkTopics(hostile)).toThrow("cannot be");
+  }
   const worn = { ...image, producerIdNext: 2 ** 53 - 2 };
   expect(() => restoredSnapshot(worn)).toThrow("used up");
 });
