@@ -1,4 +1,4 @@
-/** What a backup reads; the broker plugs its rooms in (broker-backup.ts is where that is checked). */
+/** What a backup reads; broker-backup.ts plugs the rooms in. */
 import type { ReadOptions, ReadResult } from "../log/partition-reader.ts";
 
 /** A journal as it lies on disk. */

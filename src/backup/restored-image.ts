@@ -40,7 +40,8 @@ export function checkTopics(image: MetadataImage): void {
     if (checkTopicName(name) === null && isUuid(id) && inOrder) continue;
     throw new BrokerError(
       "CHRONIK_BACKUP_DAMAGED",
-      `the backed up metadata name a topic ${JSON.stringify(name)} that cannot be; nothing was restored`,
+      `the backed up metadata name a topic ${JSON.stringify(name)} that cannot be; ` +
+        "nothing was restored",
     );
   }
 }

@@ -44,7 +44,7 @@ test("hostile keys never reach the file system", () => {
   checkKey("tantivy_indexes/a.b_c-d/partition-12/segment-0-9.g2-0a1b2c3d.tar.gz");
 });
 
-test("a second prefix lies in a folder of its own, and each listing shows its own keys", async () => {
+test("a second prefix has a folder of its own, and listings show their own keys", async () => {
   const folders: Record<string, readonly { name: string; dir: boolean; bytes: number }[]> = {
     "/idx": [
       { name: "=meta", dir: true, bytes: 0 },
