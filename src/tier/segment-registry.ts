@@ -27,6 +27,8 @@ export interface SegmentEntry {
   readonly aborted?: number;
   readonly index: string;
   readonly createdMs: number;
+  /** How often its bytes were merged, at most (D8); absent: never. */
+  readonly merges?: number;
   /** Found damaged: kept, but not read. */
   readonly quarantined?: { readonly reason: string; readonly sinceMs: number };
 }
@@ -95,6 +97,7 @@ export class SegmentRegistry {
       registry.state.apply(entry);
       if (entry.type !== "snapshot-part") registry.entriesSinceSnapshot++;
     });
+    registry.state.retireIntended();
     return registry;
   }
 
@@ -168,6 +171,16 @@ export class SegmentRegistry {
     await this.commit(() => {
       if (this.state.partitionsOf(topicId).size === 0) return null;
       return { v: 2, type: "retire-topic", topicId, nowMs: this.nowMs() };
+    });
+  }
+
+  /** Before an object is put under a key that no other build will have: durable when resolved. If
+   * the process ends before an entry names it, the next start retires it; a failure in this life is
+   * `retireUnregistered`'s. */
+  async intend(segment: SegmentEntry): Promise<void> {
+    await this.commit(() => {
+      this.checkKeyFree(segment);
+      return { v: 2, type: "intend", object: retiredObject(segment, this.nowMs()) };
     });
   }
 
