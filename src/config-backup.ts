@@ -14,7 +14,7 @@ export const backupSettings = {
     doc: "Seconds between two backups; a clean stop makes one too",
   }),
   "backup.stopTimeoutMs": integer({
-    default: 30_000,
+    default: 15_000,
     min: 0,
     max: 3_600_000,
     doc: "Milliseconds that a clean stop waits for its backup",
