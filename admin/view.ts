@@ -23,6 +23,8 @@ export interface AdminView {
   integrity(): unknown;
   /** Begins to verify everything; false while an earlier run goes on. */
   runIntegrity(deep: boolean): boolean;
+  /** How old the newest backup of this run is, and what failed. */
+  backup(): unknown;
 }
 
 /** A place behind a segment: `{topic id}/{partition}` and its base offset. */

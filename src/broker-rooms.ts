@@ -1,4 +1,6 @@
 import { join } from "node:path";
+import type { Backup } from "./backup/backup.ts";
+import { openBackup } from "./broker-backup.ts";
 import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { type ColdRooms, openColdRooms } from "./broker-cold.ts";
@@ -56,6 +58,7 @@ export interface Rooms
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
   readonly retainer: Retainer;
+  readonly backup: Backup;
 }
 
 export interface RoomOptions {
@@ -78,13 +81,17 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     ...{ config, storage, clock, logger, registry },
     metrics: options.metrics,
   });
-  const keeping = openTierKeeping({ storage, registry, store, clock, logger });
   const events = logEvents(logger.child("log"), clock);
   const { partitions, retainer, scrub } = openScrubbed(
     cold,
     { ...options, config, storage, store, registry },
     (reader) => openPartitions(options, metadata, storage, { registry, cold: reader, events }),
   );
+  const backup = openBackup({ ...options, config, storage, store, metadata, partitions });
+  const keeping = openTierKeeping({
+    ...{ storage, registry, store, clock, logger },
+    gate: () => backup.gate(),
+  });
   const all = () => partitions.all();
   const topics = new TopicKeeper({
     ...{ metadata, partitions, registry, clock, faultPoint: faultPoints(storage) },
@@ -130,7 +137,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       metrics: options.metrics,
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
-    ...{ indexer, scrub, rolling, cleaning, retainer },
+    ...{ indexer, scrub, rolling, cleaning, retainer, backup },
     ...keeping,
     ...coldRooms,
   };

@@ -33,6 +33,30 @@ const workerThreads = 4;
 
 /** Loads the library, locks the data directory and opens the journals. */
 export async function openStorage(config: Config, clock: Clock): Promise<Storage> {
+  const { engine, dataDir } = await openEngineOf(config, clock);
+  const files = new NativeFiles(engine);
+  try {
+    await refuseUnfinishedRestore(files, dataDir);
+    return {
+      engine,
+      wal: new NativeWal(engine),
+      files,
+      archives: new NativeArchives(engine),
+      metadataJournal: await NativeJournal.open(engine, join(dataDir, "metadata")),
+      registryJournal: await NativeJournal.open(engine, join(dataDir, "registry")),
+      dataDir,
+    };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+/** Loads the library and locks the data directory. */
+export async function openEngineOf(
+  config: Config,
+  clock: Clock,
+): Promise<{ engine: NativeEngine; dataDir: string }> {
   const dataDir = resolve(config.dataDir);
   const library = openLibrary({ dataDir, expectedAbi });
   const engine = await openEngine(dataDir, () =>
@@ -53,15 +77,19 @@ export async function openStorage(config: Config, clock: Clock): Promise<Storage
       clock,
     ),
   );
-  return {
-    engine,
-    wal: new NativeWal(engine),
-    files: new NativeFiles(engine),
-    archives: new NativeArchives(engine),
-    metadataJournal: await NativeJournal.open(engine, join(dataDir, "metadata")),
-    registryJournal: await NativeJournal.open(engine, join(dataDir, "registry")),
-    dataDir,
-  };
+  return { engine, dataDir };
+}
+
+/** A restore builds in this folder of the data directory, and removes it last. */
+export const restoringFolder = "restoring";
+
+async function refuseUnfinishedRestore(files: NativeFiles, dataDir: string): Promise<void> {
+  const entries = await orNull(files.listDir(dataDir));
+  if (!entries?.some(({ name }) => name === restoringFolder)) return;
+  throw new BrokerError(
+    "CHRONIK_RESTORE_UNFINISHED",
+    `a restore into ${dataDir} did not come to its end; run chronik restore again`,
+  );
 }
 
 async function openEngine(
@@ -139,7 +167,7 @@ export async function setCleanStopMark({ files, dataDir }: Storage): Promise<voi
 }
 
 /** Named kill points of the test build. The shipped engine knows none and says so at the first. */
-export function faultPoints({ engine }: Storage): (name: string) => Promise<void> {
+export function faultPoints({ engine }: Pick<Storage, "engine">): (name: string) => Promise<void> {
   let compiledIn = true;
   return async (name) => {
     if (!compiledIn) return;

@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { metaPrefix } from "./backup/format.ts";
 import { type Storage, storeFiles } from "./broker-storage.ts";
 import { meteredStore } from "./broker-tier-metrics.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
 import type { BucketStore, ScratchFiles } from "./store/bucket-store.ts";
-import { LocalStore } from "./store/local-store.ts";
+import { type DurableFiles, LocalStore } from "./store/local-store.ts";
 import { type ObjectStore, StoreError } from "./store/object-store.ts";
 import type { S3Options } from "./store/s3-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
@@ -49,12 +50,16 @@ function metered({ metrics, clock }: StoreParts, store: ObjectStore): ObjectStor
 
 /** Objects of the local store lie under `index_base_path`; keys begin with that folder's name. */
 export function localStore(config: Config, storage: Storage): LocalStore {
-  return new LocalStore({
-    root: config.indexer.indexBasePath,
-    prefix: "tantivy_indexes/",
-    scratchDir: join(storage.dataDir, "tmp"),
-    files: storeFiles(storage.files),
-  });
+  const scratchDir = join(storage.dataDir, "tmp");
+  return localStoreOf(config, { files: storeFiles(storage.files), scratchDir });
+}
+
+export function localStoreOf(
+  config: Config,
+  scratch: { readonly files: DurableFiles; readonly scratchDir: string },
+): LocalStore {
+  const root = config.indexer.indexBasePath;
+  return new LocalStore({ root, prefix: "tantivy_indexes/", metaPrefix, ...scratch });
 }
 
 /** The bucket of the configuration; the SDK is loaded here and not before. */

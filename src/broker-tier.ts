@@ -28,14 +28,14 @@ export function openRegistry(
   );
 }
 
-/** `gate` holds deletions back until a backup knows of them; there is none without a backup. */
+/** `gate` holds deletions back until a backup knows of them. */
 export function openTierKeeping(parts: {
   readonly storage: Storage;
   readonly registry: SegmentRegistry;
   readonly store: ObjectStore;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly gate?: () => Promise<void>;
+  readonly gate: () => Promise<void>;
 }): TierKeeping {
   const { storage, registry, store, clock, logger, gate } = parts;
   const timeline = new Timeline(() => clock.nowMs(), timelineEventsMax);
@@ -43,7 +43,7 @@ export function openTierKeeping(parts: {
   const reaper = new Reaper({
     ...{ registry, store, clock },
     logger: logger.child("reaper"),
-    gate: gate ?? (() => Promise.resolve()),
+    gate,
     faultPoint: faultPoints(storage),
   });
   return { reaper, timeline };

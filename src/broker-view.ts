@@ -1,4 +1,6 @@
 import type { AdminView, TopicView, WalPartitionView } from "../admin/view.ts";
+import type { Backup } from "./backup/backup.ts";
+import { backupView } from "./broker-backup.ts";
 import { integrityView } from "./broker-integrity-view.ts";
 import { segmentsPage, tiersView } from "./broker-tier-view.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -22,6 +24,7 @@ export interface ViewParts {
   readonly clock: Clock;
   readonly chunks: Pick<ArchiveChunks, "cachedBytes">;
   readonly scrub: Scrub;
+  readonly backup: Backup;
   readonly indexingEnabled: boolean;
   readonly isLive: () => boolean;
   readonly notReadyReason: () => string | null;
@@ -54,6 +57,7 @@ export function adminView(parts: ViewParts): AdminView {
     },
     integrity: () => integrityView(parts.scrub),
     runIntegrity: (deep) => parts.scrub.request(deep ? "deep" : "shallow") !== null,
+    backup: () => backupView(parts.backup),
   };
 }
 

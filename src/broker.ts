@@ -91,6 +91,7 @@ export class Broker {
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
     await this.rooms.registry.settled();
+    await this.rooms.backup.stop();
     await this.rooms.partitions.close();
     await this.rooms.closeCache();
     await this.storage.metadataJournal.close();
@@ -142,6 +143,7 @@ export class Broker {
     this.rooms.retainer.start();
     await this.rooms.scrub.start();
     this.rooms.cleaning.start();
+    this.rooms.backup.start();
     this.state = "ready";
     this.logReady();
   }
@@ -205,6 +207,7 @@ export class Broker {
       clock: this.options.clock,
       indexer: this.rooms.indexer,
       scrub: this.rooms.scrub,
+      backup: this.rooms.backup,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),

@@ -1,3 +1,4 @@
+import { backupSettings } from "./config-backup.ts";
 import { clientSettings } from "./config-clients.ts";
 import { groupSettings } from "./config-groups.ts";
 import { integritySettings } from "./config-integrity.ts";
@@ -152,6 +153,7 @@ export const settings = {
       "Disk under {data_dir}/cache that holds parts of archives read from a bucket; " +
       "0 keeps none, a local store needs none",
   }),
+  ...backupSettings,
 
   "wal.commitProfile": choice({
     values: ["low", "medium", "high", "ultra"],

@@ -2,11 +2,13 @@ import { hostname } from "node:os";
 import { formatReport } from "./bench/report.ts";
 import { runBench } from "./bench/run.ts";
 import { Broker } from "./broker.ts";
+import { runRestore } from "./broker-restore.ts";
 import { runStoreCheck } from "./broker-store-check.ts";
 import { runSegmentVerify } from "./broker-verify.ts";
 import type { BenchOptions } from "./cli/bench-options.ts";
 import { exitCodeOf, exitCodes } from "./cli/exit-codes.ts";
 import { type ParsedCommand, parseCommandLine } from "./cli/parse.ts";
+import type { RestoreOptions } from "./cli/restore-options.ts";
 import type { VerifyOptions } from "./cli/segment-options.ts";
 import type { LoadedConfig } from "./config.ts";
 import { systemClock } from "./lib/clock.ts";
@@ -45,6 +47,9 @@ async function run(parsed: ParsedCommand): Promise<void> {
       return;
     case "segment-verify":
       await segmentVerify(parsed.loaded, parsed.options);
+      return;
+    case "restore":
+      await restore(parsed.loaded, parsed.options);
       return;
   }
 }
@@ -111,6 +116,20 @@ async function segmentVerify({ config }: LoadedConfig, options: VerifyOptions): 
   });
   const codes = { sound: "ok", damaged: "damaged", unchecked: "failed" } as const;
   process.exit(exitCodes[codes[result]]);
+}
+
+async function restore({ config }: LoadedConfig, options: RestoreOptions): Promise<void> {
+  const sink = stderrSink();
+  const levels = parseLevels("error");
+  const root = new LogRoot({ clock: systemClock, sink, levels, format: config.logging.format });
+  await runRestore({
+    config,
+    clock: systemClock,
+    logger: root.logger("restore"),
+    ...options,
+    print: (line) => process.stdout.write(`${line}\n`),
+  });
+  process.exit(exitCodes.ok);
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */

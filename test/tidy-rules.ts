@@ -31,6 +31,7 @@ const layers: Readonly<Record<string, readonly string[] | "everything">> = {
   group: [...base, "metadata", "log"],
   share: [...base, "metadata", "log"],
   transaction: [...base, "metadata", "log", "group"],
+  backup: [...base, "store", "metadata", "log", "tier", "group", "share", "transaction"],
   cluster: [...base, "metadata", "log", "client"],
   api: [
     ...base,

@@ -7,6 +7,7 @@ import { formatAddress, isAddress, type RawValue, type Setting } from "../config
 import { BrokerError } from "../lib/errors.ts";
 import { type BenchOptions, benchCommand } from "./bench-options.ts";
 import { printConfig } from "./print-config.ts";
+import { type RestoreOptions, restoreCommand } from "./restore-options.ts";
 import { segmentCommand, type VerifyOptions } from "./segment-options.ts";
 
 /** What the command line asks for; `main.ts` does it. */
@@ -19,6 +20,7 @@ export type ParsedCommand =
       readonly options: VerifyOptions;
       readonly loaded: LoadedConfig;
     }
+  | { readonly kind: "restore"; readonly loaded: LoadedConfig; readonly options: RestoreOptions }
   /** Help, version or configuration: for standard output, exit code 0. */
   | { readonly kind: "print"; readonly text: string };
 
@@ -71,6 +73,11 @@ export function parseCommandLine(given: readonly string[], situation: Situation)
   program.addCommand(
     segmentCommand((options) => {
       parsed = { kind: "segment-verify", options, loaded: load() };
+    }),
+  );
+  program.addCommand(
+    restoreCommand((options) => {
+      parsed = { kind: "restore", loaded: load(), options };
     }),
   );
   program

@@ -26,7 +26,7 @@ export interface Checkpoint {
 }
 
 type BatchTuple = [number, number, number, number, number];
-type ProducerTuple = [number, number, number, number, number, BatchTuple[]];
+export type ProducerTuple = [number, number, number, number, number, BatchTuple[]];
 /** Format 1: the epoch stood in every batch, and there were no transactions. */
 type BatchTuple1 = [number, number, number, number, number, number];
 type ProducerTuple1 = [number, BatchTuple1[]];
@@ -146,16 +146,7 @@ function fromFormat3(json: CheckpointJson3): Checkpoint {
 function fromFormat2(json: CheckpointJson2): Checkpoint {
   return {
     ...marks(json),
-    producers: json.producers.map(
-      ([producerId, producerEpoch, coordinatorEpoch, transactionStart, timestamp, batches]) => ({
-        producerId,
-        producerEpoch,
-        coordinatorEpoch,
-        transactionStart,
-        timestamp,
-        batches: batches.map(decodeBatch),
-      }),
-    ),
+    producers: decodeProducers(json.producers),
     aborted: json.aborted.map(([producerId, firstOffset, lastOffset, lastStableOffset]) => ({
       producerId,
       firstOffset,
@@ -164,6 +155,20 @@ function fromFormat2(json: CheckpointJson2): Checkpoint {
     })),
     abortedRuns: [],
   };
+}
+
+/** What `encodeProducers` made. */
+export function decodeProducers(producers: readonly ProducerTuple[]): ProducerSnapshot[] {
+  return producers.map(
+    ([producerId, producerEpoch, coordinatorEpoch, transactionStart, timestamp, batches]) => ({
+      producerId,
+      producerEpoch,
+      coordinatorEpoch,
+      transactionStart,
+      timestamp,
+      batches: batches.map(decodeBatch),
+    }),
+  );
 }
 
 const noAborts = { aborted: [], abortedRuns: [] };

@@ -95,6 +95,32 @@ export class NativeJournal {
     return this.next - this.liveFrom;
   }
 
+  /** First position that replay needs. */
+  get liveStart(): number {
+    return this.liveFrom;
+  }
+
+  /** End of what is durable. */
+  get durableEnd(): number {
+    return this.durable;
+  }
+
+  /** For copies: what a replay would hand over of the journal up to `to`, or, with `from`, the
+   * entries at [from, to) alone. Rejects when a snapshot made them go meanwhile. */
+  async copy(
+    from: number | null,
+    to: number,
+    onEntry: (entry: Uint8Array) => Promise<void>,
+  ): Promise<void> {
+    if (from === null) {
+      await this.walk(this.liveFrom, to, onEntry);
+      return;
+    }
+    for await (const { kind, entry } of this.items(from, to)) {
+      if (kind === entryKind) await onEntry(entry);
+    }
+  }
+
   /** Durable when resolved; rejects with NativeError. Calls are kept in order. */
   append(entry: Uint8Array): Promise<void> {
     return this.write(entryKind, 0, entry);
@@ -103,20 +129,7 @@ export class NativeJournal {
   /** Hands over the newest snapshot, if any, first, then what it does not cover, in order. Call it
    * once, before the first append. */
   async replay(onEntry: (entry: Uint8Array) => void): Promise<void> {
-    const snapshot = await this.newestSnapshot();
-    const from = snapshot === null ? this.start : Math.min(snapshot.covered, snapshot.first);
-    const between: Uint8Array[] = [];
-    for await (const { position, kind, covered, entry } of this.items(from)) {
-      if (snapshot === null || position > snapshot.end) {
-        if (kind === entryKind) onEntry(entry);
-        continue;
-      }
-      if (kind === entryKind && position >= snapshot.covered) between.push(entry);
-      const isOfSnapshot = position >= snapshot.first && covered === snapshot.covered;
-      if (isOfSnapshot && kind !== entryKind && kind !== snapshotEndKind) onEntry(entry);
-      if (position === snapshot.end) for (const later of between) onEntry(later);
-    }
-    if (snapshot !== null) this.liveFrom = from;
+    this.liveFrom = await this.walk(this.start, this.next, onEntry);
   }
 
   /** Writes `snapshot`, which holds every entry whose append has resolved by now, and frees the
@@ -200,11 +213,33 @@ export class NativeJournal {
     }
   }
 
+  /** The newest snapshot, then what it does not cover. Returns where what was needed begins. */
+  private async walk(
+    start: number,
+    to: number,
+    onEntry: (entry: Uint8Array) => void | Promise<void>,
+  ): Promise<number> {
+    const snapshot = await this.newestSnapshot(start, to);
+    const from = snapshot === null ? start : Math.min(snapshot.covered, snapshot.first);
+    const between: Uint8Array[] = [];
+    for await (const { position, kind, covered, entry } of this.items(from, to)) {
+      if (snapshot === null || position > snapshot.end) {
+        if (kind === entryKind) await onEntry(entry);
+        continue;
+      }
+      if (kind === entryKind && position >= snapshot.covered) between.push(entry);
+      const isOfSnapshot = position >= snapshot.first && covered === snapshot.covered;
+      if (isOfSnapshot && kind !== entryKind && kind !== snapshotEndKind) await onEntry(entry);
+      if (position === snapshot.end) for (const later of between) await onEntry(later);
+    }
+    return from;
+  }
+
   /** The snapshot whose end comes last. Its parts must be there: it was ended after they were. */
-  private async newestSnapshot(): Promise<Snapshot | null> {
+  private async newestSnapshot(from: number, to: number): Promise<Snapshot | null> {
     let newest: (Snapshot & { readonly expected: number; readonly found: number }) | null = null;
     let parts = { covered: -1, first: -1, count: 0 };
-    for await (const { position, kind, covered, entry } of this.items(this.start)) {
+    for await (const { position, kind, covered, entry } of this.items(from, to)) {
       if (kind === entryKind) continue;
       if (kind === snapshotKind) {
         newest = { covered, first: position, end: position, expected: 0, found: 0 };
@@ -228,9 +263,9 @@ export class NativeJournal {
     return newest;
   }
 
-  private async *items(from: number): AsyncGenerator<Item> {
-    for (let at = from; at < this.next; ) {
-      const read = await this.engine.readRange(this.log, at, this.next, replayBytesMax);
+  private async *items(from: number, to: number): AsyncGenerator<Item> {
+    for (let at = from; at < to; ) {
+      const read = await this.engine.readRange(this.log, at, to, replayBytesMax);
       if (read.nextOffset <= at) {
         throw new BrokerError("CHRONIK_DAMAGED", `${this.path} has no entry ${at}`);
       }

@@ -29,8 +29,10 @@ export interface FolderEntry {
 export interface LocalStoreOptions {
   /** Folder that holds the objects. */
   readonly root: string;
-  /** What all keys begin with (ends in `/`); objects lie under `root` without it. */
+  /** What keys begin with (ends in `/`); objects lie under `root` without it. */
   readonly prefix: string;
+  /** A second prefix, whose objects lie in the folder `=meta` of `root`: no topic is named so. */
+  readonly metaPrefix?: string;
   /** For files that are not put yet. */
   readonly scratchDir: string;
   readonly files: DurableFiles;
@@ -41,13 +43,15 @@ export class LocalStore implements ObjectStore {
   readonly description: string;
   private readonly root: string;
   private readonly prefix: string;
+  private readonly metaPrefix: string | null;
   private readonly scratchDir: string;
   private readonly files: DurableFiles;
   private scratchCount = 0;
 
-  constructor({ root, prefix, scratchDir, files }: LocalStoreOptions) {
+  constructor({ root, prefix, metaPrefix, scratchDir, files }: LocalStoreOptions) {
     this.root = root;
     this.prefix = prefix;
+    this.metaPrefix = metaPrefix ?? null;
     this.scratchDir = scratchDir;
     this.files = files;
     this.description = `local directory ${root}`;
@@ -88,7 +92,14 @@ export class LocalStore implements ObjectStore {
   async list(prefix: string, after: string | null, limit: number): Promise<ObjectPage> {
     const objects: StoredObject[] = [];
     // One more than asked for tells whether there is a next page.
-    await this.walk(this.root, this.prefix, prefix, after ?? "", limit + 1, objects);
+    const { root } = this;
+    const folders = [{ folder: root, key: this.prefix }];
+    if (this.metaPrefix !== null) folders.push({ folder: metaRoot(root), key: this.metaPrefix });
+    folders.sort((left, right) => (left.key < right.key ? -1 : 1));
+    for (const { folder, key } of folders) {
+      if (!key.startsWith(prefix) && !prefix.startsWith(key)) continue;
+      await this.walk(folder, key, prefix, after ?? "", limit + 1, objects);
+    }
     const page = objects.slice(0, limit);
     return { objects: page, next: objects.length > limit ? (page.at(-1)?.key ?? null) : null };
   }
@@ -115,6 +126,7 @@ export class LocalStore implements ObjectStore {
     for (const { name, key, dir, bytes, modifiedMs = null } of named) {
       if (found.length >= countMax) return;
       if (dir) {
+        if (folder === this.root && name === metaFolder) continue;
         const wanted = key.startsWith(prefix) || prefix.startsWith(key);
         const passed = key < after && !after.startsWith(key);
         if (!wanted || passed) continue;
@@ -127,11 +139,21 @@ export class LocalStore implements ObjectStore {
 
   private pathOf(key: string): string {
     checkKey(key);
+    if (this.metaPrefix !== null && key.startsWith(this.metaPrefix)) {
+      return `${metaRoot(this.root)}/${key.slice(this.metaPrefix.length)}`;
+    }
     if (!key.startsWith(this.prefix)) {
       throw new StoreError("invalid-key", key, `does not begin with ${this.prefix}`);
     }
     return `${this.root}/${key.slice(this.prefix.length)}`;
   }
+}
+
+/** Not a legal topic name. */
+const metaFolder = "=meta";
+
+function metaRoot(root: string): string {
+  return `${root}/${metaFolder}`;
 }
 
 /** What the engine writes beside a file on its way into place across file systems. */

@@ -17,6 +17,7 @@ function view(over: Partial<AdminView> = {}): AdminView {
     indexerStats: () => ({ enabled: true }),
     integrity: () => ({ findings: [] }),
     runIntegrity: () => true,
+    backup: () => ({ enabled: false }),
     ...over,
   };
 }
