@@ -67,7 +67,7 @@ async function verifyAll(
   storage: Storage,
   report: Report,
 ): Promise<void> {
-  const { config, options } = parts;
+  const { options } = parts;
   let registry: SegmentRegistry;
   try {
     await storage.metadataJournal.replay(() => undefined);
@@ -84,7 +84,7 @@ async function verifyAll(
   if (options.topic === null && options.partition === null) {
     await listOrphans(store, registry, parts.clock, report);
   }
-  report.store = `${config.objectStore.backend}: ${store.description}`;
+  report.store = store.description;
   await registry.settled();
 }
 

@@ -79,7 +79,10 @@ fn a_flip_anywhere_in_a_sealed_file_is_seen() {
             assert!(found.is_err() || &found.unwrap() == body);
             if !is_lost {
                 let again = opened.read(offset, offset + 1, 1);
-                assert!(again.is_ok(), "offset {offset}, flip at {position}: {lost:?}");
+                assert!(
+                    again.is_ok(),
+                    "offset {offset}, flip at {position}: {lost:?}"
+                );
             }
         }
     }
