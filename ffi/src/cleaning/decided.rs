@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::batch::Marker;
 use crate::record::BatchHeader;
+use crate::wal::batch::Marker;
 
 /// Transactional records of `producer_id` from `first_offset` to the marker at `last_offset` were
 /// aborted.
@@ -77,6 +77,20 @@ pub struct MarkerWatch {
 }
 
 impl MarkerWatch {
+    /// Goes on where another watch of the same log ended.
+    pub fn resume(writing: &[i64]) -> MarkerWatch {
+        MarkerWatch {
+            writing: writing.iter().copied().collect(),
+        }
+    }
+
+    /// Producers with records since their last marker, ascending.
+    pub fn writing(&self) -> Vec<i64> {
+        let mut writing: Vec<i64> = self.writing.iter().copied().collect();
+        writing.sort_unstable();
+        writing
+    }
+
     /// True for a marker that ends nothing any more: an abort that readers are not told of, or a
     /// commit of which no record is left.
     pub fn is_idle(&mut self, header: &BatchHeader, bytes: &[u8], decisions: &Decisions) -> bool {
