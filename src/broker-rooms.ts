@@ -28,6 +28,7 @@ import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
+import { ArchiveChunks } from "./tier/archive-chunks.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
@@ -74,7 +75,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const scratchDir = join(storage.dataDir, "tmp");
   const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });
   const engine = archiveEngine(storage.archives, clock, scratchDir);
-  const cold = new ArchiveReader(registry, store, engine, coldCaches(config));
+  const chunks = new ArchiveChunks(store, engine, coldCaches(config));
+  const cold = new ArchiveReader(registry, chunks, engine);
   const events = logEvents(logger.child("log"), clock);
   const partitions = openPartitions(options, metadata, storage, cold, events);
   const all = () => partitions.all();

@@ -1,19 +1,7 @@
-import { BrokerError, errorText } from "../lib/errors.ts";
-import { type ObjectStore, StoreError, type StoreErrorKind } from "../store/object-store.ts";
-import { ByteCache } from "./byte-cache.ts";
-import type { AbortedTransaction, ArchiveEngine, TimeHit, TocChunk } from "./ports.ts";
+import { type ArchiveChunks, damaged } from "./archive-chunks.ts";
+import type { AbortedTransaction, ArchiveEngine, TimeHit } from "./ports.ts";
 import { lastAtOrBefore, type SegmentEntry, type SegmentRegistry } from "./segment-registry.ts";
 
-export interface ColdReaderLimits {
-  /** Decompressed chunks kept in memory, bytes. */
-  readonly chunkCacheBytesMax: number;
-  /** Tables of contents kept in memory, bytes (about 96 a chunk). */
-  readonly tocCacheBytesMax: number;
-}
-
-const tocChunkBytes = 96;
-const abortedBytes = 64;
-const abortedCacheBytesMax = 8 << 20;
 /** Offset, length, epoch, magic, crc, attributes, last offset delta: what finds a batch's range. */
 const batchLengthPosition = 8;
 const lastOffsetDeltaPosition = 23;
@@ -23,24 +11,17 @@ const batchHeaderBytes = 61;
  * table of contents and one per chunk; a warm one only the chunk, a cached one nothing (D5). */
 export class ArchiveReader {
   private readonly registry: SegmentRegistry;
-  private readonly store: ObjectStore;
-  private readonly engine: ArchiveEngine;
-  private readonly tocs: ByteCache<readonly TocChunk[]>;
-  private readonly chunks: ByteCache<Uint8Array>;
-  private readonly aborted: ByteCache<readonly AbortedTransaction[]>;
+  private readonly chunks: ArchiveChunks;
+  private readonly engine: Pick<ArchiveEngine, "findTime">;
 
   constructor(
     registry: SegmentRegistry,
-    store: ObjectStore,
-    engine: ArchiveEngine,
-    limits: ColdReaderLimits,
+    chunks: ArchiveChunks,
+    engine: Pick<ArchiveEngine, "findTime">,
   ) {
     this.registry = registry;
-    this.store = store;
+    this.chunks = chunks;
     this.engine = engine;
-    this.tocs = new ByteCache(limits.tocCacheBytesMax, (toc) => toc.length * tocChunkBytes);
-    this.chunks = new ByteCache(limits.chunkCacheBytesMax, (chunk) => chunk.length);
-    this.aborted = new ByteCache(abortedCacheBytesMax, (list) => list.length * abortedBytes);
   }
 
   archivedRange(topicId: string, partition: number): { start: number; end: number } | null {
@@ -121,12 +102,12 @@ export class ArchiveReader {
   ): Promise<BatchSlice | null> {
     const unpin = this.registry.pin(entry);
     try {
-      const toc = await this.toc(entry);
+      const toc = await this.chunks.toc(entry);
       const chunk = toc[lastAtOrBefore(toc, offset)];
       if (!chunk || offset > chunk.last) {
         throw damaged(entry, `its table of contents lacks offset ${offset}`);
       }
-      const bytes = await this.chunk(entry, chunk);
+      const bytes = await this.chunks.chunk(entry, chunk);
       return sliceBatches(bytes, offset, offsetLimit, bytesMax, first);
     } finally {
       unpin();
@@ -141,10 +122,10 @@ export class ArchiveReader {
     const unpin = this.registry.pin(entry);
     try {
       let best: TimeHit | null = null;
-      for (const chunk of await this.toc(entry)) {
+      for (const chunk of await this.chunks.toc(entry)) {
         const floor = target === -1 ? (best?.timestamp ?? -1) + 1 : target;
         if (chunk.last < fromOffset || chunk.maxTimestamp < floor) continue;
-        const bytes = await this.chunk(entry, chunk);
+        const bytes = await this.chunks.chunk(entry, chunk);
         const hit = await this.engine.findTime(bytes, target, fromOffset);
         if (!hit) continue;
         if (target !== -1) return hit;
@@ -156,66 +137,12 @@ export class ArchiveReader {
     }
   }
 
-  private abortedOf(entry: SegmentEntry): Promise<readonly AbortedTransaction[]> {
-    return this.aborted.get(cacheKey(entry), async () => {
-      const unpin = this.registry.pin(entry);
-      try {
-        // The manifest lies in front of the first chunk.
-        const [first] = await this.toc(entry);
-        const head = await this.range(entry, 0, first?.position ?? entry.tocPosition);
-        return await this.engine.readAborted(head);
-      } catch (error) {
-        throw error instanceof BrokerError ? error : damaged(entry, errorText(error), error);
-      } finally {
-        unpin();
-      }
-    });
-  }
-
-  private toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
-    const length = entry.bytes - entry.tocPosition;
-    return this.tocs.get(cacheKey(entry), () =>
-      this.decoded(entry, entry.tocPosition, length, async (tail) => {
-        return (await this.engine.readToc(tail, entry.bytes)).chunks;
-      }),
-    );
-  }
-
-  private chunk(entry: SegmentEntry, chunk: TocChunk): Promise<Uint8Array> {
-    const { position, compressedLength, rawLength, crc32c } = chunk;
-    return this.chunks.get(`${cacheKey(entry)}@${position}`, () =>
-      this.decoded(entry, position, compressedLength, (member) =>
-        this.engine.inflateChunk(member, rawLength, crc32c),
-      ),
-    );
-  }
-
-  /** What a range of an archive says. Bytes that say nothing are asked for once more: they may have
-   * been damaged on their way, which no store checks for a part of an object. */
-  private async decoded<T>(
-    entry: SegmentEntry,
-    position: number,
-    length: number,
-    decode: (bytes: Uint8Array) => Promise<T>,
-  ): Promise<T> {
-    const first = await this.range(entry, position, length);
+  private async abortedOf(entry: SegmentEntry): Promise<readonly AbortedTransaction[]> {
+    const unpin = this.registry.pin(entry);
     try {
-      return await decode(first);
-    } catch {
-      const second = await this.range(entry, position, length);
-      try {
-        return await decode(second);
-      } catch (error) {
-        throw damaged(entry, errorText(error), error);
-      }
-    }
-  }
-
-  private async range(entry: SegmentEntry, position: number, length: number): Promise<Uint8Array> {
-    try {
-      return await this.store.getRange(entry.key, position, length);
-    } catch (error) {
-      throw lastsNot(error) ? unavailable(entry, error) : damaged(entry, errorText(error), error);
+      return await this.chunks.aborted(entry);
+    } finally {
+      unpin();
     }
   }
 }
@@ -259,34 +186,4 @@ export function sliceBatches(
     position += size;
   }
   return start < 0 ? null : { bytes: chunk.subarray(start, end), nextOffset, cut };
-}
-
-/** A topic made anew after a deletion may have archives of its own under the same object keys. */
-function cacheKey(entry: SegmentEntry): string {
-  return `${entry.topicId}/${entry.key}`;
-}
-
-/** Whether the store failed and the archive may be as it should. */
-function lastsNot(error: unknown): boolean {
-  const kinds: readonly StoreErrorKind[] = ["unavailable", "denied", "misconfigured"];
-  return error instanceof StoreError && kinds.includes(error.kind);
-}
-
-function unavailable(entry: SegmentEntry, cause: unknown): BrokerError {
-  const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
-  return new BrokerError(
-    "CHRONIK_STORE_UNAVAILABLE",
-    `archive ${entry.key} (${where}) cannot be read now: ${errorText(cause)}`,
-    { cause },
-  );
-}
-
-function damaged(entry: SegmentEntry, reason: string, cause?: unknown): BrokerError {
-  const where = `${entry.topic}-${entry.partition} offsets ${entry.base}-${entry.last}`;
-  return new BrokerError(
-    "CHRONIK_ARCHIVE_DAMAGED",
-    `archive ${entry.key} (${where}) cannot be read: ${reason}; ` +
-      "restore the object, the other offsets stay readable",
-    { cause },
-  );
 }

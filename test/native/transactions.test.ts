@@ -11,6 +11,7 @@ import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { batchesIn, isControl, recordsPayload } from "../../src/protocol/record-batch.ts";
 import { parseRecords } from "../../src/protocol/records.ts";
 import { LocalStore } from "../../src/store/local-store.ts";
+import { ArchiveChunks } from "../../src/tier/archive-chunks.ts";
 import { Archiver } from "../../src/tier/archiver.ts";
 import { ArchiveReader } from "../../src/tier/cold-reader.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
@@ -105,7 +106,11 @@ describe.skipIf(!hasLibrary)("transactions over the real engine", () => {
         files: storeFiles(files),
       });
       const limits = { chunkCacheBytesMax: 1 << 20, tocCacheBytesMax: 1 << 20 };
-      const reader = new ArchiveReader(registry, store, archives, limits);
+      const reader = new ArchiveReader(
+        registry,
+        new ArchiveChunks(store, archives, limits),
+        archives,
+      );
       return { files, archives, store, reader };
     };
     const log = await openNative(dir.path, systemClock, {

@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
+import { ArchiveChunks } from "../../src/tier/archive-chunks.ts";
 import { ArchiveReader, sliceBatches } from "../../src/tier/cold-reader.ts";
 import type { ArchiveEngine, TimeHit, TocChunk } from "../../src/tier/ports.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
@@ -133,7 +134,8 @@ async function archives(shape: number[][][]) {
     await registry.add(entry, 0);
   }
   const limits = { chunkCacheBytesMax: 1 << 20, tocCacheBytesMax: 1 << 20 };
-  return { raw, registry, end: next, reader: new ArchiveReader(registry, raw, raw, limits) };
+  const reader = new ArchiveReader(registry, new ArchiveChunks(raw, raw, limits), raw);
+  return { raw, registry, end: next, reader };
 }
 
 const shapes = fc.array(
