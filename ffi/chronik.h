@@ -197,8 +197,26 @@ int32_t chronik_close(uint64_t engine);
  *             producer_snapshot?: text, index?: "full"|"text"|"keys"|"none"|"pending"}}
  *             → {path, size, sha256, toc_position, toc_length, base_offset, last_offset, records,
  *             batches, raw_bytes, min_timestamp, max_timestamp, timestamps_exact, chunks, index_bytes,
- *             documents, unindexed_records, truncated_values, batches_sha256, build_cpu_ms | null}
+ *             documents, unindexed_records, truncated_values, aborted (ranges named), batches_sha256,
+ *             build_cpu_ms | null}
  *             from_offset and to_offset must be batch borders (INVALID_ARGUMENT).
+ * rewrite_archive {sources: [path…] in offset order (at most 1024), path, scratch_dir? (data_dir/tmp),
+ *             index: "merge" (the sources' indexes joined; they are of one mode) | a mode (built anew),
+ *             spec {topic, topic_id, partition, generation (above the sources'), created_at? (ms),
+ *             base_offset, last_offset (exactly what the sources cover), leader_epochs?, aborted?,
+ *             producer_snapshot? (as above; absent: the sources' union, the last one's snapshot)}}
+ *             → as build_archive; batches are copied as they are. A damaged source is CORRUPT, with
+ *             its number, the chunk and its offsets in the text.
+ * map_keys    {source (an archive), map (scratch file), from_offset? (a new map that begins there; else
+ *             the file's goes on), keys_max?} → {end, keys, full}: the last offset of every key below
+ *             end, in the file; full: the source has more keys than fit, and end lies within it
+ * compact_archive {as rewrite_archive, clean {map (map_keys'), now_ms?, delete_retention_ms,
+ *             writing? [producer ids with records since their last marker, before the sources],
+ *             always?}} → {archive (as build_archive) | null, bytes_before, records_before, writing
+ *             (the same behind the sources)}. Of each key below the map's end the last record stays;
+ *             offsets stay; the last batch stays, if empty. null: everything stays, and always was
+ *             not asked for. The aborts of the sources' manifests decide; spec.aborted is what the
+ *             new manifest names.
  * verify_archive {path, expected?: {size?, sha256?, topic_id?, partition?, generation?, base_offset?,
  *             last_offset?, records?, batches_sha256?}} → {report: {manifest, toc, toc_position,
  *             toc_length, toc_crc32c, size, sha256}} | CORRUPT
@@ -215,6 +233,7 @@ int32_t chronik_close(uint64_t engine);
  * decompress  {codec: 0..4 or name, bytes_max} + raw → {bytes} raw
  * stats       {} → {fsyncs, groups, queued_appends, queued_bytes, queued_jobs, completions, results,
  *             files_open, logs}
- * stop_builds {} → {}         archive builds under way and to come give up with CLOSED (a stop)
+ * stop_builds {} → {}         archive builds and rewrites under way and to come give up with CLOSED (a
+ *             stop)
  * fault_point {name} passes a kill point (feature fp; else NOT_FOUND) */
 #endif

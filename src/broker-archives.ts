@@ -16,6 +16,7 @@ interface SummaryJson {
   readonly max_timestamp: number;
   readonly documents: number;
   readonly index_bytes: number;
+  readonly aborted: number;
 }
 
 interface ReportJson {
@@ -98,6 +99,24 @@ export function archiveEngine(
       });
       return summaryOf(summary);
     },
+    async rewrite(request, sources, path) {
+      const summary = await archives.rewriteArchive<SummaryJson>({
+        sources,
+        path,
+        scratchDir,
+        index: request.index,
+        spec: {
+          topic: request.topic,
+          topic_id: request.topicId,
+          partition: request.partition,
+          generation: request.generation,
+          created_at: clock.nowMs(),
+          base_offset: request.base,
+          last_offset: request.last,
+        },
+      });
+      return summaryOf(summary);
+    },
     stopBuilds: () => archives.stopBuilds(),
     async verify(path, expected) {
       const report = await archives.verifyArchive<ReportJson>(path, {
@@ -164,6 +183,7 @@ function summaryOf(json: SummaryJson): ArchiveSummary {
     maxTimestamp: json.max_timestamp,
     documents: json.documents,
     indexBytes: json.index_bytes,
+    aborted: json.aborted,
   };
 }
 
@@ -182,6 +202,7 @@ function summaryOfReport({ size, sha256, toc_position, manifest }: ReportJson): 
     maxTimestamp: manifest.max_timestamp,
     documents: manifest.documents,
     indexBytes: indexFiles.reduce((sum, { bytes }) => sum + bytes, 0),
+    aborted: manifest.aborted.length,
   };
 }
 

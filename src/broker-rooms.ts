@@ -69,8 +69,10 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { config } = loaded;
   const metadata = await openMetadata(options, storage);
   await noticeUncleanStop(metadata, storage, logger);
-  const registry = await SegmentRegistry.open(storage.registryJournal, (message, error) =>
-    logger.child("registry").warn(message, { error: errorText(error) }),
+  const registry = await SegmentRegistry.open(
+    storage.registryJournal,
+    (message, error) => logger.child("registry").warn(message, { error: errorText(error) }),
+    () => clock.nowMs(),
   );
   const scratchDir = join(storage.dataDir, "tmp");
   const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });

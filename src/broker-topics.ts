@@ -9,7 +9,7 @@ import type { MetadataChange } from "./metadata/requests.ts";
 import { isInternalTopic } from "./metadata/topic-name.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
-import type { SegmentEntry, SegmentRegistry } from "./tier/segment-registry.ts";
+import type { RetiredObject, SegmentRegistry } from "./tier/segment-registry.ts";
 
 export interface TopicKeeperParts {
   readonly metadata: Metadata;
@@ -53,7 +53,8 @@ export class TopicKeeper {
     await Promise.all(Array.from({ length: openingsMax }, work));
     metadata.subscribe((change) => this.follow(change));
     for (const topicId of metadata.image.tombstones.keys()) this.beginDeletion(topicId);
-    for (const topicId of this.parts.registry.retiredTopics()) {
+    const { registry } = this.parts;
+    for (const topicId of new Set(Array.from(registry.retiredObjects(), (o) => o.topicId))) {
       if (!metadata.image.tombstones.has(topicId)) this.beginDeletion(topicId);
     }
   }
@@ -143,20 +144,21 @@ export class TopicKeeper {
     const { metadata, partitions, registry, store } = this.parts;
     await partitions.drop(topicId);
     await partitions.emptyTrash();
-    const segments = await registry.retireTopic(topicId);
-    for (const segment of segments) {
-      if (!(await this.unpinned(segment))) return;
-      await store.delete(segment.key);
+    await registry.retireTopic(topicId);
+    const objects = [...registry.retiredObjects()].filter((object) => object.topicId === topicId);
+    for (const object of objects) {
+      if (!(await this.unpinned(object))) return;
+      await store.delete(object.key);
     }
-    await registry.objectsDeleted(topicId);
+    await registry.objectsDeleted(objects.map((object) => object.key));
     await metadata.topicDeletionFinished(topicId);
   }
 
   /** Waits for the readers of an object, up to the grace time. False when stopping. */
-  private async unpinned(segment: SegmentEntry): Promise<boolean> {
+  private async unpinned(object: RetiredObject): Promise<boolean> {
     const { clock, registry } = this.parts;
     const deadline = clock.monotonicMs() + pinGraceMs;
-    while (registry.isPinned(segment) && clock.monotonicMs() < deadline) {
+    while (registry.isPinned(object) && clock.monotonicMs() < deadline) {
       if (this.stopping) return false;
       await new Promise<void>((resolve) => {
         clock.schedule(pinPollMs, resolve);

@@ -39,7 +39,27 @@ export class NativeArchives {
     return json;
   }
 
-  /** For a stop: builds under way give up with CHRONIK_CLOSED, and no other begins. */
+  /** Makes one archive file of those at `sources` (offset order) and returns its summary. `index`:
+   * "merge" joins their indexes, a mode builds one anew. */
+  async rewriteArchive<Summary>(options: {
+    sources: readonly string[];
+    path: string;
+    scratchDir: string;
+    spec: object;
+    index: string;
+  }): Promise<Summary> {
+    const { json } = await this.engine.job<Summary>({
+      op: "rewrite_archive",
+      sources: options.sources,
+      path: options.path,
+      scratch_dir: options.scratchDir,
+      spec: options.spec,
+      index: options.index,
+    });
+    return json;
+  }
+
+  /** For a stop: builds and rewrites under way give up with CHRONIK_CLOSED, and no other begins. */
   async stopBuilds(): Promise<void> {
     await this.engine.job({ op: "stop_builds" });
   }

@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.ts";
 import { BrokerError } from "../lib/errors.ts";
 import type { NativeEngine } from "./engine.ts";
 
@@ -14,22 +15,37 @@ interface OpenedJournal {
   readonly damaged: null | { file: string; position: number; reason: string };
 }
 
+/** One wrapped entry as it is read back. */
 interface Item {
   readonly position: number;
+  readonly kind: number;
+  readonly covered: number;
   readonly entry: Uint8Array;
+}
+
+/** The newest snapshot that came to its end: its frames lie in [first, end], and among them entries
+ * that came while it was written. */
+interface Snapshot {
+  readonly covered: number;
+  readonly first: number;
+  readonly end: number;
 }
 
 const replayBytesMax = 4 << 20;
 const headerBytes = 13;
 const entryKind = 0;
 const snapshotKind = 1;
+const snapshotPartKind = 2;
+const snapshotEndKind = 3;
 const high32 = 0x1_0000_0000;
 
 /**
  * A durable list of opaque entries on an engine log: the metadata journal and the segment registry
- * stand on it. Each entry is wrapped, little-endian, as {u8 kind (0 entry, 1 snapshot), u32 length,
- * u64 covered, bytes}: the engine gives entries back to back. A snapshot replaces the entries at
- * positions below `covered`; those in flight when it was taken come after it at replay.
+ * stand on it. Each entry is wrapped, little-endian, as {u8 kind, u32 length, u64 covered, bytes}:
+ * the engine gives entries back to back. Kinds: 0 an entry, 1 a whole snapshot, 2 a part of one,
+ * 3 the end of a snapshot in parts (bytes: u32 how many). A snapshot replaces the entries at
+ * positions below `covered`; later ones come after it at replay, also those that lie between its
+ * parts. Parts whose end is not there count for nothing.
  */
 export class NativeJournal {
   private readonly engine: NativeEngine;
@@ -42,6 +58,7 @@ export class NativeJournal {
   /** First position that replay still needs. */
   private liveFrom: number;
   private inFlight = 0;
+  private writingParts = false;
   private failed: unknown = null;
   private compacting: Promise<void> = Promise.resolve();
 
@@ -86,36 +103,53 @@ export class NativeJournal {
   /** Hands over the newest snapshot, if any, first, then what it does not cover, in order. Call it
    * once, before the first append. */
   async replay(onEntry: (entry: Uint8Array) => void): Promise<void> {
-    let snapshot: Item | null = null;
-    let pending: Item[] = [];
-    let at = this.start;
-    while (at < this.next) {
-      const read = await this.engine.readRange(this.log, at, this.next, replayBytesMax);
-      if (read.nextOffset <= at) {
-        throw new BrokerError("CHRONIK_DAMAGED", `${this.path} has no entry ${at}`);
+    const snapshot = await this.newestSnapshot();
+    const from = snapshot === null ? this.start : Math.min(snapshot.covered, snapshot.first);
+    const between: Uint8Array[] = [];
+    for await (const { position, kind, covered, entry } of this.items(from)) {
+      if (snapshot === null || position > snapshot.end) {
+        if (kind === entryKind) onEntry(entry);
+        continue;
       }
-      for (const { item, covered } of this.split(read.bytes, at)) {
-        if (covered === null) {
-          pending.push(item);
-          continue;
-        }
-        snapshot = item;
-        pending = pending.filter((earlier) => earlier.position >= covered);
-        this.liveFrom = pending[0]?.position ?? item.position;
-      }
-      at = read.nextOffset;
+      if (kind === entryKind && position >= snapshot.covered) between.push(entry);
+      const isOfSnapshot = position >= snapshot.first && covered === snapshot.covered;
+      if (isOfSnapshot && kind !== entryKind && kind !== snapshotEndKind) onEntry(entry);
+      if (position === snapshot.end) for (const later of between) onEntry(later);
     }
-    if (snapshot !== null) onEntry(snapshot.entry);
-    for (const { entry } of pending) onEntry(entry);
+    if (snapshot !== null) this.liveFrom = from;
   }
 
   /** Writes `snapshot`, which holds every entry whose append has resolved by now, and frees the
    * segments it makes unneeded. */
   compact(snapshot: Uint8Array): Promise<void> {
+    return this.compactBy((covered) => this.write(snapshotKind, covered, snapshot));
+  }
+
+  /** The same for a snapshot too large to be held or written at once: each part is asked for when
+   * the one before it is durable. Without its end, which is written last, it counts for nothing. */
+  compactParts(parts: Iterable<Uint8Array>): Promise<void> {
+    assert(!this.writingParts, `one snapshot of ${this.path} is written at a time`);
+    this.writingParts = true;
+    const done = this.compactBy(async (covered) => {
+      let count = 0;
+      for (const part of parts) {
+        await this.write(snapshotPartKind, covered, part);
+        count++;
+      }
+      const end = Buffer.alloc(4);
+      end.writeUInt32LE(count);
+      await this.write(snapshotEndKind, covered, end);
+    });
+    return done.finally(() => {
+      this.writingParts = false;
+    });
+  }
+
+  private compactBy(write: (covered: number) => Promise<void>): Promise<void> {
     const covered = this.durable;
     // Submitted before the snapshot: it opens the next segment, so all before it can go.
     const sealed = this.engine.job({ op: "seal", log: this.log });
-    const written = this.write(snapshotKind, covered, snapshot);
+    const written = write(covered);
     const done = Promise.all([this.compacting, sealed, written]).then(() => this.free(covered));
     // A failed compaction is told to its caller; the next one must not fail with it.
     this.compacting = done.then(
@@ -166,21 +200,63 @@ export class NativeJournal {
     }
   }
 
-  private *split(
-    bytes: Uint8Array,
-    from: number,
-  ): Generator<{ item: Item; covered: number | null }> {
+  /** The snapshot whose end comes last. Its parts must be there: it was ended after they were. */
+  private async newestSnapshot(): Promise<Snapshot | null> {
+    let newest: (Snapshot & { readonly expected: number; readonly found: number }) | null = null;
+    let parts = { covered: -1, first: -1, count: 0 };
+    for await (const { position, kind, covered, entry } of this.items(this.start)) {
+      if (kind === entryKind) continue;
+      if (kind === snapshotKind) {
+        newest = { covered, first: position, end: position, expected: 0, found: 0 };
+        continue;
+      }
+      if (parts.covered !== covered) parts = { covered, first: position, count: 0 };
+      if (kind === snapshotPartKind) {
+        parts.count++;
+        continue;
+      }
+      const expected = Buffer.from(entry).readUInt32LE();
+      newest = { covered, first: parts.first, end: position, expected, found: parts.count };
+    }
+    if (newest !== null && newest.expected !== newest.found) {
+      const { end, expected, found } = newest;
+      throw new BrokerError(
+        "CHRONIK_DAMAGED",
+        `${this.path} holds ${found} of the ${expected} parts of the snapshot that ends at ${end}`,
+      );
+    }
+    return newest;
+  }
+
+  private async *items(from: number): AsyncGenerator<Item> {
+    for (let at = from; at < this.next; ) {
+      const read = await this.engine.readRange(this.log, at, this.next, replayBytesMax);
+      if (read.nextOffset <= at) {
+        throw new BrokerError("CHRONIK_DAMAGED", `${this.path} has no entry ${at}`);
+      }
+      yield* this.split(read.bytes, at);
+      at = read.nextOffset;
+    }
+  }
+
+  private *split(bytes: Uint8Array, from: number): Generator<Item> {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     let position = from;
     for (let at = 0; at < bytes.length; position++) {
       const length = at + headerBytes <= bytes.length ? view.getUint32(at + 1, true) : -1;
       const end = at + headerBytes + length;
+      const kind = bytes[at] ?? -1;
       if (length < 0 || end > bytes.length) {
         throw new BrokerError("CHRONIK_DAMAGED", `${this.path} holds an entry cut short`);
       }
+      if (kind > snapshotEndKind) {
+        throw new BrokerError(
+          "CHRONIK_UNKNOWN_FORMAT",
+          `${this.path} holds an entry of kind ${kind}; start the newer chronik that wrote it`,
+        );
+      }
       const covered = view.getUint32(at + 9, true) * high32 + view.getUint32(at + 5, true);
-      const item = { position, entry: bytes.slice(at + headerBytes, end) };
-      yield { item, covered: bytes[at] === snapshotKind ? covered : null };
+      yield { position, kind, covered, entry: bytes.slice(at + headerBytes, end) };
       at = end;
     }
   }

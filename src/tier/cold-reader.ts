@@ -1,7 +1,8 @@
 import { type ArchiveChunks, damaged } from "./archive-chunks.ts";
 import { type BatchSlice, sliceBatches } from "./batch-slice.ts";
+import { lastAtOrBefore } from "./partition-segments.ts";
 import type { AbortedTransaction, ArchiveEngine, TimeHit } from "./ports.ts";
-import { lastAtOrBefore, type SegmentEntry, type SegmentRegistry } from "./segment-registry.ts";
+import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
 export interface ColdRead {
   /** Whole batches back to back, in offset order. */

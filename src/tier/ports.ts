@@ -68,6 +68,8 @@ export interface ArchiveSummary {
   readonly maxTimestamp: number;
   readonly documents: number;
   readonly indexBytes: number;
+  /** Aborted transactions that the manifest names. */
+  readonly aborted: number;
 }
 
 export interface ArchiveRequest {
@@ -83,6 +85,19 @@ export interface ArchiveRequest {
   /** Those that overlap [base, last]. */
   readonly aborted: readonly AbortedTransaction[];
   readonly indexMode: IndexMode;
+}
+
+/** One archive made of others of its partition, which cover exactly [base, last] (D8). */
+export interface RewriteRequest {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  /** Above those of the sources. */
+  readonly generation: number;
+  readonly base: number;
+  readonly last: number;
+  /** "merge" joins the sources' indexes, which must be of one mode; a mode builds it anew. */
+  readonly index: IndexMode | "merge";
 }
 
 /** What identifies an archive's contents (D5a): two builds of the same batches agree on these. */
@@ -110,7 +125,14 @@ export interface TocChunk {
 export interface ArchiveEngine {
   /** Builds the archive of [base, last] into the new file `path` (fsynced). */
   build(request: ArchiveRequest, path: string): Promise<ArchiveSummary>;
-  /** For a stop: builds under way reject soon, and no other begins. */
+  /** Makes one archive of the local ones at `sources` (offset order), verified as they are read,
+   * into the new file `path` (fsynced). Their batches stay as they are. */
+  rewrite(
+    request: RewriteRequest,
+    sources: readonly string[],
+    path: string,
+  ): Promise<ArchiveSummary>;
+  /** For a stop: builds and rewrites under way reject soon, and no other begins. */
   stopBuilds(): Promise<void>;
   /** Reads the file back: whole sha256, every member, batches contiguous, counts. Rejects when
    * anything differs from `expected`. */
@@ -140,5 +162,8 @@ export interface TimeHit {
 export interface RegistryJournal {
   append(entry: Uint8Array): Promise<void>;
   replay(onEntry: (entry: Uint8Array) => void): Promise<void>;
-  compact(snapshot: Uint8Array): Promise<void>;
+  /** Writes a snapshot of every entry whose append has resolved by now, part by part, and frees
+   * what it makes unneeded. Parts are taken one by one; a snapshot that did not come to its end
+   * counts for nothing. */
+  compactParts(parts: Iterable<Uint8Array>): Promise<void>;
 }

@@ -1,8 +1,11 @@
 import { assert } from "../lib/assert.ts";
 import { BrokerError } from "../lib/errors.ts";
 import type { RegistryJournal } from "./ports.ts";
+import { decodeEntry, encodeEntry, type JournalEntry } from "./registry-entry.ts";
+import { RegistryState, retiredObject } from "./registry-state.ts";
 
-/** One archived segment. Offsets are inclusive, timestamps in milliseconds, sizes in bytes. */
+/** One archived segment. Offsets are inclusive, timestamps in milliseconds, sizes in bytes. Batches
+ * of a generation above 1 may leave holes in [base, last], at both ends as well. */
 export interface SegmentEntry {
   readonly topic: string;
   readonly topicId: string;
@@ -24,14 +27,20 @@ export interface SegmentEntry {
   readonly aborted?: number;
   readonly index: string;
   readonly createdMs: number;
+  /** Found damaged: kept, but not read. */
+  readonly quarantined?: { readonly reason: string; readonly sinceMs: number };
 }
 
-/** Journal entries, JSON with a version: format 1 (ARCHITECTURE.md, "Segment registry"). */
-type JournalEntry =
-  | { v: 1; type: "add"; segment: SegmentEntry }
-  | { v: 1; type: "retire-topic"; topicId: string }
-  | { v: 1; type: "objects-deleted"; topicId: string }
-  | { v: 1; type: "snapshot"; segments: SegmentEntry[]; retired: SegmentEntry[] };
+/** An object that no entry names any more. `retiredMs` is 0 where a journal of the first release
+ * does not tell. */
+export interface RetiredObject {
+  readonly key: string;
+  readonly topicId: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly bytes: number;
+  readonly retiredMs: number;
+}
 
 export interface RegistryTotals {
   segments: number;
@@ -39,42 +48,52 @@ export interface RegistryTotals {
   partitions: number;
   records: number;
   bytes: number;
+  quarantined: number;
+  /** Objects on their way out. */
+  retired: number;
+  retired_bytes: number;
 }
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** A snapshot replaces the journal once this many entries came after the last one, and as many as
  * it would hold: writing it costs no more than the entries did. */
 const journalEntriesMin = 4_096;
 
 /** Which object holds which topic, partition and offsets (R20). Durable before it is visible; the
- * entries of a partition are contiguous and never overlap. */
+ * entries of a partition never overlap, and no object is named twice. */
 export class SegmentRegistry {
   private readonly journal: RegistryJournal;
   private readonly onWarning: (message: string, error: unknown) => void;
-  private readonly partitions = new Map<string, PartitionSegments>();
-  /** Entries of deleted topics whose objects are not deleted yet. */
-  private readonly retired = new Map<string, SegmentEntry[]>();
+  private readonly nowMs: () => number;
+  private readonly state = new RegistryState();
   private readonly pins = new Map<string, number>();
+  private readonly listeners: (() => void)[] = [];
   private entriesSinceSnapshot = 0;
-  private liveEntries = 0;
+  private applied = 0;
   private writing: Promise<unknown> = Promise.resolve();
+  private compacting: Promise<void> | null = null;
 
-  private constructor(journal: RegistryJournal, onWarning: SegmentRegistry["onWarning"]) {
+  private constructor(
+    journal: RegistryJournal,
+    onWarning: SegmentRegistry["onWarning"],
+    nowMs: () => number,
+  ) {
     this.journal = journal;
     this.onWarning = onWarning;
+    this.nowMs = nowMs;
   }
 
-  /** `onWarning` hears of snapshots that could not be written: the journal only stays longer. */
+  /** `onWarning` hears of snapshots that could not be written: the journal only stays longer.
+   * `nowMs` is the wall clock that retired objects are dated by. */
   static async open(
     journal: RegistryJournal,
     onWarning: (message: string, error: unknown) => void = () => undefined,
+    nowMs: () => number = () => 0,
   ): Promise<SegmentRegistry> {
-    const registry = new SegmentRegistry(journal, onWarning);
+    const registry = new SegmentRegistry(journal, onWarning, nowMs);
     await journal.replay((bytes) => {
-      registry.apply(decodeEntry(bytes));
-      registry.entriesSinceSnapshot++;
+      const entry = decodeEntry(bytes);
+      registry.state.apply(entry);
+      if (entry.type !== "snapshot-part") registry.entriesSinceSnapshot++;
     });
     return registry;
   }
@@ -88,237 +107,304 @@ export class SegmentRegistry {
     isWanted: () => boolean = () => true,
   ): Promise<void> {
     await this.commit(() => {
-      if (!isWanted()) {
-        throw new BrokerError(
-          "CHRONIK_TOPIC_GONE",
-          `topic ${segment.topic} was deleted or is closing; its archive was not registered`,
-        );
-      }
+      checkWanted(segment, isWanted);
       this.checkFits(segment, logStart);
+      this.checkKeyFree(segment);
       return { v: 1, type: "add", segment };
     });
   }
 
+  /** Puts `add` in the place of `remove` at once, durable when resolved; the objects of `remove`
+   * are retired by the same journal entry. `remove` are consecutive entries of one partition as the
+   * registry gave them, `add` covers exactly their offsets under new keys. Rejects with
+   * CHRONIK_REGISTRY_CONFLICT if one of them changed meanwhile, with CHRONIK_TOPIC_GONE as add. */
+  async replace(
+    remove: readonly SegmentEntry[],
+    add: readonly SegmentEntry[],
+    isWanted: () => boolean = () => true,
+  ): Promise<void> {
+    checkCovers(remove, add);
+    const [first] = remove;
+    assert(first !== undefined, "there is something to replace");
+    const { topicId, partition } = first;
+    const keys = remove.map((segment) => segment.key);
+    await this.commit(() => {
+      checkWanted(first, isWanted);
+      this.checkUnchanged(remove);
+      for (const segment of add) this.checkKeyFree(segment);
+      return { v: 2, type: "replace", topicId, partition, remove: keys, add, nowMs: this.nowMs() };
+    });
+  }
+
+  /** Drops the oldest entries of a partition, those whose last offset lies below `before`; they are
+   * returned, and their objects retired, once that is durable. */
+  async dropBefore(
+    topicId: string,
+    partition: number,
+    before: number,
+  ): Promise<readonly SegmentEntry[]> {
+    let dropped: readonly SegmentEntry[] = [];
+    await this.commit(() => {
+      const held = this.state.partition(topicId, partition);
+      dropped = held?.entries.slice(0, held.indexFrom(before)) ?? [];
+      if (dropped.length === 0) return null;
+      return { v: 2, type: "drop", topicId, partition, before, nowMs: this.nowMs() };
+    });
+    return dropped;
+  }
+
+  /** Marks an entry as damaged, durable when resolved: its object is kept, its offsets are not
+   * read. Rejects with CHRONIK_REGISTRY_CONFLICT if it is not registered any more. */
+  async quarantine(entry: SegmentEntry, reason: string, nowMs: number): Promise<void> {
+    await this.setQuarantine(entry, { reason, sinceMs: nowMs });
+  }
+
+  async unquarantine(entry: SegmentEntry): Promise<void> {
+    await this.setQuarantine(entry, null);
+  }
+
   /** Takes all entries of a deleted topic out of sight; the objects may go once this is durable. */
-  async retireTopic(topicId: string): Promise<readonly SegmentEntry[]> {
-    await this.commit(() => ({ v: 1, type: "retire-topic", topicId }));
-    return this.retired.get(topicId) ?? [];
+  async retireTopic(topicId: string): Promise<void> {
+    await this.commit(() => {
+      if (this.state.partitionsOf(topicId).size === 0) return null;
+      return { v: 2, type: "retire-topic", topicId, nowMs: this.nowMs() };
+    });
   }
 
-  /** Forgets a retired topic after its objects are gone. */
-  async objectsDeleted(topicId: string): Promise<void> {
-    if (this.retired.has(topicId)) {
-      await this.commit(() => ({ v: 1, type: "objects-deleted", topicId }));
-    }
+  /** Retires an object that was put for `segment` and never registered. One that an entry names
+   * stays. */
+  async retireUnregistered(segment: SegmentEntry): Promise<void> {
+    await this.commit(() => {
+      const isKnown = this.state.entryOf(segment.key) || this.state.isRetired(segment.key);
+      if (isKnown) return null;
+      return { v: 2, type: "retire-object", object: retiredObject(segment, this.nowMs()) };
+    });
   }
 
-  /** Topics retired in an earlier life whose objects may still exist. */
-  retiredTopics(): string[] {
-    return [...this.retired.keys()];
+  /** Objects that no entry names any more and that may be deleted, oldest first. */
+  retiredObjects(): Iterable<RetiredObject> {
+    return this.state.retiredObjects();
   }
 
-  /** Whether the object of a deleted topic under this key is still on its way out. */
+  /** How many retired objects of a topic are not deleted yet. */
+  retiredCount(topicId: string): number {
+    return this.state.retiredCount(topicId);
+  }
+
+  /** Forgets retired objects that are deleted, durable when resolved. */
+  async objectsDeleted(keys: readonly string[]): Promise<void> {
+    await this.commit(() => {
+      const known = keys.filter((key) => this.state.isRetired(key));
+      return known.length === 0 ? null : { v: 2, type: "objects-deleted", keys: known };
+    });
+  }
+
+  /** Whether the object under this key is still on its way out. */
   isRetiredKey(key: string): boolean {
-    for (const segments of this.retired.values()) {
-      if (segments.some((segment) => segment.key === key)) return true;
-    }
-    return false;
+    return this.state.isRetired(key);
   }
 
-  /** Entries of one partition in offset order. */
+  /** The entry that names this object, if any. */
+  entryOf(key: string): SegmentEntry | undefined {
+    return this.state.entryOf(key);
+  }
+
+  /** Entries of one partition in offset order. What was returned only grows at its end. */
   segments(topicId: string, partition: number): readonly SegmentEntry[] {
-    return this.partitions.get(partitionKey(topicId, partition))?.entries ?? [];
+    return this.state.partition(topicId, partition)?.entries ?? [];
   }
 
+  /** Every partition's entries, each list in offset order. */
+  *lists(): Generator<readonly SegmentEntry[]> {
+    for (const { entries } of this.state.partitions()) yield entries;
+  }
+
+  /** Every entry, copied: for tools and tests, not for what runs often. */
   all(): SegmentEntry[] {
-    return [...this.partitions.values()].flatMap(({ entries }) => entries);
+    return [...this.lists()].flat();
   }
 
   /** The entry that holds `offset`, if any. */
   find(topicId: string, partition: number, offset: number): SegmentEntry | undefined {
-    const entries = this.segments(topicId, partition);
-    const entry = entries[lastAtOrBefore(entries, offset)];
-    return entry && offset <= entry.last ? entry : undefined;
+    return this.state.partition(topicId, partition)?.find(offset);
+  }
+
+  /** First entry that reaches to `fromOffset` or past it and has a timestamp of at least `target`
+   * somewhere. Entries are not in the order of time; asking costs a few dozen steps. */
+  firstAtTime(
+    topicId: string,
+    partition: number,
+    target: number,
+    fromOffset: number,
+  ): SegmentEntry | undefined {
+    return this.state.partition(topicId, partition)?.firstAtTime(target, fromOffset);
+  }
+
+  /** First entry with the largest timestamp among those that reach to `fromOffset` or past it. */
+  latest(topicId: string, partition: number, fromOffset: number): SegmentEntry | undefined {
+    return this.state.partition(topicId, partition)?.latest(fromOffset);
   }
 
   /** Archived offsets [start, end) of a partition: the newest run without a hole. */
   range(topicId: string, partition: number): { start: number; end: number } | null {
-    const held = this.partitions.get(partitionKey(topicId, partition));
-    const last = held?.entries[held.entries.length - 1];
-    return held && last ? { start: held.runStart, end: last.last + 1 } : null;
+    return this.state.partition(topicId, partition)?.range ?? null;
   }
 
   totals(): RegistryTotals {
-    const totals = { segments: 0, topics: 0, partitions: 0, records: 0, bytes: 0 };
-    const topics = new Set<string>();
-    for (const { entries } of this.partitions.values()) {
-      if (entries.length > 0) totals.partitions++;
-      for (const entry of entries) {
-        topics.add(entry.topicId);
-        totals.segments++;
-        totals.records += entry.records;
-        totals.bytes += entry.bytes;
-      }
-    }
-    totals.topics = topics.size;
-    return totals;
+    return this.state.totals;
+  }
+
+  /** Journal entries applied in this life: grows with every change. */
+  get changes(): number {
+    return this.applied;
+  }
+
+  /** The whole registry as it is now, as journal entries that are made one by one as they are asked
+   * for: replayed in order they give it back. */
+  snapshotParts(): Generator<Uint8Array> {
+    return this.state.parts();
+  }
+
+  /** `listener` is called after each change, when it is durable and in force. */
+  subscribe(listener: () => void): void {
+    this.listeners.push(listener);
   }
 
   /** Keeps an object from being deleted while it is read; call the result once when done. */
-  pin(entry: SegmentEntry): () => void {
-    this.pins.set(entry.key, (this.pins.get(entry.key) ?? 0) + 1);
+  pin(entry: { readonly key: string }): () => void {
+    const { key } = entry;
+    this.pins.set(key, (this.pins.get(key) ?? 0) + 1);
     let held = true;
     return () => {
       if (!held) return;
       held = false;
-      const left = (this.pins.get(entry.key) ?? 0) - 1;
-      if (left > 0) this.pins.set(entry.key, left);
-      else this.pins.delete(entry.key);
+      const left = (this.pins.get(key) ?? 0) - 1;
+      if (left > 0) this.pins.set(key, left);
+      else this.pins.delete(key);
     };
   }
 
-  isPinned(entry: SegmentEntry): boolean {
+  isPinned(entry: { readonly key: string }): boolean {
     return this.pins.has(entry.key);
   }
 
-  /** Resolves when every change asked for so far is done with. */
+  /** Resolves when every change asked for so far is done with, and no snapshot is being written. */
   async settled(): Promise<void> {
     await this.writing;
+    await this.compacting;
   }
 
-  /** One entry at a time: check, make durable, then apply. */
-  private commit(make: () => JournalEntry): Promise<void> {
+  /** One entry at a time: check, make durable, then apply. Null: nothing is to be changed. */
+  private commit(make: () => JournalEntry | null): Promise<void> {
     const step = this.writing.then(async () => {
       const entry = make();
-      await this.journal.append(encoder.encode(JSON.stringify(entry)));
-      this.apply(entry);
+      if (entry === null) return;
+      await this.journal.append(encodeEntry(entry));
+      this.state.apply(entry);
       this.entriesSinceSnapshot++;
+      this.applied++;
+      this.snapshotIfDue();
+      for (const listener of this.listeners) listener();
     });
-    // Behind the entry's answer: it is durable and in force whatever becomes of the snapshot.
-    this.writing = step.then(
-      () => this.snapshotIfDue(),
-      () => undefined,
-    );
+    this.writing = step.catch(() => undefined);
     return step;
   }
 
-  private async snapshotIfDue(): Promise<void> {
-    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.liveEntries)) return;
-    try {
-      await this.snapshot();
-    } catch (error) {
-      this.onWarning("the segment registry's journal could not be compacted", error);
-      // Not again at every entry: a snapshot of many segments is work.
-      this.entriesSinceSnapshot = 0;
-    }
+  /** Beside the entries that follow: they are durable and in force whatever becomes of it. */
+  private snapshotIfDue(): void {
+    if (this.compacting !== null) return;
+    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.state.size)) return;
+    // Counted from here, also when it fails: a snapshot of many segments is work.
+    this.entriesSinceSnapshot = 0;
+    this.compacting = this.journal
+      .compactParts(this.state.parts())
+      .catch((error: unknown) =>
+        this.onWarning("the segment registry's journal could not be compacted", error),
+      )
+      .finally(() => {
+        this.compacting = null;
+      });
   }
 
-  private async snapshot(): Promise<void> {
-    const entry: JournalEntry = {
-      v: 1,
-      type: "snapshot",
-      segments: this.all(),
-      retired: [...this.retired.values()].flat(),
-    };
-    await this.journal.compact(encoder.encode(JSON.stringify(entry)));
-    this.entriesSinceSnapshot = 0;
+  private async setQuarantine(
+    entry: SegmentEntry,
+    quarantined: { readonly reason: string; readonly sinceMs: number } | null,
+  ): Promise<void> {
+    const { topicId, partition, base, key } = entry;
+    await this.commit(() => {
+      const now = this.state.entryOf(key);
+      if (now === undefined) throw conflict(entry, "is not registered any more");
+      if (now.quarantined === undefined && quarantined === null) return null;
+      return { v: 2, type: "quarantine", topicId, partition, base, quarantined };
+    });
   }
 
   private checkFits(segment: SegmentEntry, logStart: number): void {
-    const where = `${segment.topic}-${segment.partition} [${segment.base}, ${segment.last}]`;
-    assert(segment.base <= segment.last, `segment ${where} is empty`);
+    assert(segment.base <= segment.last, `segment ${where(segment)} is empty`);
     const range = this.range(segment.topicId, segment.partition);
     if (!range || segment.base === range.end) return;
     const overlaps = segment.base < range.end;
     if (overlaps || segment.base > logStart) {
       const problem = overlaps ? "overlaps" : "leaves a hole after";
-      throw new BrokerError(
-        "CHRONIK_REGISTRY_CONFLICT",
-        `archive ${where} ${problem} the archived offsets up to ${range.end - 1}; ` +
-          "it was not registered",
-      );
+      throw conflict(segment, `${problem} the archived offsets up to ${range.end - 1}`);
     }
   }
 
-  private put(segment: SegmentEntry): void {
-    this.liveEntries++;
-    const key = partitionKey(segment.topicId, segment.partition);
-    const held = this.partitions.get(key);
-    if (!held) {
-      this.partitions.set(key, { entries: [segment], runStart: segment.base });
-      return;
+  /** An object that is named already, or about to be deleted, cannot be an entry's. */
+  private checkKeyFree(segment: SegmentEntry): void {
+    if (this.state.isRetired(segment.key)) {
+      throw conflict(segment, `has the key ${segment.key} of an object that is being deleted`);
     }
-    const last = held.entries[held.entries.length - 1];
-    if (last && last.last + 1 !== segment.base) held.runStart = segment.base;
-    held.entries.push(segment);
+    const named = this.state.entryOf(segment.key);
+    if (named) throw conflict(segment, `has the key ${segment.key} of archive ${where(named)}`);
   }
 
-  private apply(entry: JournalEntry): void {
-    switch (entry.type) {
-      case "add":
-        this.put(entry.segment);
-        return;
-      case "retire-topic":
-        for (const [key, { entries }] of this.partitions) {
-          if (entries[0]?.topicId !== entry.topicId) continue;
-          for (const segment of entries) push(this.retired, entry.topicId, segment);
-          this.partitions.delete(key);
-        }
-        return;
-      case "objects-deleted":
-        this.liveEntries -= this.retired.get(entry.topicId)?.length ?? 0;
-        this.retired.delete(entry.topicId);
-        return;
-      case "snapshot":
-        this.liveEntries = entry.retired.length;
-        this.partitions.clear();
-        this.retired.clear();
-        for (const segment of entry.segments) this.put(segment);
-        for (const s of entry.retired) push(this.retired, s.topicId, s);
-        return;
+  private checkUnchanged(entries: readonly SegmentEntry[]): void {
+    for (const entry of entries) {
+      const now = this.state.entryOf(entry.key);
+      if (now === undefined) throw conflict(entry, "is not registered any more");
+      if (now.quarantined) throw conflict(entry, "is in quarantine");
     }
   }
 }
 
-interface PartitionSegments {
-  readonly entries: SegmentEntry[];
-  /** First offset of the newest run without a hole. */
-  runStart: number;
+function checkWanted(segment: SegmentEntry, isWanted: () => boolean): void {
+  if (isWanted()) return;
+  throw new BrokerError(
+    "CHRONIK_TOPIC_GONE",
+    `topic ${segment.topic} was deleted or is closing; its archive was not registered`,
+  );
 }
 
-function push(map: Map<string, SegmentEntry[]>, key: string, segment: SegmentEntry): void {
-  const entries = map.get(key);
-  if (entries) entries.push(segment);
-  else map.set(key, [segment]);
-}
-
-function partitionKey(topicId: string, partition: number): string {
-  return `${topicId}/${partition}`;
-}
-
-/** Index of the last entry whose base is at or before `offset`; -1 when all lie after it. */
-export function lastAtOrBefore(entries: readonly { base: number }[], offset: number): number {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const entry = entries[middle];
-    assert(entry !== undefined, "binary search stays inside the array");
-    if (entry.base <= offset) low = middle + 1;
-    else high = middle;
+/** Whether both lists are consecutive and cover the same offsets of one partition. */
+function checkCovers(remove: readonly SegmentEntry[], add: readonly SegmentEntry[]): void {
+  const [first] = remove;
+  const last = remove[remove.length - 1];
+  assert(first !== undefined && last !== undefined, "there is something to replace");
+  const keys = new Set<string>();
+  for (const list of [remove, add]) {
+    let next = first.base;
+    for (const segment of list) {
+      const isOurs = segment.topicId === first.topicId && segment.partition === first.partition;
+      assert(isOurs, `archive ${where(segment)} is of the partition of ${where(first)}`);
+      if (keys.has(segment.key)) throw conflict(segment, `has the key ${segment.key} of another`);
+      if (segment.base !== next || segment.last < segment.base) {
+        throw conflict(segment, `does not follow offset ${next - 1}`);
+      }
+      keys.add(segment.key);
+      next = segment.last + 1;
+    }
+    if (next !== last.last + 1) throw conflict(first, `is not covered up to ${last.last}`);
   }
-  return low - 1;
 }
 
-function decodeEntry(bytes: Uint8Array): JournalEntry {
-  const entry = JSON.parse(decoder.decode(bytes)) as { v: number; type: string };
-  const known = ["add", "retire-topic", "objects-deleted", "snapshot"];
-  if (entry.v !== 1 || !known.includes(entry.type)) {
-    throw new BrokerError(
-      "CHRONIK_UNKNOWN_FORMAT",
-      `the segment registry holds an entry of version ${entry.v}, type ${entry.type}, ` +
-        "which this build does not know; start the newer chronik that wrote it",
-    );
-  }
-  return entry as unknown as JournalEntry;
+function conflict(segment: SegmentEntry, problem: string): BrokerError {
+  return new BrokerError(
+    "CHRONIK_REGISTRY_CONFLICT",
+    `archive ${where(segment)} ${problem}; the registry is unchanged`,
+  );
+}
+
+function where({ topic, partition, base, last }: SegmentEntry): string {
+  return `${topic}-${partition} [${base}, ${last}]`;
 }

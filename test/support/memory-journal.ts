@@ -22,4 +22,16 @@ export class MemoryJournal implements MetadataJournal {
     this.compactions += 1;
     this.entries = [snapshot.slice()];
   }
+
+  async compactParts(parts: Iterable<Uint8Array>): Promise<void> {
+    const covered = this.entries.length;
+    const snapshot: Uint8Array[] = [];
+    for (const part of parts) {
+      await Promise.resolve();
+      if (this.failing) throw new BrokerError("CHRONIK_DISK_FULL", "no space left");
+      snapshot.push(part.slice());
+    }
+    this.compactions += 1;
+    this.entries = [...snapshot, ...this.entries.slice(covered)];
+  }
 }

@@ -159,7 +159,7 @@ test("a key whose deleted object may be deleted once more is not used again", as
   await indexer.run();
   expect(registry.segments("id-t", 0).map((entry) => entry.key)).not.toContain(key);
   expect(files.has(key)).toBe(false);
-  await registry.objectsDeleted("id-old");
+  await registry.objectsDeleted([key]);
   expect(registry.isRetiredKey(key)).toBe(false);
 });
 

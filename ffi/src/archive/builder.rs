@@ -11,87 +11,18 @@ use sha2::{Digest, Sha256};
 
 use super::ArchiveError;
 use super::format::{
-    AbortedRange, BATCHES_NAME, BatchesEntry, CHUNK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MIN, CHUNKS_MAX,
-    ChunkEntry, FORMAT_NAME, FORMAT_VERSION, INDEX_PREFIX, IndexEntry, IndexFileEntry, LeaderEpoch,
-    MANIFEST_BYTES_MAX, MANIFEST_NAME, Manifest, ManifestEntry, Member, TOC_BYTES_MAX, TOC_NAME,
-    Toc, TocLocation,
+    BATCHES_NAME, BatchesEntry, CHUNK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MIN, CHUNKS_MAX, ChunkEntry,
+    FORMAT_NAME, FORMAT_VERSION, INDEX_PREFIX, IndexEntry, IndexFileEntry, MANIFEST_BYTES_MAX,
+    MANIFEST_NAME, Manifest, ManifestEntry, Member, TOC_BYTES_MAX, TOC_NAME, Toc, TocLocation,
 };
 use super::gzip::{Level, MemberEncoder};
-use super::indexing::Indexing;
+use super::indexing::{Indexed, Indexing};
 use super::scratch::ScratchFolder;
+use super::spec::{ArchiveSpec, ArchiveSummary};
 use super::writer::{ArchiveWriter, Range};
 use crate::codec::Codec;
-use crate::index::{INDEX_MEMORY_BYTES, IndexFile, IndexMode, SCHEMA_VERSION};
+use crate::index::{IndexFile, SCHEMA_VERSION};
 use crate::record::{Batch, BatchHeader, Origin, batches, validate_header};
-
-/// What an archive is to be.
-#[derive(Debug, Clone)]
-pub struct ArchiveSpec {
-    pub topic: String,
-    /// As the metadata writes it; opaque here.
-    pub topic_id: String,
-    pub partition: i32,
-    /// 1: batches must be without a hole. Later generations may have some.
-    pub generation: u32,
-    /// Wall clock, ms since 1970.
-    pub created_at: i64,
-    pub leader_epochs: Vec<LeaderEpoch>,
-    pub aborted: Vec<AbortedRange>,
-    pub producer_snapshot: Option<String>,
-    pub index_mode: IndexMode,
-    /// Folder for temporary files, on the disk of the archive if that may be.
-    pub scratch_dir: PathBuf,
-    /// Memory of the index writer; `INDEX_MEMORY_BYTES` unless a test says otherwise.
-    pub index_memory_bytes: usize,
-}
-
-impl ArchiveSpec {
-    /// A first generation without leader epochs, aborted ranges or producers.
-    pub fn new(topic: &str, topic_id: &str, partition: i32, scratch_dir: &Path) -> ArchiveSpec {
-        ArchiveSpec {
-            topic: topic.to_owned(),
-            topic_id: topic_id.to_owned(),
-            partition,
-            generation: 1,
-            created_at: 0,
-            leader_epochs: Vec::new(),
-            aborted: Vec::new(),
-            producer_snapshot: None,
-            index_mode: IndexMode::Full,
-            scratch_dir: scratch_dir.to_path_buf(),
-            index_memory_bytes: INDEX_MEMORY_BYTES,
-        }
-    }
-}
-
-/// A finished archive: fsynced at `path`, not yet anywhere else.
-#[derive(Debug, Clone)]
-pub struct ArchiveSummary {
-    pub path: PathBuf,
-    pub size: u64,
-    /// SHA-256 of the file, hex.
-    pub sha256: String,
-    pub toc_position: u64,
-    pub toc_length: u64,
-    pub base_offset: i64,
-    pub last_offset: i64,
-    pub records: u64,
-    pub batches: u64,
-    /// Bytes of the batches.
-    pub raw_bytes: u64,
-    pub min_timestamp: i64,
-    pub max_timestamp: i64,
-    pub timestamps_exact: bool,
-    pub chunks: usize,
-    /// Bytes of the index, uncompressed.
-    pub index_bytes: u64,
-    pub documents: u64,
-    pub unindexed_records: u64,
-    pub truncated_values: u64,
-    pub batches_sha256: String,
-    /// CPU time of this thread since `create`, ms; None where the kernel does not tell.
-    pub build_cpu_ms: Option<u64>,
-}
 
 /// Takes batches, then `finish`. Dropped before that, it leaves nothing behind.
 pub struct ArchiveBuilder {
@@ -125,14 +56,39 @@ struct Totals {
 impl ArchiveBuilder {
     /// Nothing is written to `path` before `finish`.
     pub fn create(path: &Path, spec: ArchiveSpec) -> Result<ArchiveBuilder, ArchiveError> {
+        let scratch = ScratchFolder::create(&spec.scratch_dir)?;
+        let indexing = Indexing::new(&spec, scratch.path());
+        ArchiveBuilder::begin(path, spec, scratch, indexing)
+    }
+
+    /// The same, with an index that was made otherwise, its files somewhere in `scratch`.
+    pub(super) fn create_indexed(
+        path: &Path,
+        spec: ArchiveSpec,
+        scratch: ScratchFolder,
+        indexed: Indexed,
+    ) -> Result<ArchiveBuilder, ArchiveError> {
+        let indexing = Indexing::done(indexed, spec.index_mode);
+        ArchiveBuilder::begin(path, spec, scratch, indexing)
+    }
+
+    fn begin(
+        path: &Path,
+        spec: ArchiveSpec,
+        scratch: ScratchFolder,
+        indexing: Indexing,
+    ) -> Result<ArchiveBuilder, ArchiveError> {
         if spec.partition < 0 || spec.generation == 0 || spec.topic.is_empty() {
             return Err(ArchiveError::Spec("topic, partition or generation".into()));
         }
-        let scratch = ScratchFolder::create(&spec.scratch_dir)?;
+        if spec.generation == 1 && spec.range.is_some() {
+            return Err(ArchiveError::Spec(
+                "a first generation has no other range".into(),
+            ));
+        }
         let members_path = scratch.path().join("members");
         let members =
             File::create(&members_path).map_err(ArchiveError::io("create", &members_path))?;
-        let indexing = Indexing::new(&spec, scratch.path());
         Ok(ArchiveBuilder {
             path: path.to_path_buf(),
             spec,
@@ -219,15 +175,17 @@ impl ArchiveBuilder {
     fn check_place(&self, header: &BatchHeader, batch_bytes: usize) -> Result<(), ArchiveError> {
         let expected = self.totals.last_offset + 1;
         let base_offset = header.base_offset;
+        let (range_start, range_end) = self.spec.range.unwrap_or((0, i64::MAX));
         let fits = match self.totals.batches {
-            0 => base_offset >= 0,
+            0 => base_offset >= range_start,
             _ if self.spec.generation == 1 => base_offset == expected,
             _ => base_offset >= expected,
         };
-        if !fits || header.last_offset() == i64::MAX {
+        let last_offset = header.last_offset();
+        if !fits || last_offset == i64::MAX || last_offset > range_end {
             return Err(ArchiveError::NotContiguous {
                 base_offset,
-                expected,
+                expected: expected.max(range_start),
             });
         }
         if batch_bytes > CHUNK_RAW_BYTES_MAX - CHUNK_RAW_BYTES_MIN {
@@ -296,6 +254,9 @@ impl ArchiveBuilder {
             ..
         } = self;
         let indexed = self.indexing.finish()?;
+        let (base_offset, last_offset) = spec
+            .range
+            .unwrap_or((totals.base_offset, totals.last_offset));
         let batches_sha256 = format!("{:x}", self.batches_hash.finalize());
         let mut members = vec![Member {
             name: BATCHES_NAME.to_owned(),
@@ -314,8 +275,8 @@ impl ArchiveBuilder {
             topic_id: spec.topic_id,
             partition: spec.partition,
             generation: spec.generation,
-            base_offset: totals.base_offset,
-            last_offset: totals.last_offset,
+            base_offset,
+            last_offset,
             min_timestamp: indexed.min_timestamp,
             max_timestamp: totals.max_timestamp,
             timestamps_exact: indexed.timestamps_exact,
@@ -346,8 +307,8 @@ impl ArchiveBuilder {
             sha256: laid.sha256,
             toc_position: laid.toc.position,
             toc_length: laid.toc.length,
-            base_offset: totals.base_offset,
-            last_offset: totals.last_offset,
+            base_offset,
+            last_offset,
             records: totals.records,
             batches: totals.batches,
             raw_bytes: totals.bytes,
@@ -359,6 +320,7 @@ impl ArchiveBuilder {
             documents: manifest.documents,
             unindexed_records: manifest.unindexed_records,
             truncated_values: manifest.truncated_values,
+            aborted: manifest.aborted.len(),
             batches_sha256,
             build_cpu_ms: match (self.cpu_start, thread_cpu_ms()) {
                 (Some(start), Some(end)) => Some(end.saturating_sub(start)),

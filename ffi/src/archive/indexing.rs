@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::ArchiveError;
-use super::builder::ArchiveSpec;
+use super::spec::ArchiveSpec;
 use crate::index::{IndexBuilder, IndexFile, IndexMode};
 use crate::record::{Batch, BatchError, DecodedRecords, decode_records};
 
@@ -14,6 +14,8 @@ const INDEXED_BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub struct Indexing {
     mode: IndexMode,
     builder: Option<IndexBuilder>,
+    /// All is known already: nothing is looked at.
+    done: Option<Indexed>,
     /// Aborted ranges (first, last offset) by producer.
     aborted: HashMap<i64, Vec<(i64, i64)>>,
     min_timestamp: Option<i64>,
@@ -45,7 +47,21 @@ impl Indexing {
             builder: mode
                 .has_index()
                 .then(|| IndexBuilder::new(mode, scratch, spec.index_memory_bytes)),
+            done: None,
             aborted,
+            min_timestamp: None,
+            timestamps_exact: true,
+            unindexed_records: 0,
+        }
+    }
+
+    /// For batches whose index exists: the records are not looked at.
+    pub fn done(indexed: Indexed, mode: IndexMode) -> Indexing {
+        Indexing {
+            mode,
+            builder: None,
+            done: Some(indexed),
+            aborted: HashMap::new(),
             min_timestamp: None,
             timestamps_exact: true,
             unindexed_records: 0,
@@ -56,12 +72,12 @@ impl Indexing {
     /// are the producer's doing: the archive keeps the batch, and counts them.
     pub fn push(&mut self, batch: &Batch<'_>) -> Result<(), ArchiveError> {
         let header = &batch.header;
-        if header.record_count == 0 {
+        if header.record_count == 0 || self.done.is_some() {
             return Ok(());
         }
         if header.is_control() || !self.mode.has_index() {
             self.timestamps_exact &= header.is_control();
-            self.see_timestamp(header.base_timestamp);
+            self.see_timestamp(first_timestamp(batch));
             return Ok(());
         }
         match readable(batch) {
@@ -81,6 +97,9 @@ impl Indexing {
     }
 
     pub fn finish(self) -> Result<Indexed, ArchiveError> {
+        if let Some(indexed) = self.done {
+            return Ok(indexed);
+        }
         let mut indexed = Indexed {
             files: Vec::new(),
             documents: 0,
@@ -132,6 +151,15 @@ impl Indexing {
             None => timestamp,
         });
     }
+}
+
+/// What the header says, unless the cleaner wrote a delete horizon there.
+fn first_timestamp(batch: &Batch<'_>) -> i64 {
+    let header = &batch.header;
+    if !header.has_delete_horizon() {
+        return header.base_timestamp;
+    }
+    readable(batch).map_or(header.max_timestamp, |(_, min_timestamp)| min_timestamp)
 }
 
 /// Decodes a batch and walks it once, so that indexing meets no error halfway.

@@ -3,16 +3,21 @@
 //! `FORMAT.md` beside this file is the format as it stands on disk.
 
 mod builder;
+mod compact;
 mod format;
 mod gzip;
 mod indexing;
 mod reader;
+mod rewrite;
 mod scratch;
+mod source;
+mod spec;
 mod tar;
 mod verify;
 mod writer;
 
-pub use self::builder::{ArchiveBuilder, ArchiveSpec, ArchiveSummary};
+pub use self::builder::ArchiveBuilder;
+pub use self::compact::{CleanReport, CleanSpec, compact_archives, map_archive};
 pub use self::format::{
     AbortedRange, BatchesEntry, CHUNK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MIN, ChunkEntry,
     FORMAT_VERSION, IndexEntry, IndexFileEntry, LOCATOR_BYTES, LeaderEpoch, MANIFEST_BYTES_MAX,
@@ -21,9 +26,12 @@ pub use self::format::{
 pub use self::reader::{
     copy_member, inflate_chunk, locate_toc, read_manifest, read_manifest_from, read_toc,
 };
+pub use self::rewrite::{RewriteIndex, RewriteSpec, rewrite_archives};
+pub use self::source::SourceArchive;
+pub use self::spec::{ArchiveSpec, ArchiveSummary};
 pub use self::verify::{Expected, VerifyReport, verify_archive, verify_archive_from};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -63,6 +71,26 @@ pub enum ArchiveError {
         found: String,
         expected: String,
     },
+    /// Damage in one chunk of an archive.
+    #[error("chunk {chunk} (offsets {base_offset} to {last_offset}): {source}")]
+    Chunk {
+        chunk: usize,
+        base_offset: i64,
+        last_offset: i64,
+        #[source]
+        source: Box<ArchiveError>,
+    },
+    /// Something is wrong with the `number`th archive (from 1) that another is made from.
+    #[error("source {number}, {}: {source}", path.display())]
+    Source {
+        number: usize,
+        path: PathBuf,
+        #[source]
+        source: Box<ArchiveError>,
+    },
+    /// Given up because the broker stops.
+    #[error("the broker is stopping: the archive is made after the next start")]
+    Stopped,
     /// Written by a later version.
     #[error("archive format version {found} is not known here (up to {known})")]
     Version { found: u32, known: u32 },

@@ -7,7 +7,7 @@ use crate::wal::batch::Marker;
 
 /// Transactional records of `producer_id` from `first_offset` to the marker at `last_offset` were
 /// aborted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted {
     pub producer_id: i64,
     pub first_offset: i64,

@@ -215,7 +215,7 @@ fn headers_of(record: &Record<'_>) -> Option<JsonTree> {
 }
 
 /// Tantivy's own bookkeeping (dot files) is left out: it is rebuilt where it is missing.
-fn list_files(folder: &Path) -> Result<Vec<IndexFile>, IndexError> {
+pub(super) fn list_files(folder: &Path) -> Result<Vec<IndexFile>, IndexError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

@@ -20,9 +20,34 @@ use tantivy::{Directory, HasLen};
 
 use super::IndexError;
 
+/// Asked at every write: true lets the write fail, and with it what cannot be stopped otherwise.
+#[derive(Clone)]
+pub struct StopCheck(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl StopCheck {
+    pub fn new(is_stopped: impl Fn() -> bool + Send + Sync + 'static) -> StopCheck {
+        StopCheck(Arc::new(is_stopped))
+    }
+
+    pub fn never() -> StopCheck {
+        StopCheck::new(|| false)
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for StopCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StopCheck({})", self.is_stopped())
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct ScratchDirectory {
     root: PathBuf,
+    stop: StopCheck,
     /// For all but reads: deletes, locks, existence.
     files: MmapDirectory,
 }
@@ -30,9 +55,24 @@ pub struct ScratchDirectory {
 impl ScratchDirectory {
     /// Creates `root`, which must not exist yet.
     pub fn create(root: &Path) -> Result<ScratchDirectory, IndexError> {
+        ScratchDirectory::create_stoppable(root, StopCheck::never())
+    }
+
+    /// The same; writes fail once `stop` says so.
+    pub fn create_stoppable(root: &Path, stop: StopCheck) -> Result<ScratchDirectory, IndexError> {
         fs::create_dir(root)?;
+        ScratchDirectory::at(root, stop)
+    }
+
+    /// A folder that holds an index already.
+    pub fn open(root: &Path) -> Result<ScratchDirectory, IndexError> {
+        ScratchDirectory::at(root, StopCheck::never())
+    }
+
+    fn at(root: &Path, stop: StopCheck) -> Result<ScratchDirectory, IndexError> {
         Ok(ScratchDirectory {
             root: root.to_path_buf(),
+            stop,
             files: MmapDirectory::open(root)?,
         })
     }
@@ -77,7 +117,10 @@ impl Directory for ScratchDirectory {
                 }
                 _ => OpenWriteError::wrap_io_error(error, path.to_path_buf()),
             })?;
-        Ok(BufWriter::new(Box::new(UnsyncedFile(file))))
+        Ok(BufWriter::new(Box::new(UnsyncedFile {
+            file,
+            stop: self.stop.clone(),
+        })))
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
@@ -158,20 +201,26 @@ impl FileHandle for WindowedFile {
     }
 }
 
-struct UnsyncedFile(File);
+struct UnsyncedFile {
+    file: File,
+    stop: StopCheck,
+}
 
 impl Write for UnsyncedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        if self.stop.is_stopped() {
+            return Err(io::Error::other("stopped"));
+        }
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }
 
 impl TerminatingWrite for UnsyncedFile {
     fn terminate_ref(&mut self, _: AntiCallToken) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }

@@ -6,15 +6,18 @@ mod builder;
 mod directory;
 mod document;
 mod json;
+mod merge;
 mod schema;
 
 pub use self::builder::{
     INDEX_MEMORY_BYTES, IndexBuilder, IndexFile, IndexOutput, VALUE_TEXT_BYTES_MAX,
 };
+pub use self::directory::StopCheck;
 pub use self::json::{
     FACT_PATHS_ARCHIVE_MAX, FACT_PATHS_RECORD_MAX, FACT_TEXT_BYTES_MAX, FACT_VALUES_RECORD_MAX,
     JSON_DEPTH_MAX, JSON_LEAVES_RECORD_MAX, JSON_PATH_BYTES_MAX,
 };
+pub use self::merge::{MergedIndex, merge_indexes};
 pub use self::schema::{KEY_TERM_BYTES_MAX, SCHEMA_VERSION, SearchFields, key_term, search_schema};
 
 use serde::{Deserialize, Serialize};
@@ -54,4 +57,8 @@ pub enum IndexError {
     /// Records must come in offset order, once each.
     #[error("offset {offset} after {previous}")]
     Order { offset: i64, previous: i64 },
+    #[error("the index has another schema than version {SCHEMA_VERSION}")]
+    Schema,
+    #[error("the joined index has {found} documents, its parts {expected}")]
+    Documents { found: u64, expected: u64 },
 }

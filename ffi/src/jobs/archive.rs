@@ -74,18 +74,25 @@ pub struct ExpectedArchive {
 
 impl From<ArchiveError> for JobError {
     fn from(error: ArchiveError) -> Self {
-        let status = match &error {
-            ArchiveError::Io { source, .. } => status_of_io(source),
-            ArchiveError::Index(IndexError::Io(source)) => status_of_io(source),
-            ArchiveError::Index(_) => Status::Internal,
-            ArchiveError::Spec(_) => Status::InvalidArgument,
-            ArchiveError::Version { .. } => Status::UnknownVersion,
-            ArchiveError::Batch { .. }
-            | ArchiveError::NotContiguous { .. }
-            | ArchiveError::Damaged(_)
-            | ArchiveError::Mismatch { .. } => Status::Corrupt,
-        };
-        JobError::new(status, error.to_string())
+        JobError::new(status_of(&error), error.to_string())
+    }
+}
+
+fn status_of(error: &ArchiveError) -> Status {
+    match error {
+        ArchiveError::Io { source, .. } => status_of_io(source),
+        ArchiveError::Index(IndexError::Io(source)) => status_of_io(source),
+        ArchiveError::Index(_) => Status::Internal,
+        ArchiveError::Spec(_) => Status::InvalidArgument,
+        ArchiveError::Version { .. } => Status::UnknownVersion,
+        ArchiveError::Batch { .. }
+        | ArchiveError::NotContiguous { .. }
+        | ArchiveError::Damaged(_)
+        | ArchiveError::Mismatch { .. } => Status::Corrupt,
+        ArchiveError::Chunk { source, .. } | ArchiveError::Source { source, .. } => {
+            status_of(source)
+        }
+        ArchiveError::Stopped => Status::Closed,
     }
 }
 
@@ -118,9 +125,7 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
         let mut failure: Option<JobError> = None;
         walk(&core.wal, &log, next, limit, CHUNK_BYTES, &mut |frame| {
             let pushed = if core.builds_stopped.load(Ordering::Relaxed) {
-                let text =
-                    "the broker is stopping: the archive is made after the next start".to_owned();
-                Err(JobError::new(Status::Closed, text))
+                Err(ArchiveError::Stopped.into())
             } else {
                 builder.push_batch(frame.body).map_err(JobError::from)
             };
@@ -159,7 +164,7 @@ pub fn build(core: &Arc<Core>, build: Build) -> Result<Output, JobError> {
 }
 
 /// A failed fsync ends the process here too: the pages it lost may be anyone's (design D3).
-fn if_fsync_failed(core: &Core, error: ArchiveError) -> JobError {
+pub(super) fn if_fsync_failed(core: &Core, error: ArchiveError) -> JobError {
     match &error {
         ArchiveError::Io { action, .. } if action.starts_with("fsync ") => {
             core.wal.poison.poison(&error.to_string()).into()
@@ -168,7 +173,7 @@ fn if_fsync_failed(core: &Core, error: ArchiveError) -> JobError {
     }
 }
 
-fn describe(summary: &ArchiveSummary) -> Output {
+pub(super) fn describe(summary: &ArchiveSummary) -> Output {
     Output::of(json!({
         "path": summary.path,
         "size": summary.size,
@@ -188,6 +193,7 @@ fn describe(summary: &ArchiveSummary) -> Output {
         "documents": summary.documents,
         "unindexed_records": summary.unindexed_records,
         "truncated_values": summary.truncated_values,
+        "aborted": summary.aborted,
         "batches_sha256": summary.batches_sha256,
         "build_cpu_ms": summary.build_cpu_ms,
     }))

@@ -1,19 +1,17 @@
 //! The jobs of compaction: keys into an offset map, and archives rewritten by it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use serde::Deserialize;
 use serde_json::json;
 
 use super::archive::{describe, if_fsync_failed};
-use super::rewrite::Rewrite;
+use super::rewrite::{Rewrite, stop_of};
 use super::{JobError, Output, file};
 use crate::archive::{CleanSpec, compact_archives, map_archive};
 use crate::bytes::now_ms;
 use crate::cleaning::{MapFileError, OFFSET_MAP_KEYS_MAX, OffsetMap, read_map, write_map};
 use crate::engine::Core;
-use crate::index::StopCheck;
 use crate::status::{Status, status_of_io};
 
 /// `map_keys`
@@ -99,9 +97,4 @@ pub fn compact(core: &Arc<Core>, job: Compact) -> Result<Output, JobError> {
         "records_before": report.records_before,
         "writing": report.writing,
     })))
-}
-
-fn stop_of(core: &Arc<Core>) -> StopCheck {
-    let core = Arc::clone(core);
-    StopCheck::new(move || core.builds_stopped.load(Ordering::Relaxed))
 }

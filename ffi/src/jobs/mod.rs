@@ -2,8 +2,10 @@
 
 pub mod archive;
 pub mod batch;
+pub mod compact;
 pub mod file;
 pub mod log;
+pub mod rewrite;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -61,6 +63,9 @@ pub enum Job {
     },
     Clean(log::Clean),
     BuildArchive(archive::Build),
+    RewriteArchive(rewrite::Rewrite),
+    MapKeys(compact::MapKeys),
+    CompactArchive(compact::Compact),
     VerifyArchive {
         path: String,
         #[serde(default)]
@@ -220,6 +225,9 @@ impl Job {
             self,
             Job::RemoveDir { .. }
                 | Job::BuildArchive(_)
+                | Job::RewriteArchive(_)
+                | Job::MapKeys(_)
+                | Job::CompactArchive(_)
                 | Job::VerifyArchive { .. }
                 | Job::Clean(_)
         )
@@ -269,6 +277,9 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
         } => log::read_time(core, log, from_offset, offset_limit, target),
         Job::Clean(clean) => log::clean(core, &clean),
         Job::BuildArchive(build) => archive::build(core, build),
+        Job::RewriteArchive(rewrite) => rewrite::rewrite(core, rewrite),
+        Job::MapKeys(job) => compact::map_keys(core, &job),
+        Job::CompactArchive(job) => compact::compact(core, job),
         Job::VerifyArchive { path, expected } => archive::verify(core, &path, expected),
         Job::ReadManifest { path: Some(path) } => archive::read_manifest(core, &path),
         Job::ReadManifest { path: None } => archive::parse_manifest(raw),

@@ -93,16 +93,21 @@ fn build_map(
     let mut failure = None;
     while map.end() < log_end && failure.is_none() && map.keys() < entries_max {
         let before = map.end();
-        walk(wal, log, before, log_end, READ_BYTES, &mut |frame| {
-            match add_frame(map, frame, &rules.decisions, entries_max) {
+        walk(
+            wal,
+            log,
+            before,
+            log_end,
+            READ_BYTES,
+            &mut |frame| match add_frame(map, frame, &rules.decisions, entries_max) {
                 Ok(true) if map.keys() < entries_max => Visit::More,
                 Ok(_) => Visit::Stop,
                 Err(error) => {
                     failure = Some(error);
                     Visit::Stop
                 }
-            }
-        })?;
+            },
+        )?;
         if map.end() == before && failure.is_none() {
             // Offsets at the end of a cleaned segment may hold no batch any more.
             map.reaches(log_end);

@@ -1,0 +1,83 @@
+import { expect, test } from "bun:test";
+import { NativeJournal } from "../../src/native/journal.ts";
+import { openEngine, tempDir } from "../support/native.ts";
+
+const bytes = (text: string) => Buffer.from(text);
+
+async function entriesOf(journal: NativeJournal): Promise<string[]> {
+  const out: string[] = [];
+  await journal.replay((entry) => out.push(Buffer.from(entry).toString()));
+  return out;
+}
+
+/** What a journal in `dir` replays when it is opened anew. */
+async function reopened(dir: string): Promise<string[]> {
+  const engine = await openEngine(dir);
+  try {
+    const journal = await NativeJournal.open(engine, `${dir}/journal`);
+    return await entriesOf(journal);
+  } finally {
+    await engine.close();
+  }
+}
+
+test("a snapshot in parts replaces what it covers; what came meanwhile follows it", async () => {
+  using dir = tempDir();
+  const engine = await openEngine(dir.path);
+  const journal = await NativeJournal.open(engine, `${dir.path}/journal`);
+  for (const text of ["a", "b"]) await journal.append(bytes(text));
+  const written: Promise<void>[] = [];
+  function* parts() {
+    yield bytes("ab-1");
+    written.push(journal.append(bytes("c")));
+    yield bytes("ab-2");
+    written.push(journal.append(bytes("d")));
+  }
+  await journal.compactParts(parts());
+  await Promise.all(written);
+  await journal.append(bytes("e"));
+  await engine.close();
+  expect(await reopened(dir.path)).toEqual(["ab-1", "ab-2", "c", "d", "e"]);
+});
+
+test("a snapshot without its end counts for nothing, also behind a whole one", async () => {
+  using dir = tempDir();
+  const path = `${dir.path}/journal`;
+  let engine = await openEngine(dir.path);
+  let journal = await NativeJournal.open(engine, path);
+  await journal.append(bytes("a"));
+  function* broken(first: string) {
+    yield bytes(first);
+    throw new Error("cut short");
+  }
+  await expect(journal.compactParts(broken("x"))).rejects.toThrow("cut short");
+  await journal.append(bytes("b"));
+  await engine.close();
+  expect(await reopened(dir.path)).toEqual(["a", "b"]);
+
+  engine = await openEngine(dir.path);
+  journal = await NativeJournal.open(engine, path);
+  await journal.compactParts([bytes("ab-1"), bytes("ab-2")]);
+  await journal.append(bytes("c"));
+  await expect(journal.compactParts(broken("y"))).rejects.toThrow("cut short");
+  await journal.append(bytes("d"));
+  await engine.close();
+  expect(await reopened(dir.path)).toEqual(["ab-1", "ab-2", "c", "d"]);
+
+  engine = await openEngine(dir.path);
+  journal = await NativeJournal.open(engine, path);
+  await journal.compactParts([bytes("abcd")]);
+  await journal.compactParts([bytes("all-1"), bytes("all-2"), bytes("all-3")]);
+  await engine.close();
+  expect(await reopened(dir.path)).toEqual(["all-1", "all-2", "all-3"]);
+});
+
+test("one snapshot in parts is written at a time", async () => {
+  using dir = tempDir();
+  const engine = await openEngine(dir.path);
+  const journal = await NativeJournal.open(engine, `${dir.path}/journal`);
+  const first = journal.compactParts([bytes("1")]);
+  expect(() => journal.compactParts([bytes("2")])).toThrow("at a time");
+  await first;
+  await engine.close();
+});
