@@ -215,8 +215,8 @@ int32_t chronik_close(uint64_t engine);
  *             always?}} → {archive (as build_archive) | null, bytes_before, records_before, writing
  *             (the same behind the sources)}. Of each key below the map's end the last record stays;
  *             offsets stay; the last batch stays, if empty. null: everything stays, and always was
- *             not asked for. The aborts of the sources' manifests decide; spec.aborted is what the
- *             new manifest names.
+ *             not asked for. The aborts of the sources' manifests decide; the new manifest names
+ *             those of which the sources still had records.
  * verify_archive {path, expected?: {size?, sha256?, topic_id?, partition?, generation?, base_offset?,
  *             last_offset?, records?, batches_sha256?}} → {report: {manifest, toc, toc_position,
  *             toc_length, toc_crc32c, size, sha256}} | CORRUPT

@@ -1,6 +1,12 @@
 import type { Clock } from "./lib/clock.ts";
 import type { NativeArchives } from "./native/archives.ts";
-import type { ArchiveEngine, ArchiveSummary, TimeHit } from "./tier/ports.ts";
+import type {
+  ArchiveEngine,
+  ArchiveSummary,
+  CompactionEngine,
+  RewriteRequest,
+  TimeHit,
+} from "./tier/ports.ts";
 
 /** The answers of the archive jobs, as ffi/src/jobs/archive.rs makes them. */
 interface SummaryJson {
@@ -105,15 +111,7 @@ export function archiveEngine(
         path,
         scratchDir,
         index: request.index,
-        spec: {
-          topic: request.topic,
-          topic_id: request.topicId,
-          partition: request.partition,
-          generation: request.generation,
-          created_at: clock.nowMs(),
-          base_offset: request.base,
-          last_offset: request.last,
-        },
+        spec: rewriteSpec(request, clock.nowMs()),
       });
       return summaryOf(summary);
     },
@@ -166,6 +164,59 @@ export function archiveEngine(
     inflateChunk: (member, rawLength, crc32c) => archives.inflateChunk(member, rawLength, crc32c),
     findTime: (batches, target, fromOffset): Promise<TimeHit | null> =>
       archives.findTime(batches, target, fromOffset),
+  };
+}
+
+interface CompactedJson {
+  readonly archive: SummaryJson | null;
+  readonly bytes_before: number;
+  readonly records_before: number;
+  readonly writing: readonly number[];
+}
+
+/** The native jobs of compaction in the tier room's words. `keysMax`: for tests. */
+export function compactionEngine(
+  archives: NativeArchives,
+  clock: Clock,
+  scratchDir: string,
+  keysMax: number | null = null,
+): CompactionEngine {
+  return {
+    mapKeys: (source, map, fromOffset) => archives.mapKeys(source, map, fromOffset, keysMax),
+    async compact(request, sources, path, clean) {
+      const json = await archives.compactArchive<CompactedJson>({
+        sources,
+        path,
+        scratchDir,
+        index: request.index,
+        spec: rewriteSpec(request, clock.nowMs()),
+        clean: {
+          map: clean.map,
+          now_ms: clean.nowMs,
+          delete_retention_ms: clean.deleteRetentionMs,
+          writing: clean.writing,
+          always: clean.always,
+        },
+      });
+      return {
+        summary: json.archive === null ? null : summaryOf(json.archive),
+        bytesBefore: json.bytes_before,
+        recordsBefore: json.records_before,
+        writing: json.writing,
+      };
+    },
+  };
+}
+
+function rewriteSpec(request: RewriteRequest, nowMs: number): object {
+  return {
+    topic: request.topic,
+    topic_id: request.topicId,
+    partition: request.partition,
+    generation: request.generation,
+    created_at: nowMs,
+    base_offset: request.base,
+    last_offset: request.last,
   };
 }
 

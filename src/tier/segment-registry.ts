@@ -27,6 +27,9 @@ export interface SegmentEntry {
   readonly aborted?: number;
   readonly index: string;
   readonly createdMs: number;
+  /** Ends a round of compaction: every archive up to this one was rewritten by the keys of all
+   * offsets below. */
+  readonly cleanedTo?: number;
   /** Found damaged: kept, but not read. */
   readonly quarantined?: { readonly reason: string; readonly sinceMs: number };
 }

@@ -5,8 +5,10 @@
 //! map's end, oldest first, so that a crash in between never brings back a record whose tombstone
 //! or whose marker is gone.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::format::AbortedRange;
 use super::rewrite::{RewriteSpec, Sources};
 use super::source::SourceArchive;
 use super::{ArchiveError, ArchiveSummary};
@@ -87,10 +89,12 @@ pub fn compact_archives(
     let mut watch = MarkerWatch::resume(&clean.writing);
     let mut builder = sources.begin(path, &spec, stop)?;
     let mut changed = false;
+    let mut aborted = BTreeSet::new();
     let (mut bytes_before, mut records_before) = (0, 0);
     sources.for_each_batch(stop, |batch| {
         bytes_before += batch.bytes.len() as u64;
         records_before += u64::try_from(batch.header.record_count).unwrap_or(0);
+        note_aborted(&mut aborted, batch, &decisions);
         // The last batch stays, if empty: consumers get to the end of the log by it.
         let is_last = batch.header.last_offset() == spec.last_offset;
         match rewrite_batch(batch, &pass, &mut watch).map_err(at(batch))? {
@@ -117,7 +121,27 @@ pub fn compact_archives(
     if !changed && !clean.always && paths.len() == 1 {
         return Ok((None, report));
     }
+    let ranges = aborted
+        .into_iter()
+        .map(|(last_offset, producer_id, first_offset)| AbortedRange {
+            producer_id,
+            first_offset,
+            last_offset,
+        });
+    builder.set_aborted(ranges.collect());
     Ok((Some(builder.finish()?), report))
+}
+
+/// Aborts whose records go now are named once more: a reader may have read those records before and
+/// ask only then. A cleaning that finds none of them forgets the abort.
+fn note_aborted(noted: &mut BTreeSet<(i64, i64, i64)>, batch: &Batch<'_>, decisions: &Decisions) {
+    let header = &batch.header;
+    if header.record_count == 0 || header.is_control() {
+        return;
+    }
+    if let Some(range) = decisions.aborted_range(header) {
+        noted.insert((range.last_offset, range.producer_id, range.first_offset));
+    }
 }
 
 /// Every transaction that overlaps the sources is decided: only such is archived.

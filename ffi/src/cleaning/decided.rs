@@ -57,15 +57,23 @@ impl Decisions {
         if batch.last_offset() >= self.stable_end {
             return Fate::Undecided;
         }
-        // One producer's transactions do not overlap: the last one that begins before decides.
-        let last_before = self.aborted.get(&batch.producer_id).and_then(|ranges| {
-            let after = ranges.partition_point(|(first, _)| *first <= batch.base_offset);
-            after.checked_sub(1).and_then(|index| ranges.get(index))
-        });
-        match last_before {
-            Some((_, last)) if batch.base_offset <= *last => Fate::Aborted,
-            _ => Fate::Counts,
+        match self.aborted_range(batch) {
+            Some(_) => Fate::Aborted,
+            None => Fate::Counts,
         }
+    }
+
+    /// The aborted transaction that a transactional batch belongs to.
+    pub fn aborted_range(&self, batch: &BatchHeader) -> Option<Aborted> {
+        // One producer's transactions do not overlap: the last one that begins before decides.
+        let ranges = self.aborted.get(&batch.producer_id)?;
+        let after = ranges.partition_point(|(first, _)| *first <= batch.base_offset);
+        let (first_offset, last_offset) = *ranges.get(after.checked_sub(1)?)?;
+        (batch.is_transactional() && batch.base_offset <= last_offset).then_some(Aborted {
+            producer_id: batch.producer_id,
+            first_offset,
+            last_offset,
+        })
     }
 }
 
