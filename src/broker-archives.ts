@@ -2,14 +2,15 @@ import type { Clock } from "./lib/clock.ts";
 import type { NativeArchives } from "./native/archives.ts";
 import type {
   ArchiveEngine,
+  ArchiveRequest,
   ArchiveSummary,
-  CompactionEngine,
   RewriteRequest,
   TimeHit,
+  TocChunk,
 } from "./tier/ports.ts";
 
 /** The answers of the archive jobs, as ffi/src/jobs/archive.rs makes them. */
-interface SummaryJson {
+export interface SummaryJson {
   readonly size: number;
   readonly sha256: string;
   readonly batches_sha256: string;
@@ -84,24 +85,7 @@ export function archiveEngine(
         toOffset: request.last,
         path,
         scratchDir,
-        spec: {
-          topic: request.topic,
-          topic_id: request.topicId,
-          partition: request.partition,
-          generation: request.generation,
-          created_at: clock.nowMs(),
-          leader_epochs: request.leaderEpochs.map(([epoch, start]) => ({
-            epoch,
-            start_offset: start,
-          })),
-          aborted: request.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
-            producer_id: producerId,
-            first_offset: firstOffset,
-            last_offset: lastOffset,
-          })),
-          producer_snapshot: request.producerSnapshot,
-          index: request.indexMode,
-        },
+        spec: buildSpec(request, clock.nowMs()),
       });
       return summaryOf(summary);
     },
@@ -140,18 +124,7 @@ export function archiveEngine(
     },
     async readToc(tail, archiveBytes) {
       const toc = await archives.readToc<TocJson>(tail, archiveBytes);
-      return {
-        chunks: toc.batches.chunks.map((chunk) => ({
-          position: chunk.position,
-          compressedLength: chunk.length,
-          rawLength: chunk.bytes,
-          crc32c: chunk.crc32c,
-          base: chunk.base_offset,
-          last: chunk.last_offset,
-          maxTimestamp: chunk.max_timestamp,
-          leaderEpoch: chunk.leader_epoch,
-        })),
-      };
+      return { chunks: chunksOf(toc) };
     },
     async readAborted(head) {
       const manifest = await archives.parseManifest<ManifestJson>(head);
@@ -167,48 +140,7 @@ export function archiveEngine(
   };
 }
 
-interface CompactedJson {
-  readonly archive: SummaryJson | null;
-  readonly bytes_before: number;
-  readonly records_before: number;
-  readonly writing: readonly number[];
-}
-
-/** The native jobs of compaction in the tier room's words. `keysMax`: for tests. */
-export function compactionEngine(
-  archives: NativeArchives,
-  clock: Clock,
-  scratchDir: string,
-  keysMax: number | null = null,
-): CompactionEngine {
-  return {
-    mapKeys: (source, map, fromOffset) => archives.mapKeys(source, map, fromOffset, keysMax),
-    async compact(request, sources, path, clean) {
-      const json = await archives.compactArchive<CompactedJson>({
-        sources,
-        path,
-        scratchDir,
-        index: request.index,
-        spec: rewriteSpec(request, clock.nowMs()),
-        clean: {
-          map: clean.map,
-          now_ms: clean.nowMs,
-          delete_retention_ms: clean.deleteRetentionMs,
-          writing: clean.writing,
-          always: clean.always,
-        },
-      });
-      return {
-        summary: json.archive === null ? null : summaryOf(json.archive),
-        bytesBefore: json.bytes_before,
-        recordsBefore: json.records_before,
-        writing: json.writing,
-      };
-    },
-  };
-}
-
-function rewriteSpec(request: RewriteRequest, nowMs: number): object {
+export function rewriteSpec(request: RewriteRequest, nowMs: number): object {
   return {
     topic: request.topic,
     topic_id: request.topicId,
@@ -220,7 +152,38 @@ function rewriteSpec(request: RewriteRequest, nowMs: number): object {
   };
 }
 
-function summaryOf(json: SummaryJson): ArchiveSummary {
+function buildSpec(request: ArchiveRequest, nowMs: number): object {
+  return {
+    topic: request.topic,
+    topic_id: request.topicId,
+    partition: request.partition,
+    generation: request.generation,
+    created_at: nowMs,
+    leader_epochs: request.leaderEpochs.map(([epoch, start]) => ({ epoch, start_offset: start })),
+    aborted: request.aborted.map(({ producerId, firstOffset, lastOffset }) => ({
+      producer_id: producerId,
+      first_offset: firstOffset,
+      last_offset: lastOffset,
+    })),
+    producer_snapshot: request.producerSnapshot,
+    index: request.indexMode,
+  };
+}
+
+function chunksOf(toc: TocJson): TocChunk[] {
+  return toc.batches.chunks.map((chunk) => ({
+    position: chunk.position,
+    compressedLength: chunk.length,
+    rawLength: chunk.bytes,
+    crc32c: chunk.crc32c,
+    base: chunk.base_offset,
+    last: chunk.last_offset,
+    maxTimestamp: chunk.max_timestamp,
+    leaderEpoch: chunk.leader_epoch,
+  }));
+}
+
+export function summaryOf(json: SummaryJson): ArchiveSummary {
   return {
     bytes: json.size,
     sha256: json.sha256,

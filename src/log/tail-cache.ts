@@ -169,7 +169,10 @@ export class Tail {
         this.dropOldest();
         continue;
       }
-      const gone = Math.max(0, chunk.bases.findLastIndex((base) => base <= offset));
+      const gone = Math.max(
+        0,
+        chunk.bases.findLastIndex((base) => base <= offset),
+      );
       chunk.bases.splice(0, gone);
       chunk.positions.splice(0, gone);
       return;

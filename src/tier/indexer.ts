@@ -245,6 +245,11 @@ export class Indexer {
     }
   }
 
+  /** Whether archiving needs every hand: nothing else is to be built meanwhile (D18). */
+  get isBusy(): boolean {
+    return this.isBehind();
+  }
+
   /** Whether sealed data waits beyond D18's limits. Waiting counts from the first run that saw the
    * partition's data pending: neither time the broker was down nor a clock jump is a backlog. */
   private isBehind(): boolean {

@@ -29,6 +29,8 @@ export type JournalEntry =
     }
   | { v: 2; type: "retire-topic"; topicId: string; nowMs: number }
   | { v: 2; type: "retire-object"; object: RetiredObject }
+  /** The object is about to be put: it is retired at the next start unless an entry names it. */
+  | { v: 2; type: "intend"; object: RetiredObject }
   | { v: 2; type: "objects-deleted"; keys: readonly string[] }
   | SnapshotPart;
 
@@ -57,6 +59,7 @@ const known: readonly (readonly string[])[] = [
     "quarantine",
     "retire-topic",
     "retire-object",
+    "intend",
     "objects-deleted",
     "snapshot-part",
   ],

@@ -10,6 +10,8 @@ export class RegistryState {
   private readonly byKey = new Map<string, SegmentEntry>();
   /** Oldest first. */
   private readonly retired = new Map<string, RetiredObject>();
+  /** Objects that are being put and that no entry names yet. */
+  private readonly intended = new Map<string, RetiredObject>();
   private readonly retiredByTopic = new Map<string, number>();
   private retiredBytes = 0;
   private partitionCount = 0;
@@ -19,7 +21,7 @@ export class RegistryState {
 
   /** Entries and retired objects: what a snapshot holds. */
   get size(): number {
-    return this.byKey.size + this.retired.size;
+    return this.byKey.size + this.retired.size + this.intended.size;
   }
 
   get totals(): RegistryTotals {
@@ -66,7 +68,14 @@ export class RegistryState {
   /** The state as it is now; later changes do not reach it. */
   parts(): Generator<Uint8Array> {
     const lists = [...this.partitions()].map(({ entries }) => [...entries]);
-    return snapshotParts(lists, [...this.retired.values()]);
+    // Whoever replays a snapshot puts nothing any more: what was intended is retired unless an entry
+    // that follows names it.
+    return snapshotParts(lists, [...this.retired.values(), ...this.intended.values()]);
+  }
+
+  /** After a replay: what an earlier life was about to put, and did not register, may go. */
+  retireIntended(): void {
+    for (const object of [...this.intended.values()]) this.retire(object);
   }
 
   apply(entry: JournalEntry): void {
@@ -88,6 +97,9 @@ export class RegistryState {
         return;
       case "retire-object":
         this.retire(entry.object);
+        return;
+      case "intend":
+        this.intended.set(entry.object.key, entry.object);
         return;
       case "objects-deleted":
         if (entry.v === 2) for (const key of entry.keys) this.forget(key);
@@ -180,6 +192,9 @@ export class RegistryState {
   }
 
   private count(segment: SegmentEntry): void {
+    this.intended.delete(segment.key);
+    // A snapshot that was made while the object was being put has it among the retired.
+    this.forget(segment.key);
     this.byKey.set(segment.key, segment);
     this.records += segment.records;
     this.bytes += segment.bytes;
@@ -194,6 +209,7 @@ export class RegistryState {
   }
 
   private retire(object: RetiredObject): void {
+    this.intended.delete(object.key);
     if (this.retired.has(object.key)) return;
     this.retired.set(object.key, object);
     this.retiredBytes += object.bytes;
@@ -201,6 +217,7 @@ export class RegistryState {
   }
 
   private forget(key: string): void {
+    this.intended.delete(key);
     const object = this.retired.get(key);
     if (!object) return;
     this.retired.delete(key);

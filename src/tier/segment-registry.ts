@@ -27,6 +27,8 @@ export interface SegmentEntry {
   readonly aborted?: number;
   readonly index: string;
   readonly createdMs: number;
+  /** How often its bytes were merged, at most (D8); absent: never. */
+  readonly merges?: number;
   /** Ends a round of compaction: every archive up to this one was rewritten by the keys of all
    * offsets below. */
   readonly cleanedTo?: number;
@@ -98,6 +100,7 @@ export class SegmentRegistry {
       registry.state.apply(entry);
       if (entry.type !== "snapshot-part") registry.entriesSinceSnapshot++;
     });
+    registry.state.retireIntended();
     return registry;
   }
 
@@ -171,6 +174,16 @@ export class SegmentRegistry {
     await this.commit(() => {
       if (this.state.partitionsOf(topicId).size === 0) return null;
       return { v: 2, type: "retire-topic", topicId, nowMs: this.nowMs() };
+    });
+  }
+
+  /** Before an object is put under a key that no other build will have: durable when resolved. If
+   * the process ends before an entry names it, the next start retires it; a failure in this life is
+   * `retireUnregistered`'s. */
+  async intend(segment: SegmentEntry): Promise<void> {
+    await this.commit(() => {
+      this.checkKeyFree(segment);
+      return { v: 2, type: "intend", object: retiredObject(segment, this.nowMs()) };
     });
   }
 

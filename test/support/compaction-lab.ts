@@ -1,13 +1,15 @@
 import { join } from "node:path";
-import { archiveEngine, compactionEngine } from "../../src/broker-archives.ts";
+import { archiveEngine } from "../../src/broker-archives.ts";
+import { compactionEngine, rewritesOf } from "../../src/broker-compaction.ts";
 import { removeIfThere, storeFiles } from "../../src/broker-storage.ts";
 import { NativeArchives } from "../../src/native/archives.ts";
 import type { NativeEngine } from "../../src/native/engine.ts";
 import { NativeFiles } from "../../src/native/files.ts";
 import type { CompressionType } from "../../src/protocol/record-batch.ts";
 import { LocalStore } from "../../src/store/local-store.ts";
+import type { Logger } from "../../src/telemetry/logger.ts";
 import { ArchiveChunks } from "../../src/tier/archive-chunks.ts";
-import { Archiver, archiveKey } from "../../src/tier/archiver.ts";
+import { Archiver } from "../../src/tier/archiver.ts";
 import { ArchiveReader } from "../../src/tier/cold-reader.ts";
 import {
   Compaction,
@@ -16,8 +18,9 @@ import {
   type Rewrites,
 } from "../../src/tier/compaction.ts";
 import type { ArchiveEngine, CompactionEngine } from "../../src/tier/ports.ts";
+import { RewriteQueue, Rewriter } from "../../src/tier/rewriter.ts";
 import { pendingSegments } from "../../src/tier/run-plan.ts";
-import { type SegmentEntry, SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import type { FakeClock } from "./fake-clock.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
 import { type NativeLog, openNative } from "./native-log.ts";
@@ -71,7 +74,7 @@ export class CompactionLab {
     this.compaction = new Compaction({
       ...shared,
       engine: this.watched(parts.compaction),
-      rewrites: this.rewrites(parts, options),
+      rewrites: this.rewrites(parts, shared),
       partitions: () => [log.partition],
       settingsOf: () => options.settings,
       archiveBytesMax: options.archiveBytesMax,
@@ -127,47 +130,28 @@ export class CompactionLab {
     await this.log.close();
   }
 
-  private rewrites({ archives, store }: EngineParts, options: CompactionLabOptions): Rewrites {
-    const { registry } = this;
-    const withSources: Rewrites["withSources"] = async (entries, work) => {
-      const files = await Promise.all(entries.map((entry) => store.openForVerify(entry.key)));
-      try {
-        return await work(files.map((file) => file.path));
-      } finally {
-        for (const file of files) await file.release();
-      }
-    };
+  private rewrites({ archives, store }: EngineParts, shared: SharedDeps): Rewrites {
+    const rewriter = new Rewriter({
+      ...shared,
+      engine: archives,
+      store,
+      nowMs: () => shared.clock.nowMs(),
+      faultPoint: async (name) => {
+        this.fault(name);
+      },
+    });
+    const queue = new RewriteQueue({ runningMax: 1, waitingMax: 1, mayBegin: () => true });
+    const rewrites = rewritesOf(rewriter, queue);
     return {
-      alone: (_topicId, _partition, work) => work(),
-      withSources,
-      rewrite: async ({ sources, index, cleanedTo, build, isWanted }) => {
-        const [first] = sources;
-        const last = sources.at(-1);
-        if (!first || !last) throw new Error("no sources");
-        const { topic, topicId, partition, base } = first;
-        const generation = Math.max(...sources.map((source) => source.generation)) + 1;
-        const request = { topic, topicId, partition, generation, base, last: last.last, index };
-        const path = join(scratchOf(options), `rewrite-${base}.tar.gz`);
-        const summary = await withSources(sources, (paths) => build(request, paths, path));
-        if (summary === null) return null;
-        this.fault("rewrite-put");
-        const { sha256 } = summary;
-        const key = archiveKey(request, sha256);
-        await store.putFile(key, path, sha256);
-        const file = await store.openForVerify(key);
-        await archives.verify(file.path, { ...summary, topicId, partition });
-        await file.release();
-        this.fault("rewrite-replace");
-        const entry: SegmentEntry = {
-          ...{ topic, topicId, partition, generation, base, last: last.last, key, index },
-          ...summary,
-          createdMs: options.clock.nowMs(),
-          ...(cleanedTo === undefined ? {} : { cleanedTo }),
-        };
-        await registry.replace(sources, [entry], isWanted);
-        this.replaced.push(last.last);
-        this.fault("rewrite-replaced");
-        return entry;
+      ...rewrites,
+      rewrite: async (task) => {
+        const keys = () => this.entries.map((entry) => entry.key).join();
+        const before = keys();
+        try {
+          return await rewrites.rewrite(task);
+        } finally {
+          if (before !== keys()) this.replaced.push(task.sources.at(-1)?.last ?? -1);
+        }
       },
     };
   }
@@ -182,6 +166,14 @@ export class CompactionLab {
       },
     };
   }
+}
+
+interface SharedDeps {
+  readonly registry: SegmentRegistry;
+  readonly clock: FakeClock;
+  readonly logger: Logger;
+  readonly scratchDir: string;
+  readonly removeFile: (path: string) => Promise<void>;
 }
 
 interface EngineParts {

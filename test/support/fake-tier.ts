@@ -6,6 +6,7 @@ import type {
   ArchiveRequest,
   ArchiveSummary,
   IndexMode,
+  RewriteRequest,
   TierPartition,
   TimeHit,
   TocChunk,
@@ -62,6 +63,10 @@ export class FakePartition implements TierPartition {
     return Promise.resolve(gone.reduce((sum, s) => sum + s.bytes, 0));
   }
 
+  leaveToArchives(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   leaderEpochs(): readonly (readonly [number, number])[] {
     return [[0, 0]];
   }
@@ -98,6 +103,25 @@ export class FakeArchives implements ArchiveEngine {
     return Promise.resolve(
       this.summary(request.base, request.last, batchesSha256, `sha${this.builds}00000000`),
     );
+  }
+
+  rewrite(
+    request: RewriteRequest,
+    sources: readonly string[],
+    path: string,
+  ): Promise<ArchiveSummary> {
+    const found = sources.map((source) => JSON.parse(this.files.get(source) ?? "{}"));
+    const covers = found.every(
+      (one: ArchiveIdentity, i) => one.base === (i === 0 ? request.base : found[i - 1].last + 1),
+    );
+    if (!covers || found.at(-1)?.last !== request.last) {
+      return Promise.reject(new Error("the sources do not cover the range"));
+    }
+    this.builds++;
+    const batchesSha256 = `batches-${request.base}-${request.last}`;
+    this.files.set(path, JSON.stringify({ ...request, batchesSha256, unique: this.builds }));
+    const sha256 = `${this.builds}sha00000000`;
+    return Promise.resolve(this.summary(request.base, request.last, batchesSha256, sha256));
   }
 
   stopBuilds(): Promise<void> {
@@ -158,6 +182,7 @@ export class FakeArchives implements ArchiveEngine {
       maxTimestamp: 0,
       documents: last - base + 1,
       indexBytes: 5,
+      aborted: 0,
     };
   }
 }

@@ -66,6 +66,10 @@ class RawArchives implements ArchiveEngine, ObjectStore {
     );
   }
 
+  rewrite(): never {
+    throw new Error("not needed");
+  }
+
   stopBuilds(): never {
     throw new Error("not used");
   }
