@@ -24,6 +24,7 @@ export function compactionEngine(
 ): CompactionEngine {
   return {
     mapKeys: (source, map, fromOffset) => archives.mapKeys(source, map, fromOffset, keysMax),
+    stopBuilds: () => archives.stopBuilds(),
     async compact(request, sources, path, clean) {
       const json = await archives.compactArchive<CompactedJson>({
         sources,

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../lib/clock.ts";
-import { errorText } from "../lib/errors.ts";
+import { BrokerError, errorText } from "../lib/errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import {
   type CompactionPlan,
@@ -87,6 +87,10 @@ export interface CompactionRound {
   readonly recordsAfter: number;
 }
 
+const goneText = "the archives were deleted while they were compacted";
+/** A partition whose rounds fail is left alone for so long, and twice as long each time more. */
+const backoffMsMin = 15_000;
+const backoffMsMax = 3_600_000;
 /** Archives joined by one rewrite. */
 const archivesPerRewriteMax = 256;
 
@@ -96,7 +100,8 @@ export class Compaction {
   private readonly deps: CompactionDeps;
   private readonly totals: CompactionStats = noCompactions();
   /** Partitions that were told to be uncompactable: said once. */
-  private readonly refused = new Set<string>();
+  private readonly refused = new WeakSet<TierPartition>();
+  private readonly failing = new WeakMap<TierPartition, { failures: number; untilMs: number }>();
   private timer: Timer | null = null;
   private current: Promise<readonly CompactionRound[]> | null = null;
   private stopping = false;
@@ -114,12 +119,14 @@ export class Compaction {
     this.schedule();
   }
 
-  /** The rewrite under way ends with the engine's `stopBuilds`, or is finished. */
+  /** A round under way is given up; what it was not done with stays as it is. */
   async stop(): Promise<void> {
     this.stopping = true;
     this.timer?.cancel();
     this.timer = null;
-    await this.current?.catch(() => undefined);
+    if (this.current === null) return;
+    await this.deps.engine.stopBuilds();
+    await this.current.catch(() => undefined);
   }
 
   /** A look at every partition now, or the one under way; the rounds it took. */
@@ -149,21 +156,32 @@ export class Compaction {
     this.totals.dirtyPartitions = due.length;
     for (const { partition } of due) {
       if (this.stopping) break;
-      const { topic, topicId, index } = partition;
       try {
-        const round = await this.deps.rewrites.alone(topicId, index, () => this.round(partition));
+        const round = await this.round(partition);
         if (round !== null) rounds.push(round);
+        this.failing.delete(partition);
       } catch (error) {
         if (this.stopping) break;
-        this.totals.errors++;
-        this.deps.logger.error("a compaction was given up; it is tried again", {
-          topic,
-          partition: index,
-          error: errorText(error),
-        });
+        this.failed(partition, error);
       }
     }
     return rounds;
+  }
+
+  private failed(partition: TierPartition, error: unknown): void {
+    const { logger, clock } = this.deps;
+    const { topic, index } = partition;
+    if (!partition.isOpen) return;
+    const failures = (this.failing.get(partition)?.failures ?? 0) + 1;
+    const backoffMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (failures - 1));
+    this.failing.set(partition, { failures, untilMs: clock.monotonicMs() + backoffMs });
+    this.totals.errors++;
+    logger.error("a compaction was given up; its archives stay and it is tried again later", {
+      topic,
+      partition: index,
+      retry_secs: Math.round(backoffMs / 1000),
+      error: errorText(error),
+    });
   }
 
   private *due(): Generator<{ partition: TierPartition; plan: CompactionPlan }> {
@@ -177,21 +195,22 @@ export class Compaction {
     if (partition.internal || !partition.isOpen) return null;
     const settings = this.deps.settingsOf(partition.topic);
     if (settings === null) return null;
+    const { clock } = this.deps;
+    if (clock.monotonicMs() < (this.failing.get(partition)?.untilMs ?? 0)) return null;
     const entries = this.entries(partition);
-    const plan = planCompaction(entries, settings, this.deps.clock.nowMs());
+    const plan = planCompaction(entries, settings, clock.nowMs());
     return plan === null || this.isRefused(partition, entries) ? null : plan;
   }
 
   /** What cannot be read may hold a record whose tombstone would go: then nothing is compacted. */
   private isRefused(partition: TierPartition, entries: readonly SegmentEntry[]): boolean {
-    const name = `${partition.topicId}/${partition.index}`;
     const quarantined = entries.find((entry) => entry.quarantined !== undefined);
     if (!quarantined) {
-      this.refused.delete(name);
+      this.refused.delete(partition);
       return false;
     }
-    if (!this.refused.has(name)) {
-      this.refused.add(name);
+    if (!this.refused.has(partition)) {
+      this.refused.add(partition);
       this.deps.logger.warn("a partition is not compacted while an archive is quarantined", {
         topic: partition.topic,
         partition: partition.index,
@@ -209,7 +228,6 @@ export class Compaction {
   }
 
   private async round(partition: TierPartition): Promise<CompactionRound | null> {
-    // The queue may have made it wait: what was due is decided anew.
     const plan = this.plan(partition);
     const settings = this.deps.settingsOf(partition.topic);
     if (plan === null || settings === null) return null;
@@ -220,17 +238,11 @@ export class Compaction {
       // As long as the WAL or memory has what is rewritten, readers would get it from there, and
       // not be told of aborts that the archives name no more.
       await partition.leaveToArchives(plan.cleanableEnd);
-      const mapEnd = await this.mapKeys(plan, map);
+      const mapEnd = await this.mapKeys(partition, plan, map);
       const work = new RoundWork(partition, map, clock.nowMs(), settings.deleteRetentionMs);
-      const groups = groupsToRewrite(
-        this.entries(partition),
-        mapEnd,
-        this.deps.archiveBytesMax,
-        archivesPerRewriteMax,
-      );
-      for (const [at, group] of groups.entries()) {
+      for (let next = 0; next < mapEnd; ) {
         if (this.stopping || !partition.isOpen) return null;
-        await this.rewrite(work, group, at === groups.length - 1 ? mapEnd : null);
+        next = await this.rewriteNext(work, next, mapEnd);
       }
       const round = work.outcome(plan, mapEnd);
       this.report(round, Math.round(clock.monotonicMs() - startMs));
@@ -241,17 +253,40 @@ export class Compaction {
   }
 
   /** Fills the map from the dirty archives; one past the last offset whose key it has. */
-  private async mapKeys(plan: CompactionPlan, map: string): Promise<number> {
-    const { engine, rewrites } = this.deps;
-    let end = plan.firstDirty;
-    for (const [at, entry] of plan.dirty.entries()) {
+  private async mapKeys(
+    partition: TierPartition,
+    { firstDirty, cleanableEnd }: CompactionPlan,
+    map: string,
+  ): Promise<number> {
+    const { engine, registry, rewrites } = this.deps;
+    let end = firstDirty;
+    while (end < cleanableEnd && !this.stopping) {
+      const entry = registry.find(partition.topicId, partition.index, end);
+      // Joined meanwhile with one that is too young.
+      if (!entry || entry.last >= cleanableEnd) break;
+      const from = end === firstDirty ? firstDirty : null;
       const taken = await rewrites.withSources([entry], ([source = ""]) =>
-        engine.mapKeys(source, map, at === 0 ? plan.firstDirty : null),
+        engine.mapKeys(source, map, from),
       );
       end = taken.end;
       if (taken.full) break;
     }
     return end;
+  }
+
+  /** The archives from the one that holds `next` on, as many as one rewrite takes; where they end.
+   * In between others have their turn: an index may be added, small archives be joined. */
+  private rewriteNext(work: RoundWork, next: number, mapEnd: number): Promise<number> {
+    const { rewrites, archiveBytesMax } = this.deps;
+    const { partition } = work;
+    return rewrites.alone(partition.topicId, partition.index, async () => {
+      const left = this.entries(partition).filter((entry) => entry.last >= next);
+      const groups = groupsToRewrite(left, mapEnd, archiveBytesMax, archivesPerRewriteMax);
+      const last = groups[0]?.at(-1);
+      if (!groups[0] || !last) throw new BrokerError("CHRONIK_REGISTRY_CONFLICT", goneText);
+      await this.rewrite(work, groups[0], groups.length === 1 ? mapEnd : null);
+      return last.last + 1;
+    });
   }
 
   private async rewrite(

@@ -141,6 +141,8 @@ export interface CompactionEngine {
     path: string,
     clean: CleanRequest,
   ): Promise<Compacted>;
+  /** See ArchiveEngine. */
+  stopBuilds(): Promise<void>;
 }
 
 /** What identifies an archive's contents (D5a): two builds of the same batches agree on these. */

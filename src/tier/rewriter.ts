@@ -173,6 +173,9 @@ function rewrittenEntry(
   nowMs: number,
 ): SegmentEntry {
   const mode = request.index === "merge" ? (task.sources[0]?.index ?? "none") : request.index;
+  // A copy of the same batches is as clean as they were.
+  const kept = task.build ? undefined : task.sources.findLast((source) => source.cleanedTo);
+  const cleanedTo = task.cleanedTo ?? kept?.cleanedTo;
   return {
     topic: request.topic,
     topicId: request.topicId,
@@ -193,7 +196,7 @@ function rewrittenEntry(
     index: mode,
     createdMs: nowMs,
     merges: task.merges,
-    ...(task.cleanedTo === undefined ? {} : { cleanedTo: task.cleanedTo }),
+    ...(cleanedTo === undefined ? {} : { cleanedTo }),
   };
 }
 

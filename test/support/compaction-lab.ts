@@ -158,6 +158,7 @@ export class CompactionLab {
 
   private watched(engine: CompactionEngine): CompactionEngine {
     return {
+      stopBuilds: () => engine.stopBuilds(),
       compact: (request, sources, path, clean) => engine.compact(request, sources, path, clean),
       mapKeys: async (source, map, fromOffset) => {
         const taken = await engine.mapKeys(source, map, fromOffset);
