@@ -4,6 +4,7 @@ import { openClientMetrics } from "./broker-client-metrics.ts";
 import { type ClientRooms, openClientRooms } from "./broker-clients.ts";
 import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
+import { openRewrites, type Rewrites } from "./broker-rewrites.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { openStore } from "./broker-store.ts";
@@ -30,7 +31,7 @@ import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveChunks } from "./tier/archive-chunks.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
-import { Indexer } from "./tier/indexer.ts";
+import { Indexer, type IndexerDeps } from "./tier/indexer.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
@@ -46,6 +47,7 @@ export interface Rooms extends ClientRooms {
   readonly transactions: TransactionCoordinator;
   readonly clientMetrics: ClientMetrics;
   readonly indexer: Indexer;
+  readonly rewrites: Rewrites;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
   /** See OpenedStore. */
@@ -90,19 +92,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     clock,
     logger: logger.child("topics"),
   });
-  const indexer = new Indexer(indexerConfig(config), {
-    engine,
-    store,
-    registry,
-    logger: logger.child("indexer"),
-    clock,
-    nowMs: () => clock.nowMs(),
-    scratchDir,
-    removeFile: (path) => removeIfThere(storage.files, path),
-    deleteAfterIndex: config.indexer.deleteAfterIndex,
-    faultPoint: faultPoints(storage),
-    partitions: all,
-  });
+  const indexer = openIndexer(options, storage, { engine, store, registry, partitions: all });
   const shares = openShareGroups({
     config,
     metadata,
@@ -137,6 +127,10 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
     indexer,
+    rewrites: openRewrites({
+      ...{ config, storage, metadata, registry, store, engine, indexer, clock, logger },
+      partitions: all,
+    }),
     rolling,
     cleaning,
     stopStore,
@@ -205,6 +199,23 @@ function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata>
     newUuid,
     onWarning: (message, error) =>
       logger.child("metadata").warn(message, { error: errorText(error) }),
+  });
+}
+
+function openIndexer(
+  { loaded, clock, logger }: RoomOptions,
+  storage: Storage,
+  parts: Pick<IndexerDeps, "engine" | "store" | "registry" | "partitions">,
+): Indexer {
+  return new Indexer(indexerConfig(loaded.config), {
+    ...parts,
+    logger: logger.child("indexer"),
+    clock,
+    nowMs: () => clock.nowMs(),
+    scratchDir: join(storage.dataDir, "tmp"),
+    removeFile: (path) => removeIfThere(storage.files, path),
+    deleteAfterIndex: loaded.config.indexer.deleteAfterIndex,
+    faultPoint: faultPoints(storage),
   });
 }
 

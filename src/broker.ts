@@ -81,7 +81,7 @@ export class Broker {
     this.rooms.rolling.stop();
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
-    await this.rooms.indexer.stop();
+    await Promise.all([this.rooms.indexer.stop(), this.rooms.rewrites.stop()]);
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
     await this.rooms.registry.settled();
@@ -127,6 +127,7 @@ export class Broker {
     // Nothing fails from here on: no client is served by a broker that gives up.
     gate.open();
     this.rooms.indexer.start();
+    this.rooms.rewrites.merger.start();
     this.rooms.rolling.start();
     this.rooms.cleaning.start();
     this.state = "ready";

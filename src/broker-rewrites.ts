@@ -1,0 +1,97 @@
+import { join } from "node:path";
+import { faultPoints, removeIfThere, type Storage } from "./broker-storage.ts";
+import type { Config } from "./config.ts";
+import type { Clock } from "./lib/clock.ts";
+import type { Metadata } from "./metadata/controller.ts";
+import type { ObjectStore } from "./store/object-store.ts";
+import type { Logger } from "./telemetry/logger.ts";
+import type { Indexer } from "./tier/indexer.ts";
+import type { MergePolicy } from "./tier/merge-plan.ts";
+import { Merger } from "./tier/merger.ts";
+import type { ArchiveEngine, TierPartition } from "./tier/ports.ts";
+import { RewriteQueue, Rewriter } from "./tier/rewriter.ts";
+import type { SegmentRegistry } from "./tier/segment-registry.ts";
+
+export interface RewriteParts {
+  readonly config: Config;
+  readonly storage: Storage;
+  readonly metadata: Metadata;
+  readonly registry: SegmentRegistry;
+  readonly store: ObjectStore;
+  readonly engine: ArchiveEngine;
+  readonly indexer: Indexer;
+  readonly partitions: () => Iterable<TierPartition>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What makes new archives of registered ones. */
+export interface Rewrites {
+  readonly rewriter: Rewriter;
+  readonly queue: RewriteQueue;
+  readonly merger: Merger;
+  /** Ends the rewrites under way soon: what they were made of stays. */
+  stop(): Promise<void>;
+}
+
+/** Rewrites waiting at a time; their loops ask for one each. */
+const waitingMax = 64;
+/** Archives of one merge: so many indexes are open at once. */
+const sourcesMax = 64;
+/** As the archives that the indexer makes. */
+const abortedMax = 100_000;
+
+export function openRewrites(parts: RewriteParts): Rewrites {
+  const { config, storage, registry, engine, indexer, clock, logger } = parts;
+  const rewriter = new Rewriter({
+    engine,
+    store: parts.store,
+    registry,
+    logger: logger.child("rewriter"),
+    nowMs: () => clock.nowMs(),
+    scratchDir: join(storage.dataDir, "tmp"),
+    removeFile: (path) => removeIfThere(storage.files, path),
+    faultPoint: faultPoints(storage),
+  });
+  const queue = new RewriteQueue({ runningMax: 1, waitingMax, mayBegin: () => !indexer.isBusy });
+  const limits = { targetBytes: config.indexer.archiveBytesMax, sourcesMax, abortedMax };
+  const merger = new Merger(
+    {
+      enabled: config.indexer.enableWalIndexing && config.indexer.mergeArchives,
+      intervalSecs: config.indexer.walIndexingIntervalSecs,
+      limits,
+    },
+    {
+      registry,
+      rewriter,
+      queue,
+      clock,
+      logger: logger.child("merger"),
+      partitions: parts.partitions,
+      policy: (partition) => mergePolicy(parts.metadata, partition),
+    },
+  );
+  return {
+    rewriter,
+    queue,
+    merger,
+    async stop() {
+      const merging = merger.stop();
+      const { running } = queue.depth;
+      const queued = queue.stop();
+      if (running > 0) await engine.stopBuilds();
+      await queued;
+      await merging;
+    },
+  };
+}
+
+function mergePolicy(metadata: Metadata, partition: TierPartition): MergePolicy {
+  const config = metadata.topicConfig(partition.topic);
+  return {
+    merges: !config.compact,
+    searchIndex: config.searchIndex,
+    retentionMs: config.deletes ? config.retentionMs : -1,
+    retentionBytes: config.deletes ? config.retentionBytes : -1,
+  };
+}
