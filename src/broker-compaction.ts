@@ -1,9 +1,13 @@
+import { join } from "node:path";
 import { rewriteSpec, type SummaryJson, summaryOf } from "./broker-archives.ts";
+import type { RewriteParts } from "./broker-rewrites.ts";
+import { removeIfThere } from "./broker-storage.ts";
 import type { Clock } from "./lib/clock.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import { isInternalTopic } from "./metadata/topic-name.ts";
 import type { NativeArchives } from "./native/archives.ts";
-import type { CompactionSettings, Rewrites } from "./tier/compaction.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
+import { Compaction, type CompactionSettings, type Rewrites } from "./tier/compaction.ts";
 import type { CompactionEngine } from "./tier/ports.ts";
 import type { RewriteQueue, Rewriter } from "./tier/rewriter.ts";
 
@@ -50,6 +54,33 @@ export function compactionEngine(
   };
 }
 
+/** Kafka's `log.cleaner.backoff.ms`: how long the cleaner sleeps when nothing was dirty. */
+const intervalMsMax = 15_000;
+
+/** Compaction of user topics, over the shared rewriter and its queue. */
+export function openCompaction(
+  parts: Omit<RewriteParts, "engine" | "indexer">,
+  rewriter: Rewriter,
+  queue: RewriteQueue,
+): Compaction {
+  const { config, storage, metadata, registry, partitions, clock, logger } = parts;
+  const scratchDir = join(storage.dataDir, "tmp");
+  return new Compaction({
+    engine: compactionEngine(storage.archives, clock, scratchDir),
+    registry,
+    rewrites: rewritesOf(rewriter, queue),
+    partitions,
+    settingsOf: (topic) => compactionSettings(metadata, topic),
+    clock,
+    logger: logger.child("compaction"),
+    scratchDir,
+    removeFile: (path) => removeIfThere(storage.files, path),
+    archiveBytesMax: config.indexer.archiveBytesMax,
+    intervalMs: Math.min(intervalMsMax, config.indexer.walIndexingIntervalSecs * 1000),
+    enabled: config.indexer.enableWalIndexing,
+  });
+}
+
 /** What compaction asks of the shared rewriter and its queue. */
 export function rewritesOf(rewriter: Rewriter, queue: RewriteQueue): Rewrites {
   return {
@@ -70,4 +101,31 @@ export function compactionSettings(metadata: Metadata, topic: string): Compactio
     lagMsMax: config.compactionLagMsMax,
     deleteRetentionMs: config.deleteRetentionMs,
   };
+}
+
+export function compactionMetrics(metrics: Metrics, { stats }: Compaction): void {
+  const gauge = (name: string, help: string) =>
+    metrics.gauge({ name: `chronik_compaction_${name}`, help });
+  const rounds = gauge("runs_total", "Rounds of compaction since start");
+  const errors = gauge("errors_total", "Rounds of compaction that were given up since start");
+  const dirty = gauge("due_partitions", "Partitions that the last look found dirty enough");
+  const bytes = metrics.gauge({
+    name: "chronik_compaction_bytes_total",
+    help: "Bytes of batches in archives that compaction read, and what it left of them",
+    labels: ["side"],
+  });
+  const records = metrics.gauge({
+    name: "chronik_compaction_records_total",
+    help: "Records in archives that compaction read, and what it left of them",
+    labels: ["side"],
+  });
+  metrics.onCollect(() => {
+    rounds.set(stats.rounds);
+    errors.set(stats.errors);
+    dirty.set(stats.dirtyPartitions);
+    bytes.set(stats.bytesBefore, ["before"]);
+    bytes.set(stats.bytesAfter, ["after"]);
+    records.set(stats.recordsBefore, ["before"]);
+    records.set(stats.recordsAfter, ["after"]);
+  });
 }

@@ -1,10 +1,12 @@
 import { join } from "node:path";
+import { compactionSettings, openCompaction } from "./broker-compaction.ts";
 import { faultPoints, removeIfThere, type Storage } from "./broker-storage.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { Compaction } from "./tier/compaction.ts";
 import type { Indexer } from "./tier/indexer.ts";
 import type { MergePolicy } from "./tier/merge-plan.ts";
 import { Merger } from "./tier/merger.ts";
@@ -30,6 +32,7 @@ export interface Rewrites {
   readonly rewriter: Rewriter;
   readonly queue: RewriteQueue;
   readonly merger: Merger;
+  readonly compaction: Compaction;
   /** Ends the rewrites under way soon: what they were made of stays. */
   stop(): Promise<void>;
 }
@@ -71,12 +74,14 @@ export function openRewrites(parts: RewriteParts): Rewrites {
       policy: (partition) => mergePolicy(parts.metadata, partition),
     },
   );
+  const compaction = openCompaction(parts, rewriter, queue);
   return {
     rewriter,
     queue,
     merger,
+    compaction,
     async stop() {
-      const merging = merger.stop();
+      const merging = Promise.all([merger.stop(), compaction.stop()]);
       const { running } = queue.depth;
       const queued = queue.stop();
       if (running > 0) await engine.stopBuilds();
@@ -88,8 +93,10 @@ export function openRewrites(parts: RewriteParts): Rewrites {
 
 function mergePolicy(metadata: Metadata, partition: TierPartition): MergePolicy {
   const config = metadata.topicConfig(partition.topic);
+  const compaction = compactionSettings(metadata, partition.topic);
   return {
-    merges: !config.compact,
+    merges: compaction === null,
+    ...(compaction === null ? {} : { compaction }),
     searchIndex: config.searchIndex,
     retentionMs: config.deletes ? config.retentionMs : -1,
     retentionBytes: config.deletes ? config.retentionBytes : -1,

@@ -1,6 +1,7 @@
 import { type AdminServer, serveAdmin } from "../admin/server.ts";
 import { apiHandlers } from "./api/handlers.ts";
 import { type Dispatcher, Router } from "./api/router.ts";
+import { compactionMetrics } from "./broker-compaction.ts";
 import { listenerName } from "./broker-identity.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
@@ -110,6 +111,7 @@ export class Broker {
       quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
+    compactionMetrics(metrics, this.rooms.rewrites.compaction);
     await this.rooms.groups.start();
     await this.rooms.shares.persister.start();
     await this.rooms.transactions.start();
@@ -128,6 +130,7 @@ export class Broker {
     gate.open();
     this.rooms.indexer.start();
     this.rooms.rewrites.merger.start();
+    this.rooms.rewrites.compaction.start();
     this.rooms.rolling.start();
     this.rooms.cleaning.start();
     this.state = "ready";

@@ -67,6 +67,8 @@ export interface CompactionDeps {
   /** Batches that one rewritten archive may hold, bytes. */
   readonly archiveBytesMax: number;
   readonly intervalMs: number;
+  /** False: only `run` looks. */
+  readonly enabled: boolean;
 }
 
 /** What one round did. */
@@ -116,7 +118,7 @@ export class Compaction {
   }
 
   start(): void {
-    this.schedule();
+    if (this.deps.enabled) this.schedule();
   }
 
   /** A round under way is given up; what it was not done with stays as it is. */

@@ -79,6 +79,7 @@ export class CompactionLab {
       settingsOf: () => options.settings,
       archiveBytesMax: options.archiveBytesMax,
       intervalMs: 15_000,
+      enabled: false,
     });
   }
 
