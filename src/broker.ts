@@ -6,6 +6,7 @@ import { listenerName } from "./broker-identity.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
 import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
+import { tierMetrics } from "./broker-tier-metrics.ts";
 import { adminView } from "./broker-view.ts";
 import type { LoadedConfig } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -83,6 +84,7 @@ export class Broker {
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
     await Promise.all([this.rooms.indexer.stop(), this.rooms.rewrites.stop()]);
+    await this.rooms.reaper.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
     await this.rooms.registry.settled();
@@ -112,6 +114,7 @@ export class Broker {
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
     compactionMetrics(metrics, this.rooms.rewrites.compaction);
+    tierMetrics(metrics, { ...this.rooms, clock: this.options.clock });
     await this.rooms.groups.start();
     await this.rooms.shares.persister.start();
     await this.rooms.transactions.start();
@@ -128,6 +131,7 @@ export class Broker {
     );
     // Nothing fails from here on: no client is served by a broker that gives up.
     gate.open();
+    this.rooms.reaper.start();
     this.rooms.indexer.start();
     this.rooms.rewrites.merger.start();
     this.rooms.rewrites.compaction.start();
@@ -191,6 +195,9 @@ export class Broker {
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
       registry: this.rooms.registry,
+      timeline: this.rooms.timeline,
+      chunks: this.rooms.chunks,
+      clock: this.options.clock,
       indexer: this.rooms.indexer,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
