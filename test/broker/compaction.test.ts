@@ -24,7 +24,7 @@ interface Found {
 
 async function read(kafka: Kafka, from = 0): Promise<Found[]> {
   const batches = await kafka.readAll(topic, 0, from);
-  return batches.flatMap(({ header, bytes }) => {
+  const found = batches.flatMap(({ header, bytes }) => {
     const records = parseRecords(recordsPayload(bytes, 0, header), header);
     return records.map((record) => ({
       offset: header.baseOffset + record.offsetDelta,
@@ -32,6 +32,8 @@ async function read(kafka: Kafka, from = 0): Promise<Found[]> {
       value: record.value && decoder.decode(record.value),
     }));
   });
+  // As clients do: the first batch may begin before what was asked for.
+  return found.filter(({ offset }) => offset >= from);
 }
 
 async function feed(kafka: Kafka, random: Random, table: Map<string, Found>): Promise<void> {
