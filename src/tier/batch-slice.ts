@@ -13,8 +13,8 @@ export interface BatchSlice {
   readonly holeAt: number | null;
 }
 
-/** Batches of a chunk from the one that holds `offset`, or the first after it, on, within the limits
- * (pure). Null: the chunk ends before `offset`. */
+/** Batches of a chunk from the one that holds `offset`, or the first after it, on, within the
+ * limits (pure). Null: the chunk ends before `offset`. */
 export function sliceBatches(
   chunk: Uint8Array,
   offset: number,

@@ -32,8 +32,8 @@ export interface CompactionPlan extends DirtyState {
 
 /**
  * How dirty a partition is (pure), as Kafka's LogCleanerManager sees segments: archives are its
- * inactive segments, what is not archived yet its active one. `entries` follow one another without a
- * hole.
+ * inactive segments, what is not archived yet its active one. `entries` follow one another without
+ * a hole.
  */
 export function dirtyState(
   entries: readonly SegmentEntry[],

@@ -107,7 +107,7 @@ export interface CleanRequest {
   /** Scratch file of the offset map; see `mapKeys`. */
   readonly map: string;
   readonly nowMs: number;
-  /** `delete.retention.ms`: how long tombstones and markers stay once a cleaning found them last. */
+  /** `delete.retention.ms`: how long tombstones and markers stay once found to be last. */
   readonly deleteRetentionMs: number;
   /** Producers with records since their last marker before the first source. */
   readonly writing: readonly number[];

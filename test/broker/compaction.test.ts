@@ -1,4 +1,4 @@
-/** Compaction of a user topic as clients see it, over transactions' borders, restarts and kill -9. */
+/** Compaction of a user topic as clients see it, over restarts and kill -9. */
 import { expect, test } from "bun:test";
 import { incrementalAlterConfigsApi } from "../../src/protocol/messages/44-incremental-alter-configs.ts";
 import { lastOffset, recordsPayload } from "../../src/protocol/record-batch.ts";

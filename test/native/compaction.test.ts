@@ -1,5 +1,5 @@
-/** Random histories of keys, tombstones, transactions, restarts, crashes and cleanings: what readers
- * of both isolations see is exactly what a reference says, record by record. */
+/** Random histories of keys, tombstones, transactions, restarts, crashes and cleanings: what
+ * readers of both isolations see is exactly what a reference says, record by record. */
 import { describe, expect, test } from "bun:test";
 import type { Partition } from "../../src/log/partition.ts";
 import { NativeWal } from "../../src/native/wal.ts";

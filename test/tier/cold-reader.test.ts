@@ -105,8 +105,8 @@ class RawArchives implements ArchiveEngine, ObjectStore {
   }
 }
 
-/** Archives of consecutive batches; `shape` is segments → chunks → batch lengths, a negative one is a
- * hole. Record timestamps equal their offsets. */
+/** Archives of consecutive batches; `shape` is segments → chunks → batch lengths, a negative one
+ * is a hole. Record timestamps equal their offsets. */
 async function archives(shape: number[][][], generation = 1) {
   const raw = new RawArchives();
   const registry = await SegmentRegistry.open(new MemoryJournal());

@@ -67,8 +67,8 @@ pub fn map_archive(
     Ok(has_room)
 }
 
-/// Writes what stays of the archives at `paths` to `path`. No archive is made of one source of which
-/// everything stays, unless `always` asks for it.
+/// Writes what stays of the archives at `paths` to `path`. No archive is made of one source that
+/// stays as it is, unless `always` asks for it.
 pub fn compact_archives(
     paths: &[PathBuf],
     path: &Path,
