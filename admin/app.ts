@@ -3,6 +3,7 @@ import { bodyLimit } from "hono/body-limit";
 import { healthRoutes } from "./routes/health.ts";
 import { indexerRoutes } from "./routes/indexer.ts";
 import { storageRoutes } from "./routes/storage.ts";
+import { tierRoutes } from "./routes/tiers.ts";
 import type { AdminView } from "./view.ts";
 
 /** Admin requests carry no data worth more. */
@@ -24,6 +25,7 @@ export function adminApp(view: AdminView, onError: (error: unknown, path: string
   healthRoutes(app, view);
   indexerRoutes(app, view);
   storageRoutes(app, view);
+  tierRoutes(app, view);
   app.notFound((c) => {
     const routes = app.routes.filter((r) => r.method !== "ALL").map((r) => `${r.method} ${r.path}`);
     return c.json({ error: "no such route", routes }, 404);

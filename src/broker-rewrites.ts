@@ -53,7 +53,8 @@ export function openRewrites(parts: RewriteParts): Rewrites {
     removeFile: (path) => removeIfThere(storage.files, path),
     faultPoint: faultPoints(storage),
   });
-  const queue = new RewriteQueue({ runningMax: 1, waitingMax, mayBegin: () => !indexer.isBusy });
+  const mayBegin = () => !indexer.isPaused && !indexer.isBusy;
+  const queue = new RewriteQueue({ runningMax: 1, waitingMax, mayBegin });
   const limits = { targetBytes: config.indexer.archiveBytesMax, sourcesMax, abortedMax };
   const merger = new Merger(
     {

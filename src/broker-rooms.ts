@@ -9,6 +9,7 @@ import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
+import { meteredStore, openRegistry, openTierKeeping, type TierKeeping } from "./broker-tier.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
@@ -32,11 +33,11 @@ import type { Metrics } from "./telemetry/metrics.ts";
 import { ArchiveChunks } from "./tier/archive-chunks.ts";
 import { ArchiveReader } from "./tier/cold-reader.ts";
 import { Indexer, type IndexerDeps } from "./tier/indexer.ts";
-import { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */
-export interface Rooms extends ClientRooms {
+export interface Rooms extends ClientRooms, TierKeeping {
   readonly metadata: Metadata;
   readonly registry: SegmentRegistry;
   readonly partitions: Partitions;
@@ -52,6 +53,7 @@ export interface Rooms extends ClientRooms {
   readonly cleaning: Cleaning;
   /** See OpenedStore. */
   readonly stopStore: () => void;
+  readonly chunks: ArchiveChunks;
 }
 
 export interface RoomOptions {
@@ -71,13 +73,11 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const { config } = loaded;
   const metadata = await openMetadata(options, storage);
   await noticeUncleanStop(metadata, storage, logger);
-  const registry = await SegmentRegistry.open(
-    storage.registryJournal,
-    (message, error) => logger.child("registry").warn(message, { error: errorText(error) }),
-    () => clock.nowMs(),
-  );
+  const registry = await openRegistry(storage, clock, logger);
   const scratchDir = join(storage.dataDir, "tmp");
-  const { store, stop: stopStore } = await openStore({ config, storage, clock, logger });
+  const opened = await openStore({ config, storage, clock, logger });
+  const store = meteredStore(opened.store, clock, options.metrics);
+  const keeping = openTierKeeping({ storage, registry, store, clock, logger });
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const chunks = new ArchiveChunks(store, engine, coldCaches(config));
   const cold = new ArchiveReader(registry, chunks, engine);
@@ -85,14 +85,14 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const partitions = openPartitions(options, metadata, storage, cold, events);
   const all = () => partitions.all();
   const topics = new TopicKeeper({
-    metadata,
-    partitions,
-    registry,
-    store,
-    clock,
+    ...{ metadata, partitions, registry, clock },
+    reaper: keeping.reaper,
     logger: logger.child("topics"),
   });
-  const indexer = openIndexer(options, storage, { engine, store, registry, partitions: all });
+  const indexer = openIndexer(options, storage, {
+    ...{ engine, store, registry, partitions: all },
+    timeline: keeping.timeline,
+  });
   const shares = openShareGroups({
     config,
     metadata,
@@ -133,7 +133,9 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     }),
     rolling,
     cleaning,
-    stopStore,
+    ...keeping,
+    chunks,
+    stopStore: opened.stop,
   };
 }
 
@@ -205,7 +207,7 @@ function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata>
 function openIndexer(
   { loaded, clock, logger }: RoomOptions,
   storage: Storage,
-  parts: Pick<IndexerDeps, "engine" | "store" | "registry" | "partitions">,
+  parts: Pick<IndexerDeps, "engine" | "store" | "registry" | "partitions" | "timeline">,
 ): Indexer {
   return new Indexer(indexerConfig(loaded.config), {
     ...parts,

@@ -7,15 +7,15 @@ import type { Metadata } from "./metadata/controller.ts";
 import type { TopicImage } from "./metadata/image.ts";
 import type { MetadataChange } from "./metadata/requests.ts";
 import { isInternalTopic } from "./metadata/topic-name.ts";
-import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
-import type { RetiredObject, SegmentRegistry } from "./tier/segment-registry.ts";
+import type { Reaper } from "./tier/reaper.ts";
+import type { SegmentRegistry } from "./tier/segment-registry.ts";
 
 export interface TopicKeeperParts {
   readonly metadata: Metadata;
   readonly partitions: Partitions;
   readonly registry: SegmentRegistry;
-  readonly store: ObjectStore;
+  readonly reaper: Reaper;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -25,9 +25,6 @@ const openingsMax = 64;
 const openRetryMs = 5_000;
 /** After a failed deletion: a remote store may be away for a while. */
 const deletionRetryMs = 60_000;
-/** How long the objects of a deleted topic wait for their readers. */
-const pinGraceMs = 60_000;
-const pinPollMs = 500;
 
 /** Follows the metadata: opens what was created, drops what was deleted, passes configs on. */
 export class TopicKeeper {
@@ -53,10 +50,6 @@ export class TopicKeeper {
     await Promise.all(Array.from({ length: openingsMax }, work));
     metadata.subscribe((change) => this.follow(change));
     for (const topicId of metadata.image.tombstones.keys()) this.beginDeletion(topicId);
-    const { registry } = this.parts;
-    for (const topicId of new Set(Array.from(registry.retiredObjects(), (o) => o.topicId))) {
-      if (!metadata.image.tombstones.has(topicId)) this.beginDeletion(topicId);
-    }
   }
 
   /** Deletions under way go on at the next start. */
@@ -141,30 +134,11 @@ export class TopicKeeper {
 
   /** WAL folders, then archives, then the tombstone: each step may be repeated after a crash. */
   private async finishDeletion(topicId: string): Promise<void> {
-    const { metadata, partitions, registry, store } = this.parts;
+    const { metadata, partitions, registry, reaper } = this.parts;
     await partitions.drop(topicId);
     await partitions.emptyTrash();
     await registry.retireTopic(topicId);
-    const objects = [...registry.retiredObjects()].filter((object) => object.topicId === topicId);
-    for (const object of objects) {
-      if (!(await this.unpinned(object))) return;
-      await store.delete(object.key);
-    }
-    await registry.objectsDeleted(objects.map((object) => object.key));
-    await metadata.topicDeletionFinished(topicId);
-  }
-
-  /** Waits for the readers of an object, up to the grace time. False when stopping. */
-  private async unpinned(object: RetiredObject): Promise<boolean> {
-    const { clock, registry } = this.parts;
-    const deadline = clock.monotonicMs() + pinGraceMs;
-    while (registry.isPinned(object) && clock.monotonicMs() < deadline) {
-      if (this.stopping) return false;
-      await new Promise<void>((resolve) => {
-        clock.schedule(pinPollMs, resolve);
-      });
-    }
-    return !this.stopping;
+    if (await reaper.topicReaped(topicId)) await metadata.topicDeletionFinished(topicId);
   }
 }
 

@@ -1,10 +1,14 @@
 import type { AdminView, TopicView, WalPartitionView } from "../admin/view.ts";
+import { segmentsPage, tiersView } from "./broker-tier-view.ts";
+import type { Clock } from "./lib/clock.ts";
 import type { Partition } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
+import type { ArchiveChunks } from "./tier/archive-chunks.ts";
 import type { Indexer } from "./tier/indexer.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { Timeline } from "./tier/timeline.ts";
 
 export interface ViewParts {
   readonly metrics: Metrics;
@@ -12,6 +16,9 @@ export interface ViewParts {
   readonly partitions: Partitions;
   readonly registry: SegmentRegistry;
   readonly indexer: Indexer;
+  readonly timeline: Timeline;
+  readonly clock: Clock;
+  readonly chunks: Pick<ArchiveChunks, "cachedBytes">;
   readonly indexingEnabled: boolean;
   readonly isLive: () => boolean;
   readonly notReadyReason: () => string | null;
@@ -26,32 +33,22 @@ export function adminView(parts: ViewParts): AdminView {
     metricsText: () => parts.metrics.text(),
     walStatus: () =>
       [...partitions.all()].map((partition) => walView(partition, registry)).sort(byTopic),
-    segments: (topic, partition) =>
-      registry
-        .all()
-        .filter((s) => topic === null || s.topic === topic)
-        .filter((s) => partition === null || s.partition === partition)
-        .map((s) => ({
-          topic: s.topic,
-          topic_id: s.topicId,
-          partition: s.partition,
-          generation: s.generation,
-          base_offset: s.base,
-          last_offset: s.last,
-          records: s.records,
-          min_timestamp: s.minTimestamp,
-          max_timestamp: s.maxTimestamp,
-          key: s.key,
-          bytes: s.bytes,
-          raw_bytes: s.rawBytes,
-          sha256: s.sha256,
-          index: s.index,
-          documents: s.documents,
-          created_at: new Date(s.createdMs).toISOString(),
-        })),
+    segments: (query) => segmentsPage(registry, query),
+    tiers(topic, index, query) {
+      const partition = partitions.get(topic, index);
+      if (!partition) return null;
+      const cached = parts.chunks.cachedBytes();
+      return tiersView(partition, registry, cached, query, parts.clock.nowMs());
+    },
+    timeline: (limit, topic) => parts.timeline.newest(limit, topic),
     topics: () => topicViews(metadata, partitions, registry),
     runIndexer: () => (parts.indexingEnabled ? parts.indexer.run() : null),
     indexerStats: () => parts.indexer.stats(),
+    pauseIndexer(paused) {
+      if (paused) parts.indexer.pause();
+      else parts.indexer.resume();
+      return parts.indexer.isPaused;
+    },
   };
 }
 

@@ -5,6 +5,7 @@ import { listenerName } from "./broker-identity.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
 import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
+import { tierMetrics } from "./broker-tier.ts";
 import { adminView } from "./broker-view.ts";
 import type { LoadedConfig } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
@@ -82,6 +83,7 @@ export class Broker {
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
     await Promise.all([this.rooms.indexer.stop(), this.rooms.rewrites.stop()]);
+    await this.rooms.reaper.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
     await this.rooms.registry.settled();
@@ -110,6 +112,7 @@ export class Broker {
       quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
+    tierMetrics(metrics, { ...this.rooms, clock: this.options.clock });
     await this.rooms.groups.start();
     await this.rooms.shares.persister.start();
     await this.rooms.transactions.start();
@@ -126,6 +129,7 @@ export class Broker {
     );
     // Nothing fails from here on: no client is served by a broker that gives up.
     gate.open();
+    this.rooms.reaper.start();
     this.rooms.indexer.start();
     this.rooms.rewrites.merger.start();
     this.rooms.rolling.start();
@@ -188,6 +192,9 @@ export class Broker {
       metadata: this.rooms.metadata,
       partitions: this.rooms.partitions,
       registry: this.rooms.registry,
+      timeline: this.rooms.timeline,
+      chunks: this.rooms.chunks,
+      clock: this.options.clock,
       indexer: this.rooms.indexer,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",

@@ -1,7 +1,8 @@
 import type { Hono } from "hono";
 import type { AdminView } from "../view.ts";
 
-/** The WAL indexer's figures, and a run on demand (answers when the run has ended). */
+/** The WAL indexer's figures, a run on demand (answers when the run has ended; also while paused),
+ * and a pause, which does not outlive the broker. */
 export function indexerRoutes(app: Hono, view: AdminView): void {
   app.get("/admin/indexer/stats", (c) => c.json(view.indexerStats()));
   app.post("/admin/indexer/run", async (c) => {
@@ -11,4 +12,6 @@ export function indexerRoutes(app: Hono, view: AdminView): void {
     }
     return c.json({ run: await run });
   });
+  app.post("/admin/indexer/pause", (c) => c.json({ paused: view.pauseIndexer(true) }));
+  app.post("/admin/indexer/resume", (c) => c.json({ paused: view.pauseIndexer(false) }));
 }

@@ -34,6 +34,16 @@ export class ArchiveChunks {
     this.abortedLists = new ByteCache(abortedCacheBytesMax, (list) => list.length * abortedBytes);
   }
 
+  /** How many bytes of each archive the caches hold now. */
+  cachedBytes(): (entry: SegmentEntry) => number {
+    const held = new Map<string, number>();
+    for (const [key, bytes] of this.chunks.sizes()) {
+      const archive = key.slice(0, key.lastIndexOf("@"));
+      held.set(archive, (held.get(archive) ?? 0) + bytes);
+    }
+    return (entry) => held.get(cacheKey(entry)) ?? 0;
+  }
+
   toc(entry: SegmentEntry): Promise<readonly TocChunk[]> {
     const length = entry.bytes - entry.tocPosition;
     return this.tocs.get(cacheKey(entry), () =>

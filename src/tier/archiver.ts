@@ -92,13 +92,14 @@ export class Archiver {
     });
   }
 
-  /** A topic deleted meanwhile is not registered, and its object goes as its others do. */
+  /** A topic deleted meanwhile is not registered, and its object goes as its others do: by the
+   * reaper, whose deletions are known to whoever looks for a free key. */
   private async register(entry: SegmentEntry, { partition }: ArchiveTask): Promise<void> {
     try {
       await this.deps.registry.add(entry, partition.logStartOffset, () => partition.isOpen);
     } catch (error) {
       const isGone = error instanceof BrokerError && error.code === "CHRONIK_TOPIC_GONE";
-      if (isGone) await this.deps.store.delete(entry.key);
+      if (isGone) await this.deps.registry.retireUnregistered(entry);
       throw error;
     }
   }

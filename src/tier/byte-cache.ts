@@ -17,6 +17,11 @@ export class ByteCache<V> {
     return this.held;
   }
 
+  /** What is held, by key. */
+  *sizes(): Generator<[key: string, bytes: number]> {
+    for (const [key, value] of this.entries) yield [key, this.sizeOf(value)];
+  }
+
   get(key: string, load: () => Promise<V>): Promise<V> {
     const cached = this.entries.get(key);
     if (cached !== undefined) {

@@ -63,15 +63,35 @@ export class ArchiveReader {
     target: number,
     fromOffset: number,
   ): Promise<TimeHit | null> {
-    let best: TimeHit | null = null;
-    for (const entry of this.registry.segments(topicId, partition)) {
-      const floor = target === -1 ? (best?.timestamp ?? -1) + 1 : target;
-      if (entry.last < fromOffset || entry.maxTimestamp < floor) continue;
+    if (target === -1) return await this.findLatest(topicId, partition, fromOffset);
+    for (let from = fromOffset; ; ) {
+      const entry = this.registry.firstAtTime(topicId, partition, target, from);
+      if (!entry) return null;
       const hit = await this.findTimeInSegment(entry, target, fromOffset);
-      if (hit && target !== -1) return hit;
-      if (hit && (!best || hit.timestamp > best.timestamp)) best = hit;
+      if (hit) return hit;
+      from = entry.last + 1;
     }
-    return best;
+  }
+
+  private async findLatest(
+    topicId: string,
+    partition: number,
+    fromOffset: number,
+  ): Promise<TimeHit | null> {
+    const latest = this.registry.latest(topicId, partition, fromOffset);
+    if (!latest || latest.maxTimestamp < 0) return null;
+    const likely = await this.findTimeInSegment(latest, -1, fromOffset);
+    if (likely?.timestamp === latest.maxTimestamp) return likely;
+    // Its largest lies in front of `fromOffset`: any other segment may have the one wanted.
+    let best: TimeHit | null = null;
+    for (let from = fromOffset; ; ) {
+      const floor = (best?.timestamp ?? -1) + 1;
+      const entry = this.registry.firstAtTime(topicId, partition, floor, from);
+      if (!entry) return best;
+      const hit = await this.findTimeInSegment(entry, -1, fromOffset);
+      if (hit && (!best || hit.timestamp > best.timestamp)) best = hit;
+      from = entry.last + 1;
+    }
   }
 
   /** Aborted transactions of archived batches that overlap [from, to). An archive costs a read of

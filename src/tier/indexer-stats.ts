@@ -1,3 +1,5 @@
+import type { RegistryTotals } from "./segment-registry.ts";
+
 /** Counters of R13; times in milliseconds, sizes in bytes. */
 export interface RunTotals {
   segments_processed: number;
@@ -15,19 +17,15 @@ export interface RunTotals {
 export interface IndexerStats {
   enabled: boolean;
   running: boolean;
+  /** Runs begin on demand only. */
+  paused: boolean;
   interval_secs: number;
   /** RFC 3339, or null before the first run. */
   last_run_started_at: string | null;
   totals: { runs: number } & RunTotals;
   last_run: RunTotals | null;
   pending: { sealed_segments: number; records: number; bytes: number };
-  registry: {
-    segments: number;
-    topics: number;
-    partitions: number;
-    records: number;
-    bytes: number;
-  };
+  registry: RegistryTotals;
 }
 
 export function noTotals(): RunTotals {

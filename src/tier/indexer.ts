@@ -5,6 +5,7 @@ import { Archiver, type ArchiverDeps } from "./archiver.ts";
 import { addTotals, type IndexerStats, noTotals, type RunTotals } from "./indexer-stats.ts";
 import type { IndexMode, TierPartition } from "./ports.ts";
 import { type ArchiveTask, partitionsToSeal, pendingSegments, planArchives } from "./run-plan.ts";
+import type { Timeline } from "./timeline.ts";
 
 /** R10's settings, in their own units. */
 export interface IndexerConfig {
@@ -27,6 +28,8 @@ export interface IndexerConfig {
 export interface IndexerDeps extends ArchiverDeps {
   readonly clock: Clock;
   readonly partitions: () => Iterable<TierPartition>;
+  /** Is told what was sealed and what failed. */
+  readonly timeline?: Pick<Timeline, "record">;
 }
 
 /** The WalIndexer: on an interval, seals what is old enough and carries sealed segments into the
@@ -43,6 +46,9 @@ export class Indexer {
   private timer: Timer | null = null;
   private current: Promise<RunTotals> | null = null;
   private stopping = false;
+  private paused = false;
+  /** The run under way begins nothing new. */
+  private endRun = false;
 
   constructor(config: IndexerConfig, deps: IndexerDeps) {
     this.config = config;
@@ -77,6 +83,23 @@ export class Indexer {
     return this.current;
   }
 
+  /** No run begins by itself any more, and one under way ends after the archives it is making.
+   * Lasts until `resume` or a restart; the WAL grows meanwhile. */
+  pause(): void {
+    if (!this.paused) this.logger.warn("indexer paused; sealed segments stay in the WAL");
+    this.paused = true;
+    this.endRun = true;
+  }
+
+  resume(): void {
+    if (this.paused) this.logger.info("indexer resumed");
+    this.paused = false;
+  }
+
+  get isPaused(): boolean {
+    return this.paused;
+  }
+
   stats(): IndexerStats {
     const pending = { sealed_segments: 0, records: 0, bytes: 0 };
     for (const partition of this.eligible()) {
@@ -90,6 +113,7 @@ export class Indexer {
     return {
       enabled: this.config.enabled,
       running: this.current !== null,
+      paused: this.paused,
       interval_secs: this.config.intervalSecs,
       last_run_started_at:
         this.lastRunStartedAtMs === null ? null : new Date(this.lastRunStartedAtMs).toISOString(),
@@ -100,10 +124,14 @@ export class Indexer {
     };
   }
 
+  private get isEnding(): boolean {
+    return this.stopping || this.endRun;
+  }
+
   private scheduleTick(): void {
     this.timer = this.deps.clock.schedule(this.config.intervalSecs * 1000, () => {
       this.logger.debug("indexer tick");
-      this.run()
+      (this.paused ? Promise.resolve() : this.run())
         .catch((error: unknown) => {
           this.logger.error("indexer run failed; it is repeated at the next tick", {
             error: errorText(error),
@@ -119,6 +147,7 @@ export class Indexer {
     const run = noTotals();
     const startMs = this.deps.clock.monotonicMs();
     this.lastRunStartedAtMs = this.deps.clock.nowMs();
+    this.endRun = false;
     await this.finishReleases(run);
     await this.sealDue(run);
     // A run that hit its limit is followed at once by the next (D4).
@@ -131,7 +160,7 @@ export class Indexer {
       );
       const errorsBefore = run.errors;
       await this.runTasks(plan.tasks, run);
-      if (!plan.more || this.stopping || run.errors > errorsBefore) break;
+      if (!plan.more || this.isEnding || run.errors > errorsBefore) break;
     }
     run.duration_ms = Math.round(this.deps.clock.monotonicMs() - startMs);
     this.lastRun = run;
@@ -151,9 +180,23 @@ export class Indexer {
       this.config.archivesPerSecMax,
     );
     for (const partition of due) {
-      if (this.stopping) return;
-      await this.guard(run, partition, "seal", () => partition.seal());
+      if (this.isEnding) return;
+      await this.guard(run, partition, "seal", () => this.seal(partition));
     }
+  }
+
+  private async seal(partition: TierPartition): Promise<void> {
+    await partition.seal();
+    const sealed = partition.segments().findLast((segment) => segment.sealed);
+    if (!sealed) return;
+    this.deps.timeline?.record({
+      type: "sealed",
+      topic: partition.topic,
+      partition: partition.index,
+      baseOffset: sealed.base,
+      lastOffset: sealed.last,
+      bytes: sealed.bytes,
+    });
   }
 
   /** What a crash left between register and release: archived segments still in the WAL. */
@@ -180,9 +223,9 @@ export class Indexer {
     const lanes = [...byPartition.values()];
     const workers = this.config.parallel ? this.config.concurrentTasksMax : 1;
     const work = async () => {
-      for (let lane = lanes.shift(); lane && !this.stopping; lane = lanes.shift()) {
+      for (let lane = lanes.shift(); lane && !this.isEnding; lane = lanes.shift()) {
         for (const task of lane) {
-          if (this.stopping || !(await this.runTask(task, indexing, run))) break;
+          if (this.isEnding || !(await this.runTask(task, indexing, run))) break;
         }
       }
     };
@@ -235,6 +278,15 @@ export class Indexer {
         return false;
       }
       run.errors++;
+      this.deps.timeline?.record({
+        type: "failed",
+        topic: partition.topic,
+        partition: partition.index,
+        baseOffset: this.archivedEnd(partition),
+        lastOffset: -1,
+        bytes: 0,
+        detail: `${step}: ${errorText(error)}`,
+      });
       this.logger.error("indexer step failed; the WAL is kept and it is retried at the next tick", {
         step,
         topic: partition.topic,

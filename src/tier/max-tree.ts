@@ -3,34 +3,28 @@ import { assert } from "../lib/assert.ts";
 const fanout = 32;
 
 /** Numbers in a row that tell in a few dozen steps, however many they are, where the next one of at
- * least some size is. Each level holds the maxima of `fanout` neighbours of the level below. */
+ * least some size is. Each level holds the maxima of `fanout` neighbours of the level below; after
+ * a change in the middle they are made when somebody asks. */
 export class MaxTree {
-  private levels: number[][] = [[]];
-
-  get length(): number {
-    return this.levels[0]?.length ?? 0;
-  }
+  private readonly values: number[] = [];
+  private readonly levels: number[][] = [this.values];
+  /** The levels above say nothing of what begins at this index. */
+  private staleFrom = Number.POSITIVE_INFINITY;
 
   push(value: number): void {
-    this.levels[0]?.push(value);
-    this.raise(this.length - 1);
+    this.values.push(value);
+    if (this.staleFrom === Number.POSITIVE_INFINITY) this.raise(this.values.length - 1);
   }
 
   /** Replaces `count` values from `start` on. */
   splice(start: number, count: number, values: readonly number[]): void {
-    const all = this.levels[0] ?? [];
-    const next = [...all.slice(0, start), ...values, ...all.slice(start + count)];
-    this.levels = [next];
-    for (let level = 0; (this.levels[level]?.length ?? 0) > fanout; level++) {
-      const below = this.levels[level] ?? [];
-      const above: number[] = [];
-      for (let at = 0; at < below.length; at += fanout) above.push(maxOf(below, at));
-      this.levels.push(above);
-    }
+    this.values.splice(start, count, ...values);
+    this.staleFrom = Math.min(this.staleFrom, start);
   }
 
   /** Index of the first value of at least `floor` from `from` on; -1 where there is none. */
   firstAtLeast(floor: number, from: number): number {
+    this.refresh();
     let at = from;
     for (let level = 0; ; level++) {
       const values = this.levels[level];
@@ -46,6 +40,7 @@ export class MaxTree {
 
   /** The largest value from `from` on; -Infinity where there is none. */
   max(from: number): number {
+    this.refresh();
     let most = Number.NEGATIVE_INFINITY;
     let at = from;
     for (const values of this.levels) {
@@ -80,6 +75,22 @@ export class MaxTree {
       if (above === undefined) this.levels.push([maxOf(below, 0), maxOf(below, fanout)]);
       else above[at] = maxOf(below, at * fanout);
     }
+  }
+
+  private refresh(): void {
+    if (this.staleFrom === Number.POSITIVE_INFINITY) return;
+    let from = this.staleFrom;
+    let level = 0;
+    for (; (this.levels[level]?.length ?? 0) > fanout; level++) {
+      const below = this.levels[level] ?? [];
+      const above = this.levels[level + 1] ?? [];
+      this.levels[level + 1] = above;
+      from = Math.min(Math.floor(from / fanout), above.length);
+      above.length = from;
+      for (let at = from * fanout; at < below.length; at += fanout) above.push(maxOf(below, at));
+    }
+    this.levels.length = level + 1;
+    this.staleFrom = Number.POSITIVE_INFINITY;
   }
 }
 

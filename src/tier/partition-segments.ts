@@ -9,8 +9,14 @@ export class PartitionSegments {
   private readonly maxTimestamps = new MaxTree();
   /** First offset of the newest run without a hole. */
   private runStart = 0;
+  private isHandedOut = false;
+
+  get length(): number {
+    return this.list.length;
+  }
 
   get entries(): readonly SegmentEntry[] {
+    this.isHandedOut = true;
     return this.list;
   }
 
@@ -30,9 +36,10 @@ export class PartitionSegments {
   /** Puts `entries` in the place of `count` ones from `start` on; returns those taken out. What is
    * put covers the same offsets, or nothing where they were the oldest. */
   splice(start: number, count: number, entries: readonly SegmentEntry[]): readonly SegmentEntry[] {
-    const removed = this.list.slice(start, start + count);
+    if (this.isHandedOut) this.list = this.list.slice();
+    this.isHandedOut = false;
+    const removed = this.list.splice(start, count, ...entries);
     assert(removed.length === count, "segments to replace are there");
-    this.list = [...this.list.slice(0, start), ...entries, ...this.list.slice(start + count)];
     const times = entries.map((entry) => entry.maxTimestamp);
     this.maxTimestamps.splice(start, count, times);
     this.runStart = Math.max(this.runStart, this.list[0]?.base ?? 0);

@@ -18,6 +18,8 @@ export class RegistryState {
   private records = 0;
   private bytes = 0;
   private quarantined = 0;
+  private unindexed = 0;
+  private unindexedBytes = 0;
 
   /** Entries and retired objects: what a snapshot holds. */
   get size(): number {
@@ -32,6 +34,8 @@ export class RegistryState {
       records: this.records,
       bytes: this.bytes,
       quarantined: this.quarantined,
+      index_pending: this.unindexed,
+      index_pending_bytes: this.unindexedBytes,
       retired: this.retired.size,
       retired_bytes: this.retiredBytes,
     };
@@ -57,6 +61,10 @@ export class RegistryState {
     return this.retired.has(key);
   }
 
+  get retiredTotal(): number {
+    return this.retired.size;
+  }
+
   retiredObjects(): Iterable<RetiredObject> {
     return this.retired.values();
   }
@@ -67,7 +75,7 @@ export class RegistryState {
 
   /** The state as it is now; later changes do not reach it. */
   parts(): Generator<Uint8Array> {
-    const lists = [...this.partitions()].map(({ entries }) => [...entries]);
+    const lists = [...this.partitions()].map(({ entries }) => entries.slice());
     // Whoever replays a snapshot puts nothing any more: what was intended is retired unless an entry
     // that follows names it.
     return snapshotParts(lists, [...this.retired.values(), ...this.intended.values()]);
@@ -78,41 +86,38 @@ export class RegistryState {
     for (const object of [...this.intended.values()]) this.retire(object);
   }
 
-  apply(entry: JournalEntry): void {
+  /** Applies a journal entry; returns the segments it took out. */
+  apply(entry: JournalEntry): readonly SegmentEntry[] {
     switch (entry.type) {
       case "add":
         this.put(entry.segment);
-        return;
+        return [];
       case "replace":
-        this.replace(entry);
-        return;
+        return this.replace(entry);
       case "drop":
-        this.drop(entry);
-        return;
+        return this.drop(entry);
       case "quarantine":
-        this.quarantine(entry);
-        return;
+        return this.quarantine(entry);
       case "retire-topic":
-        this.retireTopic(entry.topicId, entry.v === 1 ? 0 : entry.nowMs);
-        return;
+        return this.retireTopic(entry.topicId, entry.v === 1 ? 0 : entry.nowMs);
       case "retire-object":
         this.retire(entry.object);
-        return;
+        return [];
       case "intend":
         this.intended.set(entry.object.key, entry.object);
-        return;
+        return [];
       case "objects-deleted":
         if (entry.v === 2) for (const key of entry.keys) this.forget(key);
         else this.forgetTopic(entry.topicId);
-        return;
+        return [];
       case "snapshot":
         for (const segment of entry.segments) this.put(segment);
         for (const segment of entry.retired) this.retire(retiredObject(segment, 0));
-        return;
+        return [];
       case "snapshot-part":
         for (const segment of segmentsOf(entry)) this.put(segment);
         for (const object of entry.retired) this.retire(object);
-        return;
+        return [];
     }
   }
 
@@ -132,32 +137,31 @@ export class RegistryState {
     this.count(segment);
   }
 
-  private replace(entry: JournalEntry & { type: "replace" }): void {
+  private replace(entry: JournalEntry & { type: "replace" }): readonly SegmentEntry[] {
     const held = this.held(entry.topicId, entry.partition);
     const first = this.byKey.get(entry.remove[0] ?? "");
     assert(first !== undefined, "a segment to replace is registered");
     const start = held.indexFrom(first.base);
-    for (const segment of held.splice(start, entry.remove.length, entry.add)) {
-      this.uncount(segment);
-      this.retire(retiredObject(segment, entry.nowMs));
-    }
+    const removed = held.splice(start, entry.remove.length, entry.add);
+    this.retireAll(removed, entry.nowMs);
     for (const segment of entry.add) this.count(segment);
+    return removed;
   }
 
-  private drop({ topicId, partition, before, nowMs }: JournalEntry & { type: "drop" }): void {
+  private drop(entry: JournalEntry & { type: "drop" }): readonly SegmentEntry[] {
+    const { topicId, partition, before, nowMs } = entry;
     const held = this.partition(topicId, partition);
-    if (!held) return;
-    for (const segment of held.splice(0, held.indexFrom(before), [])) {
-      this.uncount(segment);
-      this.retire(retiredObject(segment, nowMs));
-    }
-    if (held.entries.length === 0) this.removePartition(topicId, partition);
+    if (!held) return [];
+    const removed = held.splice(0, held.indexFrom(before), []);
+    this.retireAll(removed, nowMs);
+    if (held.length === 0) this.removePartition(topicId, partition);
+    return removed;
   }
 
-  private quarantine(entry: JournalEntry & { type: "quarantine" }): void {
+  private quarantine(entry: JournalEntry & { type: "quarantine" }): readonly SegmentEntry[] {
     const held = this.held(entry.topicId, entry.partition);
     const index = held.indexFrom(entry.base);
-    const old = held.entries[index];
+    const old = held.find(entry.base);
     assert(old !== undefined, "a segment to quarantine is registered");
     const { quarantined: _, ...rest } = old;
     const { quarantined } = entry;
@@ -165,17 +169,23 @@ export class RegistryState {
     held.splice(index, 1, [segment]);
     this.uncount(old);
     this.count(segment);
+    return [old];
   }
 
-  private retireTopic(topicId: string, nowMs: number): void {
-    for (const { entries } of this.partitionsOf(topicId).values()) {
-      this.partitionCount--;
-      for (const segment of entries) {
-        this.uncount(segment);
-        this.retire(retiredObject(segment, nowMs));
-      }
-    }
+  private retireTopic(topicId: string, nowMs: number): readonly SegmentEntry[] {
+    const lists = [...this.partitionsOf(topicId).values()].map(({ entries }) => entries);
+    this.partitionCount -= lists.length;
     this.topics.delete(topicId);
+    const removed = lists.flat();
+    this.retireAll(removed, nowMs);
+    return removed;
+  }
+
+  private retireAll(segments: readonly SegmentEntry[], nowMs: number): void {
+    for (const segment of segments) {
+      this.uncount(segment);
+      this.retire(retiredObject(segment, nowMs));
+    }
   }
 
   private held(topicId: string, partition: number): PartitionSegments {
@@ -199,6 +209,9 @@ export class RegistryState {
     this.records += segment.records;
     this.bytes += segment.bytes;
     if (segment.quarantined) this.quarantined++;
+    if (segment.index !== "pending") return;
+    this.unindexed++;
+    this.unindexedBytes += segment.rawBytes;
   }
 
   private uncount(segment: SegmentEntry): void {
@@ -206,6 +219,9 @@ export class RegistryState {
     this.records -= segment.records;
     this.bytes -= segment.bytes;
     if (segment.quarantined) this.quarantined--;
+    if (segment.index !== "pending") return;
+    this.unindexed--;
+    this.unindexedBytes -= segment.rawBytes;
   }
 
   private retire(object: RetiredObject): void {

@@ -44,6 +44,14 @@ export interface RetiredObject {
   readonly retiredMs: number;
 }
 
+/** A change of the registry that is durable and in force. */
+export interface RegistryChange {
+  readonly type: JournalEntry["type"];
+  /** Segments that are no more, or not as they were. */
+  readonly removed: readonly SegmentEntry[];
+  readonly added: readonly SegmentEntry[];
+}
+
 export interface RegistryTotals {
   segments: number;
   topics: number;
@@ -51,14 +59,19 @@ export interface RegistryTotals {
   records: number;
   bytes: number;
   quarantined: number;
+  /** Archives whose index was deferred (D18), and the bytes of their batches. */
+  index_pending: number;
+  index_pending_bytes: number;
   /** Objects on their way out. */
   retired: number;
   retired_bytes: number;
 }
 
 /** A snapshot replaces the journal once this many entries came after the last one, and as many as
- * it would hold: writing it costs no more than the entries did. */
+ * this share of what it would hold: a start replays no more, and writing it costs a few times what
+ * the entries did. */
 const journalEntriesMin = 4_096;
+const journalShareMax = 0.25;
 
 /** Which object holds which topic, partition and offsets (R20). Durable before it is visible; the
  * entries of a partition never overlap, and no object is named twice. */
@@ -68,7 +81,7 @@ export class SegmentRegistry {
   private readonly nowMs: () => number;
   private readonly state = new RegistryState();
   private readonly pins = new Map<string, number>();
-  private readonly listeners: (() => void)[] = [];
+  private readonly listeners: ((change: RegistryChange) => void)[] = [];
   private entriesSinceSnapshot = 0;
   private applied = 0;
   private writing: Promise<unknown> = Promise.resolve();
@@ -199,6 +212,11 @@ export class SegmentRegistry {
     return this.state.retiredObjects();
   }
 
+  /** How many retired objects there are. */
+  get retiredTotal(): number {
+    return this.state.retiredTotal;
+  }
+
   /** How many retired objects of a topic are not deleted yet. */
   retiredCount(topicId: string): number {
     return this.state.retiredCount(topicId);
@@ -278,8 +296,8 @@ export class SegmentRegistry {
     return this.state.parts();
   }
 
-  /** `listener` is called after each change, when it is durable and in force. */
-  subscribe(listener: () => void): void {
+  /** `listener` is called after each change, when it is durable and in force; it must not throw. */
+  subscribe(listener: (change: RegistryChange) => void): void {
     this.listeners.push(listener);
   }
 
@@ -313,11 +331,12 @@ export class SegmentRegistry {
       const entry = make();
       if (entry === null) return;
       await this.journal.append(encodeEntry(entry));
-      this.state.apply(entry);
+      const removed = this.state.apply(entry);
       this.entriesSinceSnapshot++;
       this.applied++;
       this.snapshotIfDue();
-      for (const listener of this.listeners) listener();
+      const change = { type: entry.type, removed, added: addedBy(entry) };
+      for (const listener of this.listeners) listener(change);
     });
     this.writing = step.catch(() => undefined);
     return step;
@@ -326,7 +345,8 @@ export class SegmentRegistry {
   /** Beside the entries that follow: they are durable and in force whatever becomes of it. */
   private snapshotIfDue(): void {
     if (this.compacting !== null) return;
-    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.state.size)) return;
+    if (this.entriesSinceSnapshot < Math.max(journalEntriesMin, this.state.size * journalShareMax))
+      return;
     // Counted from here, also when it fails: a snapshot of many segments is work.
     this.entriesSinceSnapshot = 0;
     this.compacting = this.journal
@@ -409,6 +429,11 @@ function checkCovers(remove: readonly SegmentEntry[], add: readonly SegmentEntry
     }
     if (next !== last.last + 1) throw conflict(first, `is not covered up to ${last.last}`);
   }
+}
+
+function addedBy(entry: JournalEntry): readonly SegmentEntry[] {
+  if (entry.type === "add") return [entry.segment];
+  return entry.type === "replace" ? entry.add : [];
 }
 
 function conflict(segment: SegmentEntry, problem: string): BrokerError {

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { adminApp } from "../../admin/app.ts";
-import type { AdminView } from "../../admin/view.ts";
+import type { AdminView, SegmentsQuery } from "../../admin/view.ts";
 
 function view(over: Partial<AdminView> = {}): AdminView {
   return {
@@ -8,7 +8,10 @@ function view(over: Partial<AdminView> = {}): AdminView {
     notReadyReason: () => null,
     metricsText: () => "chronik_up 1\n",
     walStatus: () => [],
-    segments: (topic, partition) => [{ topic, partition }],
+    segments: () => ({ segments: [], next: null }),
+    tiers: () => null,
+    timeline: () => [],
+    pauseIndexer: (paused) => paused,
     topics: () => [],
     runIndexer: () => Promise.resolve({ errors: 0 }),
     indexerStats: () => ({ enabled: true }),
@@ -35,13 +38,54 @@ test("metrics are Prometheus text", async () => {
   expect(await response.text()).toBe("chronik_up 1\n");
 });
 
-test("segments take a topic and a partition; a bad partition is refused", async () => {
-  expect(await (await get(view(), "/admin/segments?topic=a&partition=3")).json()).toEqual({
-    segments: [{ topic: "a", partition: 3 }],
+test("segments come in pages, of a topic and a partition; a bad number is refused", async () => {
+  const asked: SegmentsQuery[] = [];
+  const paged = view({
+    segments(query) {
+      asked.push(query);
+      const isLast = query.after !== null;
+      return { segments: [], next: isLast ? null : { partition: "id-a/3", base: 40 } };
+    },
   });
-  for (const bad of ["-1", "x", "1e3", "99999999999"]) {
-    expect((await get(view(), `/admin/segments?partition=${bad}`)).status).toBe(400);
+  const first = await get(paged, "/admin/segments?topic=a&partition=3&limit=2");
+  expect(await first.json()).toEqual({ segments: [], next: "id-a/3@40" });
+  const second = await get(paged, "/admin/segments?after=id-a/3@40");
+  expect(await second.json()).toEqual({ segments: [], next: null });
+  expect(asked).toEqual([
+    { topic: "a", partition: 3, after: null, limit: 2 },
+    { topic: null, partition: null, after: { partition: "id-a/3", base: 40 }, limit: 1000 },
+  ]);
+  for (const bad of ["partition=-1", "partition=x", "partition=1e3", "partition=99999999999"]) {
+    expect((await get(view(), `/admin/segments?${bad}`)).status).toBe(400);
   }
+  for (const bad of ["limit=0", "limit=10001", "limit=x", "after=x"]) {
+    expect((await get(view(), `/admin/segments?${bad}`)).status).toBe(400);
+  }
+  expect((await get(view({ segments: () => null }), "/admin/segments?after=a/0@1")).status).toBe(
+    400,
+  );
+});
+
+test("tiers of a partition that is not here are not found; bad numbers are refused", async () => {
+  const path = "/admin/topics/t/partitions/0/tiers";
+  expect((await get(view(), path)).status).toBe(404);
+  for (const bad of [`${path}?from_offset=-1`, `${path}?limit=0`, path.replace("/0/", "/x/")]) {
+    expect((await get(view(), bad)).status).toBe(400);
+  }
+});
+
+test("the timeline takes a limit and a topic", async () => {
+  const told = view({ timeline: (limit, topic) => [{ limit, topic }] });
+  const answer = await get(told, "/admin/indexer/timeline?limit=5&topic=a");
+  expect(await answer.json()).toEqual({ events: [{ limit: 5, topic: "a" }] });
+  expect((await get(told, "/admin/indexer/timeline?limit=-5")).status).toBe(400);
+});
+
+test("the indexer is paused and resumed", async () => {
+  const post = async (verb: string) =>
+    (await get(view(), `/admin/indexer/${verb}`, { method: "POST" })).json();
+  expect(await post("pause")).toEqual({ paused: true });
+  expect(await post("resume")).toEqual({ paused: false });
 });
 
 test("an indexer run is on demand, and refused when indexing is off", async () => {

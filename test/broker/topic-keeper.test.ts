@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { TopicKeeper } from "../../src/broker-topics.ts";
-import type { ObjectStore } from "../../src/store/object-store.ts";
+import { Reaper } from "../../src/tier/reaper.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { LogLab, turn } from "../support/log-lab.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
@@ -12,14 +12,13 @@ test("a topic whose files a full disk refused is opened when there is room again
   const lab = new LogLab();
   const { partitions, clock } = lab;
   const metadata = await openMetadata();
-  const keeper = new TopicKeeper({
-    metadata,
-    partitions,
-    registry: await SegmentRegistry.open(new MemoryJournal()),
-    store: {} as ObjectStore,
-    clock,
-    logger: silentLogger(),
-  });
+  const logger = silentLogger();
+  const registry = await SegmentRegistry.open(new MemoryJournal());
+  const store = { delete: () => Promise.resolve() };
+  const nothing = () => Promise.resolve();
+  const parts = { registry, store, clock, logger, gate: nothing, faultPoint: nothing };
+  const reaper = new Reaper(parts);
+  const keeper = new TopicKeeper({ metadata, partitions, registry, reaper, clock, logger });
   await keeper.start();
   lab.files.failWrite = () => noSpace();
   const [created] = await metadata.createTopics([spec("full")], false);

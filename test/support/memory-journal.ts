@@ -6,6 +6,8 @@ export class MemoryJournal implements MetadataJournal {
   entries: Uint8Array[] = [];
   failing = false;
   compactions = 0;
+  /** Snapshots in parts wait for it. */
+  snapshotGate: Promise<void> = Promise.resolve();
 
   async append(entry: Uint8Array): Promise<void> {
     await Promise.resolve();
@@ -27,7 +29,7 @@ export class MemoryJournal implements MetadataJournal {
     const covered = this.entries.length;
     const snapshot: Uint8Array[] = [];
     for (const part of parts) {
-      await Promise.resolve();
+      await this.snapshotGate;
       if (this.failing) throw new BrokerError("CHRONIK_DISK_FULL", "no space left");
       snapshot.push(part.slice());
     }
