@@ -5,6 +5,7 @@ import type { Clock } from "./lib/clock.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
 import type { Indexer } from "./tier/indexer.ts";
 import type { MergePolicy } from "./tier/merge-plan.ts";
 import { Merger } from "./tier/merger.ts";
@@ -23,6 +24,7 @@ export interface RewriteParts {
   readonly partitions: () => Iterable<TierPartition>;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
 }
 
 /** What makes new archives of registered ones. */
@@ -72,6 +74,7 @@ export function openRewrites(parts: RewriteParts): Rewrites {
       policy: (partition) => mergePolicy(parts.metadata, partition),
     },
   );
+  rewriteMetrics(parts.metrics, registry, merger);
   return {
     rewriter,
     queue,
@@ -85,6 +88,31 @@ export function openRewrites(parts: RewriteParts): Rewrites {
       await merging;
     },
   };
+}
+
+/** Gauges of merging and of deferred indexes, read off whenever the metrics page is asked for. */
+function rewriteMetrics(metrics: Metrics, registry: SegmentRegistry, merger: Merger): void {
+  const gauge = (name: string, help: string) => metrics.gauge({ name, help });
+  const pending = gauge("chronik_tier_index_pending_segments", "Archives that wait for an index");
+  const bytes = gauge("chronik_tier_index_pending_bytes", "Bytes of batches in these");
+  const merges = gauge("chronik_tier_merges", "Merges of archives since start");
+  const merged = gauge("chronik_tier_segments_merged", "Archives that these took");
+  const added = gauge("chronik_tier_indexes_added", "Deferred indexes made since start");
+  const read = gauge("chronik_tier_rewrite_read_bytes", "Bytes of archives read for both");
+  const written = gauge("chronik_tier_rewrite_written_bytes", "Bytes of archives they wrote");
+  const errors = gauge("chronik_tier_rewrite_errors", "Rewrites that failed since start");
+  metrics.onCollect(() => {
+    const totals = registry.totals();
+    const stats = merger.stats();
+    pending.set(totals.index_pending);
+    bytes.set(totals.index_pending_bytes);
+    merges.set(stats.merges);
+    merged.set(stats.archives_merged);
+    added.set(stats.indexes_added);
+    read.set(stats.bytes_read);
+    written.set(stats.bytes_written);
+    errors.set(stats.errors);
+  });
 }
 
 function mergePolicy(metadata: Metadata, partition: TierPartition): MergePolicy {

@@ -196,6 +196,7 @@ export class Broker {
       chunks: this.rooms.chunks,
       clock: this.options.clock,
       indexer: this.rooms.indexer,
+      merger: this.rooms.rewrites.merger,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),

@@ -76,8 +76,8 @@ export class RegistryState {
   /** The state as it is now; later changes do not reach it. */
   parts(): Generator<Uint8Array> {
     const lists = [...this.partitions()].map(({ entries }) => entries.slice());
-    // Whoever replays a snapshot puts nothing any more: what was intended is retired unless an entry
-    // that follows names it.
+    // Whoever replays a snapshot puts nothing any more: what was intended is retired unless a later
+    // entry names it.
     return snapshotParts(lists, [...this.retired.values(), ...this.intended.values()]);
   }
 

@@ -51,7 +51,7 @@ export class Rewriter {
   }
 
   /** The new entry, registered. Rejects with CHRONIK_REGISTRY_CONFLICT if a source changed
-   * meanwhile and with CHRONIK_TOPIC_GONE where it is not wanted any more; nothing is changed then. */
+   * meanwhile, with CHRONIK_TOPIC_GONE where it is not wanted any more; nothing is changed then. */
   async rewrite(task: RewriteTask): Promise<SegmentEntry> {
     const { registry } = this.deps;
     const request = rewriteRequest(task);
