@@ -91,6 +91,7 @@ export function tierMetrics(
   },
 ): void {
   const { partitions, registry, indexer, reaper, clock } = parts;
+  readMetrics(metrics, partitions);
   const gauge = (name: string, help: string) => metrics.gauge({ name, help });
   const segments = gauge("chronik_tier_segments", "Registered archives");
   const records = gauge("chronik_tier_records", "Records in them");
@@ -119,5 +120,28 @@ export function tierMetrics(
     lagBytes.set(lag.bytes);
     lagSeconds.set(lag.seconds);
     paused.set(indexer.isPaused ? 1 : 0);
+  });
+}
+
+/** Where readers' bytes came from, and how long they took where they were not in memory. */
+function readMetrics(metrics: Metrics, { reads }: Partitions): void {
+  const labels = ["tier"];
+  const count = metrics.gauge({
+    name: "chronik_tier_reads",
+    help: "Reads since start by the tier that answered: tail (memory), wal, archive",
+    labels,
+  });
+  const bytes = metrics.gauge({ name: "chronik_tier_read_bytes", help: "Bytes of these", labels });
+  const seconds = metrics.histogram({
+    name: "chronik_tier_read_seconds",
+    help: "Time a read of the WAL or of archives took",
+    labels,
+  });
+  reads.onTimed = (tier, duration) => seconds.observe(duration, [tier]);
+  metrics.onCollect(() => {
+    for (const tier of ["tail", "wal", "archive"] as const) {
+      count.set(reads[tier].count, [tier]);
+      bytes.set(reads[tier].bytes, [tier]);
+    }
   });
 }

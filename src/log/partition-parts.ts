@@ -5,6 +5,7 @@ import type { AppendBudget } from "./append-budget.ts";
 import type { LogLimits } from "./config.ts";
 import type { Partition } from "./partition.ts";
 import type { ColdReader, Damage, Files, Wal } from "./ports.ts";
+import type { ReadStats } from "./read-stats.ts";
 import type { Turns } from "./turns.ts";
 
 /** What an operator should hear of; broker.ts turns these into log lines and metrics. */
@@ -33,5 +34,7 @@ export interface PartitionParts {
   readonly abortedBudget: AbortedBudget;
   /** Of batches that are compressed anew. */
   readonly recompressions: Turns;
+  /** Of all partitions. */
+  readonly reads: ReadStats;
   readonly events: LogEvents;
 }

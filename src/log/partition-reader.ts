@@ -1,8 +1,10 @@
+import type { Clock } from "../lib/clock.ts";
 import { BrokerError } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import { lastOffset, parseBatchHeader, sizeInBytes } from "../protocol/record-batch.ts";
 import type { AbortedRange } from "./aborted-index.ts";
 import type { ColdReader, TimeHit, Wal } from "./ports.ts";
+import type { ReadStats } from "./read-stats.ts";
 import type { Tail } from "./tail-cache.ts";
 
 export interface ReadOptions {
@@ -42,6 +44,8 @@ export interface ReaderParts {
   readonly wal: Wal;
   readonly cold: ColdReader;
   readonly tail: Tail;
+  readonly clock: Pick<Clock, "monotonicMs">;
+  readonly reads: ReadStats;
   readonly view: () => ReadView;
   /** A range that should be readable is not. */
   readonly unreadable: (offset: number, error: BrokerError) => void;
@@ -81,6 +85,7 @@ export class PartitionReader {
     }
     const hit = this.parts.tail.read(offset, offsetLimit, bytesMax);
     if (hit === null) return this.readLower(options);
+    this.parts.reads.answered("tail", hit.bytes);
     return unlessTooLarge(options, hit);
   }
 
@@ -148,13 +153,19 @@ export class PartitionReader {
   /** What the fastest tier that holds `offset` has of it. */
   private async piece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {
     const tail = this.parts.tail.read(offset, offsetLimit, bytesMax);
-    if (tail !== null) return tail;
+    const { reads, clock } = this.parts;
+    if (tail !== null) {
+      reads.answered("tail", tail.bytes);
+      return tail;
+    }
+    const startMs = clock.monotonicMs();
     const { walStart } = this.parts.view();
     if (walStart !== null && offset >= walStart) {
       try {
         const { wal, log } = this.parts;
         const hit = await wal.read(log, offset, offsetLimit, bytesMax);
         if (hit.nextOffset > offset) {
+          reads.timed("wal", hit.bytes.length, clock.monotonicMs() - startMs);
           return { chunks: [hit.bytes], bytes: hit.bytes.length, nextOffset: hit.nextOffset };
         }
       } catch (error) {
@@ -163,7 +174,9 @@ export class PartitionReader {
         if (!released) throw error;
       }
     }
-    return this.coldPiece(offset, offsetLimit, bytesMax);
+    const piece = await this.coldPiece(offset, offsetLimit, bytesMax);
+    reads.timed("archive", piece.bytes, clock.monotonicMs() - startMs);
+    return piece;
   }
 
   private async coldPiece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {

@@ -452,13 +452,12 @@ export class Partition {
   }
 
   private createReader(): PartitionReader {
-    const { wal, cold } = this.parts;
+    const { wal, cold, clock, reads } = this.parts;
     return new PartitionReader({
       topicId: this.topicId,
       partition: this.index,
       log: this.walHandle,
-      wal,
-      cold,
+      ...{ wal, cold, clock, reads },
       tail: this.state.tail,
       view: () => ({
         logStartOffset: this.logStartOffset,

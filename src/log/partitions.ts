@@ -9,6 +9,7 @@ import { openPartition } from "./partition-open.ts";
 import type { LogEvents, PartitionParts } from "./partition-parts.ts";
 import type { ColdReader, Files, Wal } from "./ports.ts";
 import { ReadBudget } from "./read-budget.ts";
+import { ReadStats } from "./read-stats.ts";
 import { TailCache } from "./tail-cache.ts";
 import { TopicFolders } from "./topic-folders.ts";
 import { Turns } from "./turns.ts";
@@ -51,7 +52,7 @@ export class Partitions {
     const budget = new AppendBudget(limits.appendBytesInFlightMax);
     const recompressions = new Turns(limits.recompressionsMax);
     const abortedBudget = new AbortedBudget(limits.abortedAllMax);
-    const shared = { budget, abortedBudget, recompressions };
+    const shared = { budget, abortedBudget, recompressions, reads: new ReadStats() };
     this.parts = { wal, files, cold, clock, limits, ...shared, events };
     this.folders = new TopicFolders(files, options.dataDir, events);
     this.tails = new TailCache(limits.tailCacheBytesMax);
@@ -59,6 +60,10 @@ export class Partitions {
     this.deadlines = new Deadlines(clock);
     this.readBudget = new ReadBudget(limits.readBytesMax);
     this.scheduleExpiration();
+  }
+
+  get reads(): ReadStats {
+    return this.parts.reads;
   }
 
   /** Memory of all tails. */

@@ -18,8 +18,6 @@ export class RegistryState {
   private records = 0;
   private bytes = 0;
   private quarantined = 0;
-  private unindexed = 0;
-  private unindexedBytes = 0;
 
   /** Entries and retired objects: what a snapshot holds. */
   get size(): number {
@@ -34,8 +32,6 @@ export class RegistryState {
       records: this.records,
       bytes: this.bytes,
       quarantined: this.quarantined,
-      index_pending: this.unindexed,
-      index_pending_bytes: this.unindexedBytes,
       retired: this.retired.size,
       retired_bytes: this.retiredBytes,
     };
@@ -76,8 +72,8 @@ export class RegistryState {
   /** The state as it is now; later changes do not reach it. */
   parts(): Generator<Uint8Array> {
     const lists = [...this.partitions()].map(({ entries }) => entries.slice());
-    // Whoever replays a snapshot puts nothing any more: what was intended is retired unless a later
-    // entry names it.
+    // Whoever replays a snapshot puts nothing any more: what was intended is retired unless an
+    // entry that follows names it.
     return snapshotParts(lists, [...this.retired.values(), ...this.intended.values()]);
   }
 
@@ -209,9 +205,6 @@ export class RegistryState {
     this.records += segment.records;
     this.bytes += segment.bytes;
     if (segment.quarantined) this.quarantined++;
-    if (segment.index !== "pending") return;
-    this.unindexed++;
-    this.unindexedBytes += segment.rawBytes;
   }
 
   private uncount(segment: SegmentEntry): void {
@@ -219,9 +212,6 @@ export class RegistryState {
     this.records -= segment.records;
     this.bytes -= segment.bytes;
     if (segment.quarantined) this.quarantined--;
-    if (segment.index !== "pending") return;
-    this.unindexed--;
-    this.unindexedBytes -= segment.rawBytes;
   }
 
   private retire(object: RetiredObject): void {
