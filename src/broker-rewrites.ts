@@ -1,11 +1,12 @@
 import { join } from "node:path";
-import { compactionSettings, openCompaction } from "./broker-compaction.ts";
+import { compactionMetrics, compactionSettings, openCompaction } from "./broker-compaction.ts";
 import { faultPoints, removeIfThere, type Storage } from "./broker-storage.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
 import type { Compaction } from "./tier/compaction.ts";
 import type { Indexer } from "./tier/indexer.ts";
 import type { MergePolicy } from "./tier/merge-plan.ts";
@@ -25,6 +26,7 @@ export interface RewriteParts {
   readonly partitions: () => Iterable<TierPartition>;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
 }
 
 /** What makes new archives of registered ones. */
@@ -56,7 +58,8 @@ export function openRewrites(parts: RewriteParts): Rewrites {
     removeFile: (path) => removeIfThere(storage.files, path),
     faultPoint: faultPoints(storage),
   });
-  const queue = new RewriteQueue({ runningMax: 1, waitingMax, mayBegin: () => !indexer.isBusy });
+  const mayBegin = () => !indexer.isPaused && !indexer.isBusy;
+  const queue = new RewriteQueue({ runningMax: 1, waitingMax, mayBegin });
   const limits = { targetBytes: config.indexer.archiveBytesMax, sourcesMax, abortedMax };
   const merger = new Merger(
     {
@@ -75,6 +78,8 @@ export function openRewrites(parts: RewriteParts): Rewrites {
     },
   );
   const compaction = openCompaction(parts, rewriter, queue);
+  compactionMetrics(parts.metrics, compaction);
+  rewriteMetrics(parts.metrics, registry, merger);
   return {
     rewriter,
     queue,
@@ -89,6 +94,31 @@ export function openRewrites(parts: RewriteParts): Rewrites {
       await merging;
     },
   };
+}
+
+/** Gauges of merging and of deferred indexes, read off whenever the metrics page is asked for. */
+function rewriteMetrics(metrics: Metrics, registry: SegmentRegistry, merger: Merger): void {
+  const gauge = (name: string, help: string) => metrics.gauge({ name, help });
+  const pending = gauge("chronik_tier_index_pending_segments", "Archives that wait for an index");
+  const bytes = gauge("chronik_tier_index_pending_bytes", "Bytes of batches in these");
+  const merges = gauge("chronik_tier_merges", "Merges of archives since start");
+  const merged = gauge("chronik_tier_segments_merged", "Archives that these took");
+  const added = gauge("chronik_tier_indexes_added", "Deferred indexes made since start");
+  const read = gauge("chronik_tier_rewrite_read_bytes", "Bytes of archives read for both");
+  const written = gauge("chronik_tier_rewrite_written_bytes", "Bytes of archives they wrote");
+  const errors = gauge("chronik_tier_rewrite_errors", "Rewrites that failed since start");
+  metrics.onCollect(() => {
+    const totals = registry.totals();
+    const stats = merger.stats();
+    pending.set(totals.index_pending);
+    bytes.set(totals.index_pending_bytes);
+    merges.set(stats.merges);
+    merged.set(stats.archives_merged);
+    added.set(stats.indexes_added);
+    read.set(stats.bytes_read);
+    written.set(stats.bytes_written);
+    errors.set(stats.errors);
+  });
 }
 
 function mergePolicy(metadata: Metadata, partition: TierPartition): MergePolicy {

@@ -131,7 +131,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     indexer,
     rewrites: openRewrites({
       ...{ config, storage, metadata, registry, store, engine, indexer, clock, logger },
-      partitions: all,
+      ...{ partitions: all, metrics: options.metrics },
     }),
     rolling,
     cleaning,

@@ -1,7 +1,6 @@
 import { type AdminServer, serveAdmin } from "../admin/server.ts";
 import { apiHandlers } from "./api/handlers.ts";
 import { type Dispatcher, Router } from "./api/router.ts";
-import { compactionMetrics } from "./broker-compaction.ts";
 import { listenerName } from "./broker-identity.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
@@ -113,7 +112,6 @@ export class Broker {
       quotas: this.rooms.quotas,
       partitionSeriesMax: config.limits.metricPartitionsMax,
     });
-    compactionMetrics(metrics, this.rooms.rewrites.compaction);
     tierMetrics(metrics, { ...this.rooms, clock: this.options.clock });
     await this.rooms.groups.start();
     await this.rooms.shares.persister.start();
@@ -199,6 +197,7 @@ export class Broker {
       chunks: this.rooms.chunks,
       clock: this.options.clock,
       indexer: this.rooms.indexer,
+      merger: this.rooms.rewrites.merger,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),

@@ -55,7 +55,7 @@ export class Rewriter {
   }
 
   /** The new entry, registered. Rejects with CHRONIK_REGISTRY_CONFLICT if a source changed
-   * meanwhile and with CHRONIK_TOPIC_GONE where it is not wanted any more; nothing is changed then. */
+   * meanwhile, with CHRONIK_TOPIC_GONE where it is not wanted any more; nothing is changed then. */
   async rewrite(task: RewriteTask): Promise<SegmentEntry> {
     const entry = await this.rewriteIfChanged(task);
     assert(entry !== null, "a rewrite that always builds has an archive");

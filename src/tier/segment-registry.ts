@@ -62,6 +62,9 @@ export interface RegistryTotals {
   records: number;
   bytes: number;
   quarantined: number;
+  /** Archives whose index was deferred (D18), and the bytes of their batches. */
+  index_pending: number;
+  index_pending_bytes: number;
   /** Objects on their way out. */
   retired: number;
   retired_bytes: number;
