@@ -137,4 +137,28 @@ describe.skipIf(!hasLibrary)("compacted batches", () => {
     expect(await round()).toEqual([0, 0]);
     await lab.close();
   });
+
+  test("a commit's marker stays as long as a record of it, also in another archive", async () => {
+    using dir = tempDir();
+    const { lab, clock, put, end } = await open(dir.path);
+    await put("k", "1", 1, 0);
+    await lab.partition.seal();
+    await end(1, true);
+    await lab.archive();
+    expect(lab.entries.map(({ base }) => base)).toEqual([0, 1]);
+    const round = async (key: string) => {
+      await put(key, "again");
+      await lab.archive();
+      await lab.run();
+      clock.advance(retentionMs);
+      return (await headers(lab)).filter(
+        (one) => isControl(one.attributes) && one.recordsCount > 0,
+      );
+    };
+    for (let times = 0; times < 4; times++) expect((await round("other")).length).toBe(1);
+    // The round that takes the record, the one that finds the marker idle, and the one it goes with.
+    const after = [await round("k"), await round("other"), await round("other")];
+    expect(after.map((markers) => markers.length)).toEqual([1, 1, 0]);
+    await lab.close();
+  });
 });
