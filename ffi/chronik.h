@@ -212,6 +212,16 @@ int32_t chronik_close(uint64_t engine);
  *             producer_snapshot? (as above; absent: the sources' union, the last one's snapshot)}}
  *             → as build_archive; batches are copied as they are. A damaged source is CORRUPT, with
  *             its number, the chunk and its offsets in the text.
+ * map_keys    {source (an archive), map (scratch file), from_offset? (a new map that begins there; else
+ *             the file's goes on), keys_max?} → {end, keys, full}: the last offset of every key below
+ *             end, in the file; full: the source has more keys than fit, and end lies within it
+ * compact_archive {as rewrite_archive, clean {map (map_keys'), now_ms?, delete_retention_ms,
+ *             writing? [producer ids with records since their last marker, before the sources],
+ *             always?}} → {archive (as build_archive) | null, bytes_before, records_before, writing
+ *             (the same behind the sources)}. Of each key below the map's end the last record stays;
+ *             offsets stay; the last batch stays, if empty. null: everything stays, and always was
+ *             not asked for. The aborts of the sources' manifests decide; the new manifest names
+ *             those of which the sources still had records.
  * verify_archive {path, expected?: {size?, sha256?, topic_id?, partition?, generation?, base_offset?,
  *             last_offset?, records?, batches_sha256?}} → {report: {manifest, toc, toc_position,
  *             toc_length, toc_crc32c, size, sha256}} | CORRUPT

@@ -5,12 +5,13 @@ import type {
   ArchiveEngine,
   ArchiveRequest,
   ArchiveSummary,
+  RewriteRequest,
   TimeHit,
   TocChunk,
 } from "./tier/ports.ts";
 
 /** The answers of the archive jobs, as ffi/src/jobs/archive.rs makes them. */
-interface SummaryJson {
+export interface SummaryJson {
   readonly size: number;
   readonly sha256: string;
   readonly batches_sha256: string;
@@ -96,15 +97,7 @@ export function archiveEngine(
         path,
         scratchDir,
         index: request.index,
-        spec: {
-          topic: request.topic,
-          topic_id: request.topicId,
-          partition: request.partition,
-          generation: request.generation,
-          created_at: clock.nowMs(),
-          base_offset: request.base,
-          last_offset: request.last,
-        },
+        spec: rewriteSpec(request, clock.nowMs()),
       });
       return summaryOf(summary);
     },
@@ -161,6 +154,18 @@ export function checkTocCrc(tail: Uint8Array, crc32c: number | undefined): void 
   throw new BrokerError("CHRONIK_CORRUPT", "its table of contents is another archive's");
 }
 
+export function rewriteSpec(request: RewriteRequest, nowMs: number): object {
+  return {
+    topic: request.topic,
+    topic_id: request.topicId,
+    partition: request.partition,
+    generation: request.generation,
+    created_at: nowMs,
+    base_offset: request.base,
+    last_offset: request.last,
+  };
+}
+
 function buildSpec(request: ArchiveRequest, nowMs: number): object {
   return {
     topic: request.topic,
@@ -193,7 +198,7 @@ export function chunksOf(toc: TocJson): TocChunk[] {
   }));
 }
 
-function summaryOf(json: SummaryJson): ArchiveSummary {
+export function summaryOf(json: SummaryJson): ArchiveSummary {
   return {
     bytes: json.size,
     sha256: json.sha256,

@@ -8,6 +8,7 @@ import { brokerImage, staticConfigs } from "./broker-identity.ts";
 import { openScrubbed } from "./broker-integrity.ts";
 import { coordinatorTopics } from "./broker-offsets.ts";
 import { openRetention } from "./broker-retention.ts";
+import { openRewrites, type Rewrites } from "./broker-rewrites.ts";
 import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { logEvents } from "./broker-telemetry.ts";
@@ -33,7 +34,7 @@ import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { Indexer } from "./tier/indexer.ts";
+import { Indexer, type IndexerDeps } from "./tier/indexer.ts";
 import type { Retainer } from "./tier/retainer.ts";
 import type { Scrub } from "./tier/scrub.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
@@ -55,6 +56,7 @@ export interface Rooms
   readonly clientMetrics: ClientMetrics;
   readonly indexer: Indexer;
   readonly scrub: Scrub;
+  readonly rewrites: Rewrites;
   readonly rolling: Rolling;
   readonly cleaning: Cleaning;
   readonly retainer: Retainer;
@@ -76,7 +78,6 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   const metadata = await openMetadata(options, storage);
   await noticeUncleanStop(metadata, storage, logger);
   const registry = await openRegistry(storage, clock, logger);
-  const scratchDir = join(storage.dataDir, "tmp");
   const { cold, engine, store, ...coldRooms } = await openColdRooms({
     ...{ config, storage, clock, logger, registry },
     metrics: options.metrics,
@@ -98,18 +99,8 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     reaper: keeping.reaper,
     logger: logger.child("topics"),
   });
-  const indexer = new Indexer(indexerConfig(config), {
-    engine,
-    store,
-    registry,
-    logger: logger.child("indexer"),
-    clock,
-    nowMs: () => clock.nowMs(),
-    scratchDir,
-    removeFile: (path) => removeIfThere(storage.files, path),
-    deleteAfterIndex: config.indexer.deleteAfterIndex,
-    faultPoint: faultPoints(storage),
-    ...{ partitions: all, walSpace: partitions.walSpace },
+  const indexer = openIndexer(options, storage, {
+    ...{ engine, store, registry, partitions: all, walSpace: partitions.walSpace },
     timeline: keeping.timeline,
   });
   const shares = openShares(options, metadata, partitions, storage);
@@ -138,6 +129,10 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
       decompress: (codec, bytes, bytesMax) => storage.wal.decompress(codec, bytes, bytesMax),
     }),
     ...{ indexer, scrub, rolling, cleaning, retainer, backup },
+    rewrites: openRewrites({
+      ...{ config, storage, metadata, registry, store, engine, indexer, clock, logger },
+      ...{ partitions: all, metrics: options.metrics },
+    }),
     ...keeping,
     ...coldRooms,
   };
@@ -225,6 +220,26 @@ function openMetadata(options: RoomOptions, storage: Storage): Promise<Metadata>
     newUuid,
     onWarning: (message, error) =>
       logger.child("metadata").warn(message, { error: errorText(error) }),
+  });
+}
+
+function openIndexer(
+  { loaded, clock, logger }: RoomOptions,
+  storage: Storage,
+  parts: Pick<
+    IndexerDeps,
+    "engine" | "store" | "registry" | "partitions" | "timeline" | "walSpace"
+  >,
+): Indexer {
+  return new Indexer(indexerConfig(loaded.config), {
+    ...parts,
+    logger: logger.child("indexer"),
+    clock,
+    nowMs: () => clock.nowMs(),
+    scratchDir: join(storage.dataDir, "tmp"),
+    removeFile: (path) => removeIfThere(storage.files, path),
+    deleteAfterIndex: loaded.config.indexer.deleteAfterIndex,
+    faultPoint: faultPoints(storage),
   });
 }
 

@@ -10,6 +10,7 @@ import type { Metadata } from "./metadata/controller.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { ArchiveChunks } from "./tier/archive-chunks.ts";
 import type { Indexer } from "./tier/indexer.ts";
+import type { Merger } from "./tier/merger.ts";
 import type { Scrub } from "./tier/scrub.ts";
 import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { Timeline } from "./tier/timeline.ts";
@@ -20,6 +21,7 @@ export interface ViewParts {
   readonly partitions: Partitions;
   readonly registry: SegmentRegistry;
   readonly indexer: Indexer;
+  readonly merger: Merger;
   readonly timeline: Timeline;
   readonly clock: Clock;
   readonly chunks: Pick<ArchiveChunks, "cachedBytes">;
@@ -49,7 +51,7 @@ export function adminView(parts: ViewParts): AdminView {
     timeline: (limit, topic) => parts.timeline.newest(limit, topic),
     topics: () => topicViews(metadata, partitions, registry),
     runIndexer: () => (parts.indexingEnabled ? parts.indexer.run() : null),
-    indexerStats: () => parts.indexer.stats(),
+    indexerStats: () => ({ ...parts.indexer.stats(), merging: parts.merger.stats() }),
     pauseIndexer(paused) {
       if (paused) parts.indexer.pause();
       else parts.indexer.resume();

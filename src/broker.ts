@@ -86,7 +86,7 @@ export class Broker {
     await this.rooms.cleaning.stop();
     this.rooms.stopStore();
     await this.rooms.scrub.stop();
-    await this.rooms.indexer.stop();
+    await Promise.all([this.rooms.indexer.stop(), this.rooms.rewrites.stop()]);
     await this.rooms.reaper.stop();
     await this.rooms.topics.stop();
     await this.rooms.metadata.settled();
@@ -139,6 +139,8 @@ export class Broker {
     gate.open();
     this.rooms.reaper.start();
     this.rooms.indexer.start();
+    this.rooms.rewrites.merger.start();
+    this.rooms.rewrites.compaction.start();
     this.rooms.rolling.start();
     this.rooms.retainer.start();
     await this.rooms.scrub.start();
@@ -208,6 +210,7 @@ export class Broker {
       indexer: this.rooms.indexer,
       scrub: this.rooms.scrub,
       backup: this.rooms.backup,
+      merger: this.rooms.rewrites.merger,
       indexingEnabled: this.options.loaded.config.indexer.enableWalIndexing,
       isLive: () => this.state !== "stopped",
       notReadyReason: () => (this.state === "ready" ? null : this.state),

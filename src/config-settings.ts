@@ -145,6 +145,10 @@ export const settings = {
     min: 1,
     doc: "Seconds that sealed data waits before segments are archived without an index",
   }),
+  "indexer.mergeArchives": boolean({
+    default: true,
+    doc: "Whether small archives are merged, and missing indexes added, in the background",
+  }),
   ...objectStoreSettings,
   "cache.maxBytes": bytes({
     default: GiB,

@@ -17,6 +17,7 @@ pub mod fault;
 pub mod abi;
 pub mod archive;
 pub mod bytes;
+pub mod cleaning;
 pub mod closing;
 pub mod codec;
 pub mod completion;

@@ -1,123 +1,25 @@
 //! Several archives become one: the same batches, one index, and nothing of a damaged source.
 
+#[path = "fixtures/rewriting.rs"]
+mod rewriting;
 #[path = "fixtures/support.rs"]
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use chronik::archive::{
-    AbortedRange, ArchiveBuilder, ArchiveError, ArchiveSpec, ArchiveSummary, Expected, LeaderEpoch,
-    RewriteIndex, RewriteSpec, SourceArchive, VerifyReport, rewrite_archives, verify_archive,
+    ArchiveBuilder, ArchiveError, ArchiveSpec, RewriteIndex, RewriteSpec, SourceArchive,
+    rewrite_archives,
 };
 use chronik::codec::Codec;
 use chronik::index::{FACT_PATHS_ARCHIVE_MAX, IndexMode, StopCheck};
 use chronik::record::{BatchSpec, RecordSpec, encode_batch};
-use proptest::prelude::*;
 use tantivy::collector::TopDocs;
 use tantivy::query::{AllQuery, QueryParser};
 
+use rewriting::*;
 use support::*;
-
-fn rewrite_spec(scratch: &Path, base: i64, last: i64, index: RewriteIndex) -> RewriteSpec {
-    RewriteSpec {
-        topic: "orders".to_owned(),
-        topic_id: "q8Tn1rG2Sd6bX0a5u7Zp9w".to_owned(),
-        partition: 2,
-        generation: 2,
-        created_at: TIME,
-        base_offset: base,
-        last_offset: last,
-        leader_epochs: None,
-        aborted: None,
-        producer_snapshot: None,
-        index,
-        scratch_dir: scratch.to_path_buf(),
-    }
-}
-
-/// Archives of `records` JSON records each, one after another from `base` on.
-fn sources(dir: &Path, base: i64, records: &[usize], mode: IndexMode) -> (Vec<PathBuf>, Vec<u8>) {
-    let mut paths = Vec::new();
-    let mut all = Vec::new();
-    let mut next = base;
-    for (index, count) in records.iter().enumerate() {
-        let path = dir.join(format!("source-{index}.tar.gz"));
-        let source = json_batches(next, *count, 20, 200, Codec::Lz4);
-        let spec = ArchiveSpec {
-            index_mode: mode,
-            leader_epochs: vec![LeaderEpoch {
-                epoch: index as i32,
-                start_offset: next,
-            }],
-            aborted: vec![AbortedRange {
-                producer_id: 9,
-                first_offset: base,
-                last_offset: base + 1,
-            }],
-            producer_snapshot: Some(format!("state {index}")),
-            ..spec(dir)
-        };
-        build(&path, spec, &source);
-        all.extend(source.concat());
-        paths.push(path);
-        next += *count as i64;
-    }
-    (paths, all)
-}
-
-fn merge(
-    paths: &[PathBuf],
-    target: &Path,
-    spec: RewriteSpec,
-) -> Result<ArchiveSummary, ArchiveError> {
-    rewrite_archives(paths, target, spec, &StopCheck::never())
-}
-
-fn verified(path: &Path, summary: &ArchiveSummary) -> VerifyReport {
-    let expected = Expected {
-        size: Some(summary.size),
-        sha256: Some(summary.sha256.clone()),
-        generation: Some(2),
-        base_offset: Some(summary.base_offset),
-        last_offset: Some(summary.last_offset),
-        records: Some(summary.records),
-        batches_sha256: Some(summary.batches_sha256.clone()),
-        ..Expected::default()
-    };
-    verify_archive(path, &expected).unwrap()
-}
-
-fn batches_of_archive(path: &Path) -> Vec<u8> {
-    let mut all = Vec::new();
-    let read: Result<(), ArchiveError> =
-        SourceArchive::open(path).unwrap().for_each_batch(|batch| {
-            all.extend_from_slice(batch.bytes);
-            Ok(())
-        });
-    read.unwrap();
-    all
-}
-
-fn opened_index(path: &Path, folder: &Path) -> tantivy::Index {
-    fs::create_dir(folder).unwrap();
-    SourceArchive::open(path)
-        .unwrap()
-        .extract_index(folder)
-        .unwrap();
-    tantivy::Index::open_in_dir(folder).unwrap()
-}
-
-/// The offsets of an index in the order of its documents.
-fn offsets(index: &tantivy::Index) -> Vec<u64> {
-    let searcher = index.reader().unwrap().searcher();
-    assert_eq!(searcher.segment_readers().len(), 1);
-    let reader = searcher.segment_reader(0);
-    let column = reader.fast_fields().u64("offset").unwrap();
-    (0..reader.max_doc())
-        .map(|doc| column.first(doc).unwrap())
-        .collect()
-}
 
 #[test]
 fn the_sources_become_one() {
@@ -461,52 +363,4 @@ fn too_many_fact_paths_are_indexed_anew() {
         .search(&AllQuery, &tantivy::collector::Count)
         .unwrap();
     assert_eq!(hits, 1200);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_sources_make_their_concatenation(
-        records in prop::collection::vec(1usize..400, 1..6),
-        base in 0i64..1_000_000,
-        with_index in any::<bool>(),
-    ) {
-        let dir = tempfile::tempdir().unwrap();
-        let mode = if with_index { IndexMode::Full } else { IndexMode::None };
-        let (paths, all) = sources(dir.path(), base, &records, mode);
-        let count = records.iter().sum::<usize>() as i64;
-        let target = dir.path().join("merged.tar.gz");
-        let spec = rewrite_spec(dir.path(), base, base + count - 1, RewriteIndex::Merge);
-        let summary = merge(&paths, &target, spec).unwrap();
-        verified(&target, &summary);
-        prop_assert_eq!(batches_of_archive(&target), all);
-        if with_index {
-            // The first two records were aborted, in every source's manifest; none is transactional.
-            let index = opened_index(&target, &dir.path().join("opened"));
-            let expected: Vec<u64> = (base as u64..(base + count) as u64).collect();
-            prop_assert_eq!(offsets(&index), expected);
-        }
-    }
-
-    #[test]
-    fn a_flipped_bit_is_found_or_means_nothing(at in any::<prop::sample::Index>(), bit in 0u8..8) {
-        let dir = tempfile::tempdir().unwrap();
-        let (paths, all) = sources(dir.path(), 0, &[60, 60], IndexMode::Full);
-        let mut bytes = fs::read(&paths[1]).unwrap();
-        let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
-        fs::write(&paths[1], bytes).unwrap();
-        let target = dir.path().join("merged.tar.gz");
-        let spec = rewrite_spec(dir.path(), 0, 119, RewriteIndex::Merge);
-        match merge(&paths, &target, spec) {
-            Ok(summary) => {
-                verified(&target, &summary);
-                prop_assert_eq!(batches_of_archive(&target), all);
-                let index = opened_index(&target, &dir.path().join("opened"));
-                prop_assert_eq!(offsets(&index).len(), 120);
-            }
-            Err(_) => prop_assert!(!target.exists()),
-        }
-    }
 }

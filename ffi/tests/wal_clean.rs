@@ -4,10 +4,10 @@ mod wal_support;
 
 use std::sync::Arc;
 
+use chronik::cleaning::Decisions;
 use chronik::disk::RealDisk;
 use chronik::status::Status;
 use chronik::wal::clean::{Rules, clean_log};
-use chronik::wal::decided::Decisions;
 use chronik::wal::error::WalError;
 use wal_support::disk::{Calls, Fault, FaultyDisk};
 use wal_support::{Opened, Options, Pair, keyed_batch, open, open_on};

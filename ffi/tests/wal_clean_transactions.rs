@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
 
+use chronik::cleaning::{Aborted, Decisions};
 use chronik::record::{BatchSpec, RecordSpec, batches, decode_records, encode_batch};
 use chronik::status::Status;
 use chronik::wal::batch::Marker;
 use chronik::wal::clean::{Cleaned, Rules, clean_log};
-use chronik::wal::decided::{Aborted, Decisions};
 use wal_support::{Opened, Options, open};
 
 const DAY_MS: i64 = 86_400_000;

@@ -64,6 +64,6 @@ export class LogStart {
 
   /** Unlinks sealed segments that lie below the log start as a whole; bytes freed. */
   releaseDeleted(): Promise<number> {
-    return this.store.releaseBelowStart();
+    return this.store.releaseBelow();
   }
 }

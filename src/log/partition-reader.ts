@@ -148,7 +148,7 @@ export class PartitionReader {
         return emptyRead(ErrorCode.KAFKA_STORAGE_ERROR, offset);
       }
       // Only the very first batch may exceed the limit; pieces return their first one anyway.
-      if (piece.bytes === 0 || (bytes > 0 && bytes + piece.bytes > bytesMax)) break;
+      if (piece.nextOffset <= offset || (bytes > 0 && bytes + piece.bytes > bytesMax)) break;
       chunks.push(...piece.chunks);
       bytes += piece.bytes;
       offset = piece.nextOffset;
@@ -206,11 +206,12 @@ export class PartitionReader {
 
   private async coldPiece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {
     const { cold, topicId, partition } = this.parts;
-    const chunks = await cold.read(topicId, partition, offset, bytesMax, offsetLimit);
-    const end = chunks.length === 0 ? offset : endOffset(chunks, offset);
-    if (end > offset) {
+    const read = await cold.read(topicId, partition, offset, bytesMax, offsetLimit);
+    if (read.nextOffset > offset) {
+      const { chunks } = read;
+      checkOrder(chunks, offset);
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-      return { chunks, bytes, nextOffset: end };
+      return { chunks, bytes, nextOffset: read.nextOffset };
     }
     const { logStartOffset } = this.parts.view();
     // Deleted while we read: not a hole.
@@ -222,20 +223,26 @@ export class PartitionReader {
   }
 }
 
-/** One past the last offset in `chunks`, which begin with the batch that holds `offset`. */
-function endOffset(chunks: readonly Uint8Array[], offset: number): number {
+/** Archived batches lie one behind the other from the one that holds `offset` on; between them may
+ * be holes, which the archives vouch for. */
+function checkOrder(chunks: readonly Uint8Array[], offset: number): void {
   let end = offset;
+  let isFirst = true;
   for (const chunk of chunks) {
     for (let position = 0; position < chunk.length; ) {
       const header = parseBatchHeader(chunk, position);
-      if (typeof header === "string" || header.baseOffset > end) {
+      const isBehind =
+        typeof header !== "string" &&
+        lastOffset(header) >= end &&
+        (isFirst || header.baseOffset >= end);
+      if (!isBehind) {
         throw new BrokerError("CHRONIK_CORRUPT", `archived batches break off at offset ${end}`);
       }
+      isFirst = false;
       end = lastOffset(header) + 1;
       position += sizeInBytes(header);
     }
   }
-  return end;
 }
 
 function settledError(error: unknown): BrokerError {

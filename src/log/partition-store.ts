@@ -136,11 +136,11 @@ export class PartitionStore {
     await ended;
   }
 
-  /** Sealed segments that lie below the log start as a whole. */
-  releaseBelowStart(): Promise<number> {
+  /** Sealed segments that lie below `offset`, or the log start, as a whole. */
+  releaseBelow(offset: number = this.start): Promise<number> {
     const ids = this.parts.segments
       .list()
-      .filter((segment) => segment.sealed && segment.last < this.start)
+      .filter((segment) => segment.sealed && segment.last < offset)
       .map((segment) => segment.id);
     return this.release(ids);
   }

@@ -158,10 +158,8 @@ export class Partition {
   appendMarker(marker: ProducerMarker): Promise<AppendResult> {
     const why = this.closedFor();
     if (why !== null) return Promise.resolve(this.appender.rejected(why));
-    const { producerId, producerEpoch, coordinatorEpoch, commit } = marker;
-    const result = commit ? "commit" : "abort";
-    const timestamp = this.parts.clock.nowMs();
-    const fields = { result, coordinatorEpoch, producerId, producerEpoch, timestamp } as const;
+    const result = marker.commit ? "commit" : "abort";
+    const fields = { ...marker, result, timestamp: this.parts.clock.nowMs() } as const;
     return this.gate.append(buildEndTxnMarker(fields, crc32c), { origin: "coordinator" }, marker);
   }
 
@@ -316,6 +314,12 @@ export class Partition {
   /** Unlinks sealed segments below a durable checkpoint and archivedTo (asserted); bytes freed. */
   releaseSegments(ids: readonly number[]): Promise<number> {
     return this.store.release(ids);
+  }
+
+  /** Readers must not get from WAL or memory what compaction takes from archives. */
+  leaveToArchives(end: number): Promise<number> {
+    this.state.tail.dropBelow(end);
+    return this.store.releaseBelow(end);
   }
 
   leaderEpochs(): EpochStart[] {

@@ -210,15 +210,16 @@ export interface Files {
 export interface ColdReader {
   /** Contiguous archived offsets [start, end) of a partition; null when there are none. */
   archivedRange(topicId: string, partition: number): { start: number; end: number } | null;
-  /** Whole batches from the one holding `offset`, of last offsets below `offsetLimit`, at most
-   * `bytesMax` but one at least; empty when not archived. */
+  /** Whole batches from the one holding `offset`, or the first after it where compaction left a
+   * hole, of last offsets below `offsetLimit`, at most `bytesMax` but one at least. `nextOffset` is
+   * one past what was read or is a hole: `offset` when that is not archived. */
   read(
     topicId: string,
     partition: number,
     offset: number,
     bytesMax: number,
     offsetLimit: number,
-  ): Promise<Uint8Array[]>;
+  ): Promise<{ readonly chunks: readonly Uint8Array[]; readonly nextOffset: number }>;
   /** As Wal.readTime over archived records at or past `fromOffset`. */
   findTime(
     topicId: string,
@@ -247,7 +248,7 @@ export interface ArchivedAbort {
 /** For brokers without tiering, and tests. */
 export const noColdReader: ColdReader = {
   archivedRange: () => null,
-  read: () => Promise.resolve([]),
+  read: (_id, _partition, offset) => Promise.resolve({ chunks: [], nextOffset: offset }),
   findTime: () => Promise.resolve(null),
   abortedTransactions: () => Promise.resolve([]),
 };

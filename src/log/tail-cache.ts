@@ -162,6 +162,23 @@ export class Tail {
     }
   }
 
+  /** Forgets whole batches that end below `offset`. */
+  dropBelow(offset: number): void {
+    for (let chunk = this.chunks[0]; chunk !== undefined; chunk = this.chunks[0]) {
+      if (chunk.lastOffset < offset) {
+        this.dropOldest();
+        continue;
+      }
+      const gone = Math.max(
+        0,
+        chunk.bases.findLastIndex((base) => base <= offset),
+      );
+      chunk.bases.splice(0, gone);
+      chunk.positions.splice(0, gone);
+      return;
+    }
+  }
+
   clear(): void {
     while (this.chunks.length > 0) this.dropOldest();
   }

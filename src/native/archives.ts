@@ -59,6 +59,45 @@ export class NativeArchives {
     return json;
   }
 
+  /** As `rewriteArchive`, by the cleaner's rules. */
+  async compactArchive<Outcome>(options: {
+    sources: readonly string[];
+    path: string;
+    scratchDir: string;
+    spec: object;
+    index: string;
+    clean: object;
+  }): Promise<Outcome> {
+    const { json } = await this.engine.job<Outcome>({
+      op: "compact_archive",
+      sources: options.sources,
+      path: options.path,
+      scratch_dir: options.scratchDir,
+      spec: options.spec,
+      index: options.index,
+      clean: options.clean,
+    });
+    return json;
+  }
+
+  /** Takes the keys of an archive into an offset map: a new one from `fromOffset` on, or with null
+   * the one in the file `map`. */
+  async mapKeys(
+    source: string,
+    map: string,
+    fromOffset: number | null,
+    keysMax: number | null = null,
+  ): Promise<{ end: number; keys: number; full: boolean }> {
+    const { json } = await this.engine.job<{ end: number; keys: number; full: boolean }>({
+      op: "map_keys",
+      source,
+      map,
+      ...(fromOffset === null ? {} : { from_offset: fromOffset }),
+      ...(keysMax === null ? {} : { keys_max: keysMax }),
+    });
+    return json;
+  }
+
   /** For a stop: builds and rewrites under way give up with CHRONIK_CLOSED, and no other begins. */
   async stopBuilds(): Promise<void> {
     await this.engine.job({ op: "stop_builds" });

@@ -1,14 +1,16 @@
 import { BrokerError } from "../lib/errors.ts";
 import { type ArchiveChunks, damaged } from "./archive-chunks.ts";
+import { type BatchSlice, sliceBatches } from "./batch-slice.ts";
 import { ReadAhead } from "./chunk-read-ahead.ts";
 import { lastAtOrBefore } from "./partition-segments.ts";
 import type { AbortedTransaction, ArchiveEngine, TimeHit } from "./ports.ts";
 import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
-/** Offset, length, epoch, magic, crc, attributes, last offset delta: what finds a batch's range. */
-const batchLengthPosition = 8;
-const lastOffsetDeltaPosition = 23;
-const batchHeaderBytes = 61;
+export interface ColdRead {
+  /** Whole batches back to back, in offset order. */
+  readonly chunks: readonly Uint8Array[];
+  readonly nextOffset: number;
+}
 
 /** Log's view of the archives: offsets → whole batches. A cold read costs a ranged read for the
  * table of contents and one per chunk; a warm one only the chunk, a cached one nothing (D5). */
@@ -33,38 +35,39 @@ export class ArchiveReader {
     return this.registry.range(topicId, partition);
   }
 
-  /** Whole batches from the one that holds `offset`, while they end below `offsetLimit` and fit
-   * `bytesMax`; the first is returned even if larger. Empty when `offset` is not archived. Rejects
-   * with a BrokerError where an object is missing or damaged: only its own offsets fail. */
+  /** Whole batches from the one that holds `offset`, or the first after it where compaction left a
+   * hole, while they end below `offsetLimit` and fit `bytesMax`; the first is returned even if
+   * larger. `nextOffset` is one past what was read or found to be a hole: `offset` itself when that
+   * is not archived. Rejects with a BrokerError where an object is missing or damaged: only its own
+   * offsets fail. */
   async read(
     topicId: string,
     partition: number,
     offset: number,
     bytesMax: number,
     offsetLimit: number,
-  ): Promise<Uint8Array[]> {
+  ): Promise<ColdRead> {
     const slices: Uint8Array[] = [];
     let next = offset;
     let left = bytesMax;
     while (next < offsetLimit && (left > 0 || slices.length === 0)) {
       const entry = this.registry.find(topicId, partition, next);
       if (!entry) break;
-      let slice: BatchSlice | null;
+      let slice: BatchSlice;
       try {
         slice = await this.readPinned(entry, next, offsetLimit, left, slices.length === 0);
       } catch (error) {
         // What was read before is whole; the next read begins at what cannot be read.
-        if (slices.length > 0 && error instanceof BrokerError) break;
+        if (next > offset && error instanceof BrokerError) break;
         throw error;
       }
-      if (!slice) break;
-      slices.push(slice.bytes);
+      if (slice.bytes.length > 0) slices.push(slice.bytes);
       left -= slice.bytes.length;
       next = slice.nextOffset;
       if (slice.cut) break;
     }
     if (next > offset) this.readAhead.served(topicId, partition, offset, next);
-    return slices;
+    return { chunks: slices, nextOffset: next };
   }
 
   /** First archived record at or past `fromOffset` with timestamp >= `target`; with target -1 the
@@ -132,18 +135,28 @@ export class ArchiveReader {
     offsetLimit: number,
     bytesMax: number,
     first: boolean,
-  ): Promise<BatchSlice | null> {
+  ): Promise<BatchSlice> {
     const unpin = this.registry.pin(entry);
     try {
       const toc = await this.chunks.toc(entry);
-      const index = lastAtOrBefore(toc, offset);
+      const at = lastAtOrBefore(toc, offset);
+      const holder = toc[at];
+      const index = holder && offset <= holder.last ? at : at + 1;
       const chunk = toc[index];
-      if (!chunk || offset > chunk.last) {
+      // The first generation has every offset; in later ones compaction leaves holes.
+      if (entry.generation === 1 && (!chunk || offset < chunk.base)) {
         throw damaged(entry, `its table of contents lacks offset ${offset}`);
       }
-      this.readAhead.wanted(entry, toc, index, { offset, offsetLimit, bytesMax });
+      if (!chunk) return hole(Math.min(entry.last + 1, offsetLimit));
+      if (chunk.base >= offsetLimit) return { ...hole(offsetLimit), cut: true };
+      const from = Math.max(offset, chunk.base);
+      this.readAhead.wanted(entry, toc, index, { offset: from, offsetLimit, bytesMax });
       const bytes = await this.chunks.chunk(entry, chunk);
-      return sliceBatches(bytes, offset, offsetLimit, bytesMax, first);
+      const slice = sliceBatches(bytes, offset, offsetLimit, bytesMax, first);
+      if (slice === null || (slice.holeAt !== null && entry.generation === 1)) {
+        throw damaged(entry, `its batches break off at offset ${slice?.holeAt ?? offset}`);
+      }
+      return slice;
     } finally {
       unpin();
     }
@@ -208,43 +221,6 @@ function laterOf(a: TimeHit | null, b: TimeHit | null): TimeHit | null {
   return a.offset < b.offset ? a : b;
 }
 
-interface BatchSlice {
-  readonly bytes: Uint8Array;
-  /** One past the last offset in `bytes`. */
-  readonly nextOffset: number;
-  /** Stopped before the chunk's end because of a limit. */
-  readonly cut: boolean;
-}
-
-/** Batches of a chunk from the one that holds `offset` on, within the limits (pure). */
-export function sliceBatches(
-  chunk: Uint8Array,
-  offset: number,
-  offsetLimit: number,
-  bytesMax: number,
-  firstAlways: boolean,
-): BatchSlice | null {
-  const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-  let start = -1;
-  let end = 0;
-  let nextOffset = offset;
-  let cut = false;
-  for (let position = 0; position + batchHeaderBytes <= chunk.length; ) {
-    const size = 12 + view.getInt32(position + batchLengthPosition);
-    const base = Number(view.getBigInt64(position));
-    const last = base + view.getInt32(position + lastOffsetDeltaPosition);
-    if (last >= offset) {
-      const taken = start < 0 ? 0 : end - start;
-      const tooLarge = taken + size > bytesMax && !(firstAlways && start < 0);
-      if (last >= offsetLimit || tooLarge) {
-        cut = true;
-        break;
-      }
-      if (start < 0) start = position;
-      end = position + size;
-      nextOffset = last + 1;
-    }
-    position += size;
-  }
-  return start < 0 ? null : { bytes: chunk.subarray(start, end), nextOffset, cut };
+function hole(nextOffset: number): BatchSlice {
+  return { bytes: new Uint8Array(), nextOffset, cut: false, holeAt: null };
 }

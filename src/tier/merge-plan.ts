@@ -1,3 +1,4 @@
+import { type CompactionRules, dirtyState } from "./compaction-plan.ts";
 import type { IndexMode } from "./ports.ts";
 import type { SegmentEntry } from "./segment-registry.ts";
 
@@ -15,6 +16,8 @@ export interface MergeLimits {
 export interface MergePolicy {
   /** False where compaction decides which archives become one: they only get their indexes here. */
   readonly merges: boolean;
+  /** Of a compacted topic: what waits for compaction is merged meanwhile. */
+  readonly compaction?: CompactionRules;
   /** Mode in which the topic wants its archives indexed. */
   readonly searchIndex: IndexMode;
   /** Milliseconds; below 0: for ever. */
@@ -54,10 +57,13 @@ export function nextStep(
   const staying = entries.slice(leaving(entries, policy, nowMs));
   const within = partitionLimits(policy, policy.merges ? limits : { ...limits, sourcesMax: 1 });
   const wantsIndex = policy.searchIndex !== "none" && policy.searchIndex !== "pending";
-  return (
-    (wantsIndex ? indexStep(staying, policy.searchIndex, within) : null) ??
-    (policy.merges ? mergeStep(staying, wantsIndex, within) : null)
-  );
+  const step = wantsIndex ? indexStep(staying, policy.searchIndex, within) : null;
+  if (step !== null) return step;
+  if (policy.merges) return mergeStep(staying, wantsIndex, within);
+  if (policy.compaction === undefined) return null;
+  const { firstDirty, cleanableEnd } = dirtyState(staying, policy.compaction, nowMs);
+  const waiting = staying.filter(({ base, last }) => base >= firstDirty && last < cleanableEnd);
+  return mergeStep(waiting, wantsIndex, partitionLimits(policy, limits));
 }
 
 interface PartitionLimits extends MergeLimits {

@@ -37,6 +37,8 @@ export interface TierPartition {
   checkpoint(archivedTo: number): Promise<void>;
   /** Unlinks sealed segments that checkpoint and registry cover; returns bytes freed. */
   releaseSegments(ids: readonly number[]): Promise<number>;
+  /** Drops the copies in WAL and memory of what is archived below `end`; bytes freed in the WAL. */
+  leaveToArchives(end: number): Promise<number>;
   leaderEpochs(): readonly (readonly [epoch: number, startOffset: number])[];
   producerSnapshot(): string;
   /** Aborted transactions with offsets in [from, to); below `archivableEnd` all are decided. */
@@ -129,6 +131,49 @@ export interface RewriteRequest {
   readonly last: number;
   /** "merge" joins the sources' indexes, which must be of one mode; a mode builds it anew. */
   readonly index: IndexMode | "merge";
+}
+
+/** What a compaction goes by, beside its sources. Times in milliseconds. */
+export interface CleanRequest {
+  /** Scratch file of the offset map; see `mapKeys`. */
+  readonly map: string;
+  readonly nowMs: number;
+  /** `delete.retention.ms`: how long tombstones and markers stay once found to be last. */
+  readonly deleteRetentionMs: number;
+  /** Producers with records since their last marker before the first source. */
+  readonly writing: readonly number[];
+  /** Makes an archive even of one source of which everything stays. */
+  readonly always: boolean;
+}
+
+export interface Compacted {
+  /** Null: everything stays as it is, and no archive was made. */
+  readonly summary: ArchiveSummary | null;
+  readonly bytesBefore: number;
+  readonly recordsBefore: number;
+  /** As in the request, behind the last source. */
+  readonly writing: readonly number[];
+}
+
+/** The engine's jobs of compaction (D8). */
+export interface CompactionEngine {
+  /** Takes the keys of a local archive into the scratch file `map`: a new one that begins at
+   * `fromOffset`, or with null the one that is there. `end`: every key below it is taken; `full`:
+   * it lies within the archive, which has more keys than fit. */
+  mapKeys(
+    source: string,
+    map: string,
+    fromOffset: number | null,
+  ): Promise<{ readonly end: number; readonly full: boolean }>;
+  /** `ArchiveEngine.rewrite`, but of each key below the map's end only the last record stays. */
+  compact(
+    request: RewriteRequest,
+    sources: readonly string[],
+    path: string,
+    clean: CleanRequest,
+  ): Promise<Compacted>;
+  /** See ArchiveEngine. */
+  stopBuilds(): Promise<void>;
 }
 
 /** What identifies an archive's contents (D5a): two builds of the same batches agree on these. */

@@ -18,6 +18,8 @@ export class RegistryState {
   private records = 0;
   private bytes = 0;
   private quarantined = 0;
+  private unindexed = 0;
+  private unindexedBytes = 0;
 
   /** Entries and retired objects: what a snapshot holds. */
   get size(): number {
@@ -32,6 +34,8 @@ export class RegistryState {
       records: this.records,
       bytes: this.bytes,
       quarantined: this.quarantined,
+      index_pending: this.unindexed,
+      index_pending_bytes: this.unindexedBytes,
       retired: this.retired.size,
       retired_bytes: this.retiredBytes,
     };
@@ -209,6 +213,9 @@ export class RegistryState {
     this.records += segment.records;
     this.bytes += segment.bytes;
     if (segment.quarantined) this.quarantined++;
+    if (segment.index !== "pending") return;
+    this.unindexed++;
+    this.unindexedBytes += segment.rawBytes;
   }
 
   private uncount(segment: SegmentEntry): void {
@@ -216,6 +223,9 @@ export class RegistryState {
     this.records -= segment.records;
     this.bytes -= segment.bytes;
     if (segment.quarantined) this.quarantined--;
+    if (segment.index !== "pending") return;
+    this.unindexed--;
+    this.unindexedBytes -= segment.rawBytes;
   }
 
   private retire(object: RetiredObject): void {

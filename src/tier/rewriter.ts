@@ -1,3 +1,4 @@
+import { assert } from "../lib/assert.ts";
 import { BrokerError, errorText } from "../lib/errors.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -28,12 +29,15 @@ export interface RewriteTask {
   readonly merges: number;
   /** False once the partition is gone or closing. */
   readonly isWanted: () => boolean;
-  /** Makes the archive of local files; the engine's rewrite unless told otherwise. */
+  /** See SegmentEntry. */
+  readonly cleanedTo?: number;
+  /** Makes the archive of local files; the engine's rewrite unless told otherwise. Null: nothing
+   * changes, and nothing is put. */
   readonly build?: (
     request: RewriteRequest,
     sources: readonly string[],
     path: string,
-  ) => Promise<ArchiveSummary>;
+  ) => Promise<ArchiveSummary | null>;
 }
 
 /**
@@ -51,38 +55,44 @@ export class Rewriter {
   }
 
   /** The new entry, registered. Rejects with CHRONIK_REGISTRY_CONFLICT if a source changed
-   * meanwhile and with CHRONIK_TOPIC_GONE where it is not wanted any more; nothing is changed then. */
+   * meanwhile, with CHRONIK_TOPIC_GONE where it is not wanted any more; nothing is changed then. */
   async rewrite(task: RewriteTask): Promise<SegmentEntry> {
-    const { registry } = this.deps;
+    const entry = await this.rewriteIfChanged(task);
+    assert(entry !== null, "a rewrite that always builds has an archive");
+    return entry;
+  }
+
+  /** As `rewrite`; null where `build` found nothing to change. */
+  async rewriteIfChanged(task: RewriteTask): Promise<SegmentEntry | null> {
     const request = rewriteRequest(task);
     const path = `${this.deps.scratchDir}/rewrite-${this.scratchCount++}.tar.gz`;
-    // A topic deleted meanwhile must not take the sources away while they are read.
-    const unpins = task.sources.map((source) => registry.pin(source));
+    const build = task.build ?? this.deps.engine.rewrite.bind(this.deps.engine);
     try {
-      const built = await this.build(task, request, path);
+      const built = await this.withSources(task.sources, (paths) => build(request, paths, path));
+      if (built === null) return null;
       if (!task.isWanted()) throw gone(request);
       const entry = rewrittenEntry(request, task, built, this.deps.nowMs());
       await this.swap(task, entry, path, built);
       return entry;
     } finally {
-      for (const unpin of unpins) unpin();
       await this.deps.removeFile(path);
     }
   }
 
-  private async build(
-    task: RewriteTask,
-    request: RewriteRequest,
-    path: string,
-  ): Promise<ArchiveSummary> {
+  /** Local files with the objects of `entries`, in order, while `work` runs. */
+  async withSources<T>(
+    entries: readonly SegmentEntry[],
+    work: (paths: readonly string[]) => Promise<T>,
+  ): Promise<T> {
+    // A topic deleted meanwhile must not take the sources away while they are read.
+    const unpins = entries.map((entry) => this.deps.registry.pin(entry));
     const files: { path: string; release(): Promise<void> }[] = [];
     try {
-      for (const { key } of task.sources) files.push(await this.deps.store.openForVerify(key));
-      const paths = files.map((file) => file.path);
-      if (task.build) return await task.build(request, paths, path);
-      return await this.deps.engine.rewrite(request, paths, path);
+      for (const { key } of entries) files.push(await this.deps.store.openForVerify(key));
+      return await work(files.map((file) => file.path));
     } finally {
       for (const file of files) await file.release();
+      for (const unpin of unpins) unpin();
     }
   }
 
@@ -164,6 +174,9 @@ function rewrittenEntry(
   nowMs: number,
 ): SegmentEntry {
   const mode = request.index === "merge" ? (task.sources[0]?.index ?? "none") : request.index;
+  // A copy of the same batches is as clean as they were.
+  const kept = task.build ? undefined : task.sources.findLast((source) => source.cleanedTo);
+  const cleanedTo = task.cleanedTo ?? kept?.cleanedTo;
   return {
     topic: request.topic,
     topicId: request.topicId,
@@ -184,6 +197,7 @@ function rewrittenEntry(
     index: mode,
     createdMs: nowMs,
     merges: task.merges,
+    ...(cleanedTo === undefined ? {} : { cleanedTo }),
   };
 }
 

@@ -31,6 +31,9 @@ export interface SegmentEntry {
   readonly createdMs: number;
   /** How often its bytes were merged, at most (D8); absent: never. */
   readonly merges?: number;
+  /** Ends a round of compaction: every archive up to this one was rewritten by the keys of all
+   * offsets below. */
+  readonly cleanedTo?: number;
   /** Found damaged: kept, but not read. */
   readonly quarantined?: { readonly reason: string; readonly sinceMs: number };
 }
@@ -61,6 +64,9 @@ export interface RegistryTotals {
   records: number;
   bytes: number;
   quarantined: number;
+  /** Archives whose index was deferred (D18), and the bytes of their batches. */
+  index_pending: number;
+  index_pending_bytes: number;
   /** Objects on their way out. */
   retired: number;
   retired_bytes: number;

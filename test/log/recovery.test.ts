@@ -10,7 +10,7 @@ const client = { origin: "client" } as const;
 function archivedUpTo(end: number, start = 0): ColdReader {
   return {
     archivedRange: () => ({ start, end }),
-    read: () => Promise.resolve([]),
+    read: (_id, _index, offset) => Promise.resolve({ chunks: [], nextOffset: offset }),
     findTime: () => Promise.resolve(null),
     abortedTransactions: () => Promise.resolve([]),
   };

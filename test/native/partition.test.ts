@@ -65,7 +65,8 @@ describe.skipIf(!hasLibrary)("a partition over the real engine", () => {
     await first.close();
     const cold = {
       archivedRange: () => ({ start: 0, end: 6 }),
-      read: () => Promise.resolve([]),
+      read: (_id: string, _index: number, offset: number) =>
+        Promise.resolve({ chunks: [], nextOffset: offset }),
       findTime: () => Promise.resolve(null),
       abortedTransactions: () => Promise.resolve([]),
     };

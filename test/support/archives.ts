@@ -18,6 +18,9 @@ export interface RegistrySegment {
   readonly key: string;
   readonly bytes: number;
   readonly sha256: string;
+  readonly generation: number;
+  readonly index: string;
+  readonly documents: number;
 }
 
 export interface WalPartition {

@@ -85,6 +85,10 @@ export class FakePartition implements RetainedPartition {
     return Promise.resolve(gone.reduce((sum, s) => sum + s.bytes, 0));
   }
 
+  leaveToArchives(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   leaderEpochs(): readonly (readonly [number, number])[] {
     return [[0, 0]];
   }

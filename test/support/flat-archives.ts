@@ -19,7 +19,10 @@ export function flatBatch(base: number, last: number, bodyBytes: number, fill = 
   return bytes;
 }
 
-export function flatOffsets(slices: readonly Uint8Array[]): number[] {
+export function flatOffsets(
+  read: readonly Uint8Array[] | { readonly chunks: readonly Uint8Array[] },
+): number[] {
+  const slices = "chunks" in read ? read.chunks : read;
   const found: number[] = [];
   for (const slice of slices) {
     const view = new DataView(slice.buffer, slice.byteOffset, slice.byteLength);

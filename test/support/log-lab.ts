@@ -80,7 +80,8 @@ export class LogLab {
 }
 
 export interface BatchSpec extends BatchOptions {
-  values?: string[];
+  /** null: a tombstone. */
+  values?: (string | null)[];
   keys?: (string | null)[];
   timestamps?: number[];
 }
@@ -93,7 +94,7 @@ export function batch(spec: BatchSpec = {}): Uint8Array {
     offsetDelta,
     timestamp: spec.timestamps?.[offsetDelta] ?? 1_700_000_000_000,
     key: spec.keys === undefined ? Buffer.from("k") : encode(spec.keys[offsetDelta]),
-    value: Buffer.from(value),
+    value: encode(value),
     headers: [],
   }));
   return buildBatch(records, spec, crc32c);

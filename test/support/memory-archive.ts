@@ -21,13 +21,15 @@ export class MemoryArchive implements ColdReader {
     this.reads++;
     const out: Uint8Array[] = [];
     let bytes = 0;
+    let nextOffset = offset;
     for (const item of this.batches) {
       if (item.last < offset) continue;
       if (item.last >= offsetLimit || (bytes > 0 && bytes + item.bytes.length > bytesMax)) break;
       out.push(item.bytes);
       bytes += item.bytes.length;
+      nextOffset = item.last + 1;
     }
-    return Promise.resolve(out);
+    return Promise.resolve({ chunks: out, nextOffset });
   }
 
   findTime(_id: string, _index: number, target: number, from: number) {

@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
-import { ArchiveReader, sliceBatches } from "../../src/tier/cold-reader.ts";
+import { sliceBatches } from "../../src/tier/batch-slice.ts";
+import { ArchiveReader } from "../../src/tier/cold-reader.ts";
 import type { ArchiveEngine, TimeHit, TocChunk } from "../../src/tier/ports.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { coldChunks } from "../support/cold-chunks.ts";
@@ -104,9 +105,9 @@ class RawArchives implements ArchiveEngine, ObjectStore {
   }
 }
 
-/** Archives of consecutive batches; `shape` is segments → chunks → batch lengths. Record timestamps
- * equal their offsets. */
-async function archives(shape: number[][][]) {
+/** Archives of consecutive batches; `shape` is segments → chunks → batch lengths, a negative one
+ * is a hole. Record timestamps equal their offsets. */
+async function archives(shape: number[][][], generation = 1) {
   const raw = new RawArchives();
   const registry = await SegmentRegistry.open(new MemoryJournal());
   let next = 0;
@@ -115,14 +116,17 @@ async function archives(shape: number[][][]) {
     const toc: TocChunk[] = [];
     const chunks: Uint8Array[] = [];
     for (const lengths of segment) {
-      const chunkBase = next;
-      const batches = lengths.map((length) => {
-        next += length;
-        return batch(next - length, next - 1);
+      const spans = lengths.map((length) => {
+        next += Math.abs(length);
+        return { base: next - Math.abs(length), last: next - 1, isHole: length < 0 };
       });
+      const held = spans.filter(({ isHole }) => !isHole);
+      const chunkBase = held[0]?.base;
+      const last = held[held.length - 1]?.last;
+      if (chunkBase === undefined || last === undefined) continue;
+      const batches = held.map((span) => batch(span.base, span.last));
       const bytes = new Uint8Array(Buffer.concat(batches));
       const sizes = { compressedLength: bytes.length, rawLength: bytes.length, crc32c: 0 };
-      const last = next - 1;
       toc.push({
         position: chunks.length,
         ...sizes,
@@ -133,7 +137,7 @@ async function archives(shape: number[][][]) {
       });
       chunks.push(bytes);
     }
-    const entry = segmentEntry(base, next - 1);
+    const entry = segmentEntry(base, next - 1, { generation });
     raw.objects.set(entry.key, { toc, chunks });
     await registry.add(entry, 0);
   }
@@ -160,7 +164,7 @@ test("reads from any offset give each later record once, in order, for any limit
         const { reader, end } = await archives(shape);
         const seen: number[] = [];
         for (let next = Math.min(from, end - 1); next < end; ) {
-          const slices = await reader.read("id-t", 0, next, max, end);
+          const { chunks: slices } = await reader.read("id-t", 0, next, max, end);
           const got = offsets(slices).filter((offset) => offset >= next);
           expect(got.length).toBeGreaterThan(0);
           expect(slices.length === 1 || slices.reduce((n, s) => n + s.length, 0) <= max).toBe(true);
@@ -175,10 +179,56 @@ test("reads from any offset give each later record once, in order, for any limit
   );
 });
 
+test("holes of later generations are passed over, from any offset and for any limits", async () => {
+  const length = fc.integer({ min: -5, max: 5 }).map((n) => n || 1);
+  const chunk = fc.array(length, { minLength: 1, maxLength: 4 });
+  const segment = fc.array(chunk, { minLength: 1, maxLength: 3 });
+  const holey = fc.array(segment, { minLength: 1, maxLength: 3 });
+  await fc.assert(
+    fc.asyncProperty(holey, fc.nat(30), fc.nat(400), fc.nat(60), async (shape, at, max, cut) => {
+      const { reader, end } = await archives(shape, 2);
+      let position = 0;
+      const held = shape.flat(2).flatMap((each) => {
+        position += Math.abs(each);
+        const base = position - Math.abs(each);
+        return each < 0 ? [] : Array.from({ length: each }, (_, i) => ({ base, at: base + i }));
+      });
+      const start = Math.min(at, end - 1);
+      const seen: number[] = [];
+      for (let next = start; next < end; ) {
+        const read = await reader.read("id-t", 0, next, max, end);
+        // No read stands still: a hole ends, if only at the end of what is archived.
+        expect(read.nextOffset).toBeGreaterThan(next);
+        seen.push(...offsets(read.chunks).filter((offset) => offset >= next));
+        next = read.nextOffset;
+      }
+      expect(seen).toEqual(held.map((one) => one.at).filter((offset) => offset >= start));
+      const limited = await reader.read("id-t", 0, start, 1e6, start + cut);
+      expect(limited.nextOffset).toBeLessThanOrEqual(start + cut);
+      expect(offsets(limited.chunks).every((offset) => offset < start + cut)).toBe(true);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a hole in a first generation is damage, wherever it is", async () => {
+  for (const shape of [[[[-2, 5]]], [[[5, -2, 5]]], [[[5], [-2, 5]]], [[[5], [-1], [5]]]]) {
+    const { reader } = await archives(shape, 1);
+    const read = (async () => {
+      for (let next = 0; next < 10; ) {
+        next = (await reader.read("id-t", 0, next, 1e6, 100)).nextOffset;
+      }
+    })();
+    await expect(read).rejects.toMatchObject({ code: "CHRONIK_ARCHIVE_DAMAGED" });
+  }
+});
+
 test("stops at the offset limit with whole batches", async () => {
   const { reader } = await archives([[[5, 5]], [[5]]]);
-  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 12))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  expect(await reader.read("id-t", 0, 0, 1e6, 4)).toEqual([]);
+  expect(offsets((await reader.read("id-t", 0, 0, 1e6, 12)).chunks)).toEqual([
+    0, 1, 2, 3, 4, 5, 6, 7, 8, 9,
+  ]);
+  expect(await reader.read("id-t", 0, 0, 1e6, 4)).toEqual({ chunks: [], nextOffset: 0 });
 });
 
 test("a cold read is two ranged reads, a warm chunk none", async () => {
@@ -201,15 +251,15 @@ test("a missing object fails its own offsets with a clear error, no others", asy
   const { reader, raw, registry } = await archives([[[5]], [[5]]]);
   raw.missing.add(registry.segments("id-t", 0)[0]?.key ?? "");
   await expect(reader.read("id-t", 0, 0, 1e6, 10)).rejects.toThrow(/t-0 offsets 0-4.*missing/);
-  expect(offsets(await reader.read("id-t", 0, 5, 1e6, 10))).toEqual([5, 6, 7, 8, 9]);
+  expect(offsets((await reader.read("id-t", 0, 5, 1e6, 10)).chunks)).toEqual([5, 6, 7, 8, 9]);
   raw.missing.clear();
-  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toHaveLength(10);
+  expect(offsets((await reader.read("id-t", 0, 0, 1e6, 10)).chunks)).toHaveLength(10);
 });
 
 test("a read that reaches into damage gives what lies before it", async () => {
   const { reader, raw, registry } = await archives([[[5]], [[5]]]);
   raw.missing.add(registry.segments("id-t", 0)[1]?.key ?? "");
-  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toEqual([0, 1, 2, 3, 4]);
+  expect(offsets((await reader.read("id-t", 0, 0, 1e6, 10)).chunks)).toEqual([0, 1, 2, 3, 4]);
   await expect(reader.read("id-t", 0, 5, 1e6, 10)).rejects.toThrow(/t-0 offsets 5-9/);
 });
 
@@ -224,9 +274,9 @@ test("what is in quarantine is not asked of the store, and says why", async () =
   await expect(read).rejects.toMatchObject({ code: "CHRONIK_ARCHIVE_DAMAGED" });
   await expect(reader.findTime("id-t", 0, 2, 0)).rejects.toThrow("quarantine (bad batch at 3)");
   expect(raw.gets).toBe(before);
-  expect(offsets(await reader.read("id-t", 0, 5, 1e6, 10))).toEqual([5, 6, 7, 8, 9]);
+  expect(offsets((await reader.read("id-t", 0, 5, 1e6, 10)).chunks)).toEqual([5, 6, 7, 8, 9]);
   await registry.unquarantine(registry.entryOf(first.key) ?? first);
-  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 10))).toHaveLength(10);
+  expect(offsets((await reader.read("id-t", 0, 0, 1e6, 10)).chunks)).toHaveLength(10);
 });
 
 test("bytes damaged on their way are asked for again, once", async () => {
@@ -235,7 +285,7 @@ test("bytes damaged on their way are asked for again, once", async () => {
   let bad = 1;
   raw.inflateChunk = (member: Uint8Array) =>
     bad-- > 0 ? Promise.reject(new Error("crc differs")) : inflateChunk.call(raw, member);
-  expect(offsets(await reader.read("id-t", 0, 0, 1e6, 5))).toHaveLength(5);
+  expect(offsets((await reader.read("id-t", 0, 0, 1e6, 5)).chunks)).toHaveLength(5);
   expect(raw.gets).toBe(3);
   const other = await archives([[[5]]]);
   other.raw.inflateChunk = () => Promise.reject(new Error("crc differs"));
@@ -287,12 +337,14 @@ test("a slice never splits a batch", () => {
   const slice = sliceBatches(chunk, 3, 10, 72, true);
   expect(slice?.bytes.length).toBe(71);
   expect(slice?.nextOffset).toBe(5);
-  expect(sliceBatches(chunk, 3, 10, 10, false)).toBeNull();
+  const none = sliceBatches(chunk, 3, 10, 10, false);
+  expect(none).toEqual({ bytes: new Uint8Array(), nextOffset: 3, cut: true, holeAt: null });
+  expect(sliceBatches(chunk, 10, 20, 1e6, true)).toBeNull();
 });
 
 test("a topic made anew is not read from the caches of the deleted one", async () => {
   const { raw, registry, reader } = await archives([[[3]]]);
-  expect((await reader.read("id-t", 0, 0, 1e6, 3))[0]?.length).toBe(71);
+  expect((await reader.read("id-t", 0, 0, 1e6, 3)).chunks[0]?.length).toBe(71);
   await registry.retireTopic("id-t");
   const [old] = [...registry.retiredObjects()];
   await registry.objectsDeleted([old?.key ?? ""]);
@@ -301,5 +353,5 @@ test("a topic made anew is not read from the caches of the deleted one", async (
   const place = { position: 0, base: 0, last: 2, maxTimestamp: 2, leaderEpoch: 0 };
   raw.objects.set(old?.key ?? "", { toc: [{ ...place, ...size }], chunks: [chunk] });
   await registry.add(segmentEntry(0, 2, { topicId: "id-new", sha256: "1".repeat(64) }), 0);
-  expect(await reader.read("id-new", 0, 0, 1e6, 3)).toEqual([chunk]);
+  expect((await reader.read("id-new", 0, 0, 1e6, 3)).chunks).toEqual([chunk]);
 });

@@ -26,7 +26,7 @@ async function served(lab: ArchiveLab, entry: SegmentEntry, registry = lab.regis
   const found: Uint8Array[] = [];
   for (let next = base; next <= last; ) {
     try {
-      const chunks = await reader.read(topicId, partition, next, 1 << 20, last + 1);
+      const { chunks } = await reader.read(topicId, partition, next, 1 << 20, last + 1);
       expect(chunks.length).toBeGreaterThan(0);
       found.push(...chunks);
       const tail = chunks.at(-1) ?? new Uint8Array();

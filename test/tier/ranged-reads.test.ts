@@ -65,7 +65,7 @@ async function consume(
 ): Promise<number> {
   let reads = 0;
   for (let next = 0; next < end; reads++) {
-    const slices = await reader.read("id-t", partition, next, bytesMax, end);
+    const { chunks: slices } = await reader.read("id-t", partition, next, bytesMax, end);
     const got = flatOffsets(slices);
     expect(got[0]).toBe(next);
     expect(got).toEqual(Array.from({ length: got.length }, (_, i) => next + i));

@@ -3,7 +3,9 @@ import type { BrokerError } from "../../src/lib/errors.ts";
 import { RewriteQueue, Rewriter } from "../../src/tier/rewriter.ts";
 import { type SegmentEntry, SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { FakeArchives, FakeStore } from "../support/fake-tier.ts";
+import { turn } from "../support/log-lab.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
+import { pending, within } from "../support/moments.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
 import { silentLogger } from "../support/silent-logger.ts";
 
@@ -117,8 +119,7 @@ describe("a rewrite", () => {
       const crash = (name: string) => (name === point ? new Promise<never>(() => {}) : undefined);
       const { journal, rewrite, files } = await lab(async (name) => crash(name));
       const ended = rewrite().then(() => "done");
-      // Fakes settle within a few turns.
-      expect(await Promise.race([ended, Bun.sleep(5).then(() => "hangs")])).toBe("hangs");
+      expect(await within(5, ended)).toBe(pending);
       const second = await SegmentRegistry.open(journal);
       const known = [...second.all().map(({ key }) => key), ...retiredKeys(second)];
       expect(new Set(known).size).toBe(known.length);
@@ -146,7 +147,7 @@ describe("the queue", () => {
     };
     const finish = async () => {
       opened.shift()?.();
-      await Bun.sleep(0);
+      await turn();
     };
     return { order, work, finish };
   }
@@ -160,7 +161,7 @@ describe("the queue", () => {
       queue.run("b", 0, work("b0")),
       queue.run("c", 0, work("c0")),
     ];
-    await Bun.sleep(0);
+    await turn();
     expect(order).toEqual(["a0 first", "b0"]);
     await finish();
     expect(order).toEqual(["a0 first", "b0", "a0 second"]);
@@ -176,14 +177,14 @@ describe("the queue", () => {
     const queue = new RewriteQueue({ runningMax: 1, waitingMax: 1, mayBegin: () => mayBegin });
     const { order, work, finish } = gate();
     const result = queue.run("a", 0, work("a"));
-    await Bun.sleep(0);
+    await turn();
     expect(order).toEqual([]);
     await expect(queue.run("b", 0, work("b"))).rejects.toMatchObject({
       code: "CHRONIK_REWRITES_WAITING",
     });
     mayBegin = true;
     queue.wake();
-    await Bun.sleep(0);
+    await turn();
     await finish();
     expect(await result).toBe("a");
   });
@@ -201,7 +202,7 @@ describe("the queue", () => {
     const { work, finish } = gate();
     const running = queue.run("a", 0, work("a"));
     const waiting = queue.run("b", 0, work("b")).catch((error: BrokerError) => error.code);
-    await Bun.sleep(0);
+    await turn();
     let stopped = false;
     const stop = queue.stop().then(() => {
       stopped = true;

@@ -44,6 +44,8 @@ test("refuses an overlap and a hole, and stays as it was", async () => {
     records: 15,
     bytes: 2000,
     quarantined: 0,
+    index_pending: 0,
+    index_pending_bytes: 0,
     retired: 0,
     retired_bytes: 0,
   });

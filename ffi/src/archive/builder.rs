@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 
 use super::ArchiveError;
 use super::format::{
-    BATCHES_NAME, BatchesEntry, CHUNK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MIN, CHUNKS_MAX, ChunkEntry,
-    FORMAT_NAME, FORMAT_VERSION, INDEX_PREFIX, IndexEntry, IndexFileEntry, MANIFEST_BYTES_MAX,
-    MANIFEST_NAME, Manifest, ManifestEntry, Member, TOC_BYTES_MAX, TOC_NAME, Toc, TocLocation,
+    AbortedRange, BATCHES_NAME, BatchesEntry, CHUNK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MIN, CHUNKS_MAX,
+    ChunkEntry, FORMAT_NAME, FORMAT_VERSION, INDEX_PREFIX, IndexEntry, IndexFileEntry,
+    MANIFEST_BYTES_MAX, MANIFEST_NAME, Manifest, ManifestEntry, Member, TOC_BYTES_MAX, TOC_NAME,
+    Toc, TocLocation,
 };
 use super::gzip::{Level, MemberEncoder};
 use super::indexing::{Indexed, Indexing};
@@ -150,6 +151,11 @@ impl ArchiveBuilder {
         self.totals.bytes += bytes.len() as u64;
         self.totals.max_timestamp = self.totals.max_timestamp.max(header.max_timestamp);
         Ok(())
+    }
+
+    /// What the manifest names as aborted, where that follows from the batches given.
+    pub fn set_aborted(&mut self, aborted: Vec<AbortedRange>) {
+        self.spec.aborted = aborted;
     }
 
     /// Lays the archive down at the path given to `create`, fsyncs it and clears the scratch.

@@ -77,7 +77,7 @@ impl Indexing {
         }
         if header.is_control() || !self.mode.has_index() {
             self.timestamps_exact &= header.is_control();
-            self.see_timestamp(header.base_timestamp);
+            self.see_timestamp(first_timestamp(batch));
             return Ok(());
         }
         match readable(batch) {
@@ -151,6 +151,15 @@ impl Indexing {
             None => timestamp,
         });
     }
+}
+
+/// What the header says, unless the cleaner wrote a delete horizon there.
+fn first_timestamp(batch: &Batch<'_>) -> i64 {
+    let header = &batch.header;
+    if !header.has_delete_horizon() {
+        return header.base_timestamp;
+    }
+    readable(batch).map_or(header.max_timestamp, |(_, min_timestamp)| min_timestamp)
 }
 
 /// Decodes a batch and walks it once, so that indexing meets no error halfway.

@@ -3,6 +3,7 @@
 //! `FORMAT.md` beside this file is the format as it stands on disk.
 
 mod builder;
+mod compact;
 mod format;
 mod gzip;
 mod indexing;
@@ -16,6 +17,7 @@ mod verify;
 mod writer;
 
 pub use self::builder::ArchiveBuilder;
+pub use self::compact::{CleanReport, CleanSpec, compact_archives, map_archive};
 pub use self::format::{
     AbortedRange, BatchesEntry, CHUNK_RAW_BYTES_MAX, CHUNK_RAW_BYTES_MIN, ChunkEntry,
     FORMAT_VERSION, IndexEntry, IndexFileEntry, LOCATOR_BYTES, LeaderEpoch, MANIFEST_BYTES_MAX,

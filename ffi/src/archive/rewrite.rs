@@ -12,6 +12,7 @@ use super::scratch::ScratchFolder;
 use super::source::SourceArchive;
 use super::{ArchiveBuilder, ArchiveError, ArchiveSpec, ArchiveSummary};
 use crate::index::{INDEX_MEMORY_BYTES, IndexMode, SCHEMA_VERSION, StopCheck, merge_indexes};
+use crate::record::Batch;
 
 /// Where a rewrite's index comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,20 +133,36 @@ impl Sources {
         stop: &StopCheck,
     ) -> Result<String, ArchiveError> {
         let mut hash = Sha256::new();
+        self.for_each_batch(stop, |batch| {
+            hash.update(batch.bytes);
+            builder.push_batch(batch.bytes)
+        })?;
+        Ok(format!("{:x}", hash.finalize()))
+    }
+
+    /// Gives the batches of all sources in order; see `SourceArchive::for_each_batch`.
+    pub(super) fn for_each_batch(
+        &self,
+        stop: &StopCheck,
+        mut visit: impl FnMut(&Batch<'_>) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
         for (index, source) in self.archives.iter().enumerate() {
-            let copied = source.for_each_batch(|batch| {
+            let visited = source.for_each_batch(|batch| {
                 if stop.is_stopped() {
                     return Err(Fault::Other(ArchiveError::Stopped));
                 }
-                hash.update(batch.bytes);
-                builder.push_batch(batch.bytes).map_err(Fault::Other)
+                visit(batch).map_err(Fault::Other)
             });
-            copied.map_err(|fault| match fault {
+            visited.map_err(|fault| match fault {
                 Fault::Source(error) => self.in_source(index, error),
                 Fault::Other(error) => error,
             })?;
         }
-        Ok(format!("{:x}", hash.finalize()))
+        Ok(())
+    }
+
+    pub(super) fn archives(&self) -> &[SourceArchive] {
+        &self.archives
     }
 
     fn index_mode(&self) -> Result<IndexMode, ArchiveError> {

@@ -11,10 +11,10 @@ use super::batch::{locate_time, time_answer};
 use super::{JobError, Output, fail, file, finish};
 use crate::archive::AbortedRange;
 use crate::bytes::{lock, now_ms, read, write};
+use crate::cleaning::{Aborted, Decisions, OFFSET_MAP_KEYS_MAX};
 use crate::engine::Core;
 use crate::status::Status;
-use crate::wal::clean::{CLEAN_MAP_ENTRIES_MAX, Rules, clean_log};
-use crate::wal::decided::{Aborted, Decisions};
+use crate::wal::clean::{Rules, clean_log};
 use crate::wal::error::WalError;
 use crate::wal::group_commit::Writer;
 use crate::wal::log::{Item, Kind, Log, LogSpec};
@@ -204,7 +204,7 @@ pub fn clean(core: &Core, clean: &Clean) -> Result<Output, JobError> {
             .now_ms
             .unwrap_or_else(now_ms)
             .saturating_sub(clean.tombstone_age_ms),
-        map_entries_max: CLEAN_MAP_ENTRIES_MAX,
+        map_entries_max: OFFSET_MAP_KEYS_MAX,
     };
     let cleaned = clean_log(&core.wal, &log, &rules)?;
     Ok(Output::of(json!({

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod batch;
+pub mod compact;
 pub mod file;
 pub mod log;
 pub mod rewrite;
@@ -69,6 +70,8 @@ pub enum Job {
     VerifyLog(log::OpenLog),
     BuildArchive(archive::Build),
     RewriteArchive(rewrite::Rewrite),
+    MapKeys(compact::MapKeys),
+    CompactArchive(compact::Compact),
     VerifyArchive {
         path: String,
         #[serde(default)]
@@ -231,6 +234,8 @@ impl Job {
             Job::RemoveDir { .. }
                 | Job::BuildArchive(_)
                 | Job::RewriteArchive(_)
+                | Job::MapKeys(_)
+                | Job::CompactArchive(_)
                 | Job::VerifyArchive { .. }
                 | Job::Clean(_)
                 | Job::VerifyLog(_)
@@ -284,6 +289,8 @@ fn dispatch(core: &Arc<Core>, job: Job, raw: &[u8]) -> Result<Output, JobError> 
         Job::VerifyLog(verify) => log::verify(core, &verify),
         Job::BuildArchive(build) => archive::build(core, build),
         Job::RewriteArchive(rewrite) => rewrite::rewrite(core, rewrite),
+        Job::MapKeys(job) => compact::map_keys(core, &job),
+        Job::CompactArchive(job) => compact::compact(core, job),
         Job::VerifyArchive { path, expected } => archive::verify(core, &path, expected),
         Job::ReadManifest { path: Some(path) } => archive::read_manifest(core, &path),
         Job::ReadManifest { path: None } => archive::parse_manifest(raw),

@@ -1,5 +1,6 @@
 //! The job that makes one archive of several.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -54,43 +55,69 @@ enum Merge {
     Merge,
 }
 
+impl Rewrite {
+    /// The sources, the path of the new archive, and what it is to be.
+    pub(super) fn resolve(
+        self,
+        core: &Core,
+    ) -> Result<(Vec<PathBuf>, PathBuf, RewriteSpec), JobError> {
+        if self.sources.is_empty() || self.sources.len() > SOURCES_MAX {
+            let text = format!("a rewrite of {} archives", self.sources.len());
+            return Err(JobError::new(Status::InvalidArgument, text));
+        }
+        let sources = self
+            .sources
+            .iter()
+            .map(|source| file::resolve(core, source))
+            .collect::<Result<Vec<_>, _>>()?;
+        let path = file::resolve(core, &self.path)?;
+        let scratch_dir = match &self.scratch_dir {
+            Some(dir) => file::resolve(core, dir)?,
+            None => core.config.data_dir.join("tmp"),
+        };
+        let Spec {
+            topic,
+            topic_id,
+            partition,
+            generation,
+            created_at,
+            base_offset,
+            last_offset,
+            leader_epochs,
+            aborted,
+            producer_snapshot,
+        } = self.spec;
+        let spec = RewriteSpec {
+            topic,
+            topic_id,
+            partition,
+            generation,
+            created_at: created_at.unwrap_or_else(now_ms),
+            base_offset,
+            last_offset,
+            leader_epochs,
+            aborted,
+            producer_snapshot,
+            index: match self.index {
+                Index::Merge(Merge::Merge) => RewriteIndex::Merge,
+                Index::Build(mode) => RewriteIndex::Build(mode),
+            },
+            scratch_dir,
+        };
+        Ok((sources, path, spec))
+    }
+}
+
+/// For a rewrite to look at while it runs: whether the broker stops.
+pub(super) fn stop_of(core: &Arc<Core>) -> StopCheck {
+    let core = Arc::clone(core);
+    StopCheck::new(move || core.builds_stopped.load(Ordering::Relaxed))
+}
+
 /// Makes one archive of the sources, which must cover exactly the range asked for.
 pub fn rewrite(core: &Arc<Core>, rewrite: Rewrite) -> Result<Output, JobError> {
-    if rewrite.sources.is_empty() || rewrite.sources.len() > SOURCES_MAX {
-        let text = format!("a rewrite of {} archives", rewrite.sources.len());
-        return Err(JobError::new(Status::InvalidArgument, text));
-    }
-    let sources = rewrite
-        .sources
-        .iter()
-        .map(|source| file::resolve(core, source))
-        .collect::<Result<Vec<_>, _>>()?;
-    let path = file::resolve(core, &rewrite.path)?;
-    let scratch_dir = match &rewrite.scratch_dir {
-        Some(dir) => file::resolve(core, dir)?,
-        None => core.config.data_dir.join("tmp"),
-    };
-    let spec = rewrite.spec;
-    let spec = RewriteSpec {
-        topic: spec.topic,
-        topic_id: spec.topic_id,
-        partition: spec.partition,
-        generation: spec.generation,
-        created_at: spec.created_at.unwrap_or_else(now_ms),
-        base_offset: spec.base_offset,
-        last_offset: spec.last_offset,
-        leader_epochs: spec.leader_epochs,
-        aborted: spec.aborted,
-        producer_snapshot: spec.producer_snapshot,
-        index: match rewrite.index {
-            Index::Merge(Merge::Merge) => RewriteIndex::Merge,
-            Index::Build(mode) => RewriteIndex::Build(mode),
-        },
-        scratch_dir,
-    };
-    let stopping = Arc::clone(core);
-    let stop = StopCheck::new(move || stopping.builds_stopped.load(Ordering::Relaxed));
-    let summary = rewrite_archives(&sources, &path, spec, &stop)
+    let (sources, path, spec) = rewrite.resolve(core)?;
+    let summary = rewrite_archives(&sources, &path, spec, &stop_of(core))
         .map_err(|error| if_fsync_failed(core, error))?;
     Ok(describe(&summary))
 }

@@ -1,8 +1,10 @@
 //! Writes batches: control markers, cleaned batches, and what tests feed.
 
 use super::BatchError;
-use super::batch::{CRC_COVERS_FROM, HEADER_BYTES, NO_PRODUCER_ID, PREFIX_BYTES};
-use super::varint::{write_varint, write_varlong};
+use super::batch::{
+    BatchHeader, CRC_COVERS_FROM, HEADER_BYTES, NO_PRODUCER_ID, PREFIX_BYTES, TimestampType,
+};
+use super::varint::{Cursor, write_varint, write_varlong};
 use crate::codec::{Codec, compress};
 
 /// The header fields that a writer chooses; the rest follows from the records.
@@ -87,6 +89,42 @@ pub fn encode_batch(spec: &BatchSpec, records: &[RecordSpec<'_>]) -> Result<Vec<
     batch.extend_from_slice(&crc32c::crc32c(&covered).to_be_bytes());
     batch.extend_from_slice(&covered);
     Ok(batch)
+}
+
+/// The uncompressed records of a batch with `header`, over another base timestamp: the cleaner puts
+/// a delete horizon there. Their timestamps stay what they are.
+pub fn reset_base_timestamp(
+    payload: &[u8],
+    header: &BatchHeader,
+    base_timestamp: i64,
+) -> Result<Vec<u8>, BatchError> {
+    let far = || BatchError::invalid("timestamps are too far apart");
+    let mut out = Vec::with_capacity(payload.len() + payload.len() / 8);
+    let mut body = Vec::new();
+    let mut cursor = Cursor::new(payload);
+    while !cursor.is_empty() {
+        let length = usize::try_from(cursor.varint()?)
+            .map_err(|_| BatchError::corrupt("negative record length"))?;
+        let mut record = Cursor::new(cursor.take(length)?);
+        let attributes = record.u8()?;
+        let delta = record.varlong()?;
+        let timestamp = match header.timestamp_type() {
+            TimestampType::LogAppendTime => header.max_timestamp,
+            TimestampType::CreateTime => {
+                header.base_timestamp.checked_add(delta).ok_or_else(far)?
+            }
+        };
+        body.clear();
+        body.push(attributes);
+        write_varlong(
+            &mut body,
+            timestamp.checked_sub(base_timestamp).ok_or_else(far)?,
+        );
+        body.extend_from_slice(record.take(record.remaining())?);
+        write_varint(&mut out, length_of(body.len())?);
+        out.extend_from_slice(&body);
+    }
+    Ok(out)
 }
 
 fn encode_record(

@@ -15,7 +15,7 @@ mod varint;
 pub use self::batch::{
     Batch, BatchHeader, Batches, HEADER_BYTES, NO_PRODUCER_ID, NO_TIMESTAMP, TimestampType, batches,
 };
-pub use self::encode::{BatchSpec, RecordSpec, encode_batch};
+pub use self::encode::{BatchSpec, RecordSpec, encode_batch, reset_base_timestamp};
 pub use self::recompress::{Recompressed, recompress};
 pub use self::records::{DecodedRecords, Header, Headers, Record, Records, decode_records};
 pub use self::timestamps::{find_timestamp, max_timestamp};

@@ -1,30 +1,24 @@
 //! Compaction of a log's sealed segments: the last record of each key stays (design D8).
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::active::random_salt;
-use super::decided::{Decisions, Fate, MarkerWatch};
 use super::error::WalError;
 use super::frame::{FRAME_BYTES_READ_MAX, FrameHeader, HEADER_BYTES};
 use super::group_commit::sync_dir;
 use super::index::SparseIndex;
 use super::log::{Kind, Log, Wal};
 use super::read::{Visit, walk};
-use super::rewrite::{Rewritten, rewrite_batch};
 use super::scan::{Frame, Scanner, Step};
 use super::segment::{Segment, SegmentMeta, encode_footer, footer_header};
 use crate::bytes::{lock, now_ms, read, write};
+use crate::cleaning::{
+    Decisions, MarkerWatch, OffsetMap, Pass, Policy, Rewritten, add_keys, rewrite_batch,
+};
 use crate::disk::{DiskFile, OpenMode, write_all};
-use crate::record::{Batch, decode_records};
+use crate::record::{Batch, BatchError};
 
-/// Keys held at a time: about 64 MiB; more are cleaned in several passes.
-pub const CLEAN_MAP_ENTRIES_MAX: usize = 1 << 20;
-/// Records of one batch, decompressed.
-pub(super) const RECORDS_BYTES_MAX: usize = 128 << 20;
 const WRITE_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 1 << 20;
 
@@ -51,30 +45,6 @@ pub struct Cleaned {
     pub records_after: u64,
 }
 
-/// Key (by hash) to its last offset, for the offsets below `end`.
-pub(super) struct OffsetMap {
-    last: HashMap<[u8; 16], i64>,
-    end: i64,
-}
-
-impl OffsetMap {
-    /// True when every record of the same key below this offset's end is known to go.
-    pub(super) fn covers(&self, offset: i64) -> bool {
-        offset < self.end
-    }
-
-    /// True when a later record of the same key is known.
-    pub(super) fn supersedes(&self, key: &[u8], offset: i64) -> bool {
-        self.last.get(&hash(key)).is_some_and(|last| *last > offset)
-    }
-}
-
-fn hash(key: &[u8]) -> [u8; 16] {
-    // Not a fast hash: two keys that collide would lose one of their records.
-    let digest = Sha256::digest(key);
-    crate::bytes::array(&digest, 0).unwrap_or_default()
-}
-
 /// Rewrites sealed segments, oldest first, so that a crash in between never brings back a record
 /// whose tombstone or whose marker is gone. Offsets stay. Aborted records go, undecided ones stay;
 /// neither supersedes anything.
@@ -89,21 +59,24 @@ pub fn clean_log(wal: &Wal, log: &Log, rules: &Rules) -> Result<Cleaned, WalErro
     let mut cleaned = Cleaned::default();
     let (mut start, log_end) = log.bounds();
     while start < log_end {
-        let mut map = OffsetMap {
-            last: HashMap::new(),
-            end: start,
-        };
+        let mut map = OffsetMap::starting_at(start);
         build_map(wal, log, log_end, rules, &mut map)?;
         let segments: Vec<_> = read(&log.view).segments.iter().cloned().collect();
         let mut watch = MarkerWatch::default();
         for segment in segments {
             let meta = segment.meta();
-            if meta.sealed && meta.last < rules.keep_from && meta.base < map.end {
-                let pass = Pass { rules, map: &map };
+            if meta.sealed && meta.last < rules.keep_from && meta.base < map.end() {
+                let pass = Pass {
+                    decisions: &rules.decisions,
+                    map: &map,
+                    policy: Policy::Aged {
+                        before_ms: rules.tombstones_before_ms,
+                    },
+                };
                 clean_segment(wal, log, &segment, &pass, &mut watch, &mut cleaned)?;
             }
         }
-        start = map.end;
+        start = map.end();
     }
     Ok(cleaned)
 }
@@ -118,50 +91,44 @@ fn build_map(
 ) -> Result<(), WalError> {
     let entries_max = rules.map_entries_max.max(1);
     let mut failure = None;
-    while map.end < log_end && failure.is_none() && map.last.len() < entries_max {
-        let before = map.end;
-        walk(wal, log, map.end, log_end, READ_BYTES, &mut |frame| {
-            if let Err(error) = add_keys(map, frame, &rules.decisions) {
-                failure = Some(error);
-                return Visit::Stop;
-            }
-            map.end = frame.header.last_offset + 1;
-            if map.last.len() >= entries_max {
-                return Visit::Stop;
-            }
-            Visit::More
-        })?;
-        if map.end == before && failure.is_none() {
+    while map.end() < log_end && failure.is_none() && map.keys() < entries_max {
+        let before = map.end();
+        walk(
+            wal,
+            log,
+            before,
+            log_end,
+            READ_BYTES,
+            &mut |frame| match add_frame(map, frame, &rules.decisions, entries_max) {
+                Ok(true) if map.keys() < entries_max => Visit::More,
+                Ok(_) => Visit::Stop,
+                Err(error) => {
+                    failure = Some(error);
+                    Visit::Stop
+                }
+            },
+        )?;
+        if map.end() == before && failure.is_none() {
             // Offsets at the end of a cleaned segment may hold no batch any more.
-            map.end = log_end;
+            map.reaches(log_end);
         }
     }
     failure.map_or(Ok(()), Err)
 }
 
-fn add_keys(map: &mut OffsetMap, frame: &Frame<'_>, decisions: &Decisions) -> Result<(), WalError> {
-    let bad = |error: crate::record::BatchError| {
-        WalError::Invalid(format!("batch at {}: {error}", frame.header.base_offset))
-    };
-    let batch = Batch::parse(frame.body).map_err(bad)?;
-    if batch.header.is_control() || decisions.fate(&batch.header) != Fate::Counts {
-        return Ok(());
-    }
-    let records = decode_records(&batch, RECORDS_BYTES_MAX).map_err(bad)?;
-    for record in records.iter() {
-        let record = record.map_err(bad)?;
-        if let Some(key) = record.key {
-            map.last.insert(hash(key), record.offset);
-        }
-    }
-    Ok(())
+fn add_frame(
+    map: &mut OffsetMap,
+    frame: &Frame<'_>,
+    decisions: &Decisions,
+    keys_max: usize,
+) -> Result<bool, WalError> {
+    let added =
+        Batch::parse(frame.body).and_then(|batch| add_keys(map, &batch, decisions, keys_max));
+    added.map_err(|error| bad_batch(frame, &error))
 }
 
-/// What one walk over the segments goes by.
-#[derive(Clone, Copy)]
-pub(super) struct Pass<'a> {
-    pub(super) rules: &'a Rules,
-    pub(super) map: &'a OffsetMap,
+fn bad_batch(frame: &Frame<'_>, error: &BatchError) -> WalError {
+    WalError::Invalid(format!("batch at {}: {error}", frame.header.base_offset))
 }
 
 fn clean_segment(
@@ -297,9 +264,12 @@ impl Output {
             }
             // The last batch stays, if empty, so that the segment still ends where it ended.
             let is_last = frame.header.last_offset == old.last;
-            match rewrite_batch(frame.body, pass, watch)? {
+            let rewritten = Batch::parse(frame.body)
+                .and_then(|batch| rewrite_batch(&batch, pass, watch))
+                .map_err(|error| bad_batch(&frame, &error))?;
+            match rewritten {
                 Rewritten::Same => self.add(&frame.header, frame.body)?,
-                Rewritten::Fewer(body) => {
+                Rewritten::Changed(body) => {
                     changed = true;
                     self.add(&frame.header, &body)?;
                 }

@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::batch::Marker;
 use crate::record::BatchHeader;
+use crate::wal::batch::Marker;
 
 /// Transactional records of `producer_id` from `first_offset` to the marker at `last_offset` were
 /// aborted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aborted {
     pub producer_id: i64,
     pub first_offset: i64,
@@ -57,15 +57,23 @@ impl Decisions {
         if batch.last_offset() >= self.stable_end {
             return Fate::Undecided;
         }
-        // One producer's transactions do not overlap: the last one that begins before decides.
-        let last_before = self.aborted.get(&batch.producer_id).and_then(|ranges| {
-            let after = ranges.partition_point(|(first, _)| *first <= batch.base_offset);
-            after.checked_sub(1).and_then(|index| ranges.get(index))
-        });
-        match last_before {
-            Some((_, last)) if batch.base_offset <= *last => Fate::Aborted,
-            _ => Fate::Counts,
+        match self.aborted_range(batch) {
+            Some(_) => Fate::Aborted,
+            None => Fate::Counts,
         }
+    }
+
+    /// The aborted transaction that a transactional batch belongs to.
+    pub fn aborted_range(&self, batch: &BatchHeader) -> Option<Aborted> {
+        // One producer's transactions do not overlap: the last one that begins before decides.
+        let ranges = self.aborted.get(&batch.producer_id)?;
+        let after = ranges.partition_point(|(first, _)| *first <= batch.base_offset);
+        let (first_offset, last_offset) = *ranges.get(after.checked_sub(1)?)?;
+        (batch.is_transactional() && batch.base_offset <= last_offset).then_some(Aborted {
+            producer_id: batch.producer_id,
+            first_offset,
+            last_offset,
+        })
     }
 }
 
@@ -77,6 +85,20 @@ pub struct MarkerWatch {
 }
 
 impl MarkerWatch {
+    /// Goes on where another watch of the same log ended.
+    pub fn resume(writing: &[i64]) -> MarkerWatch {
+        MarkerWatch {
+            writing: writing.iter().copied().collect(),
+        }
+    }
+
+    /// Producers with records since their last marker, ascending.
+    pub fn writing(&self) -> Vec<i64> {
+        let mut writing: Vec<i64> = self.writing.iter().copied().collect();
+        writing.sort_unstable();
+        writing
+    }
+
     /// True for a marker that ends nothing any more: an abort that readers are not told of, or a
     /// commit of which no record is left.
     pub fn is_idle(&mut self, header: &BatchHeader, bytes: &[u8], decisions: &Decisions) -> bool {
