@@ -9,7 +9,7 @@ import { openShareGroups, shareStates } from "./broker-share.ts";
 import { faultPoints, removeIfThere, type Storage, takeCleanStopMark } from "./broker-storage.ts";
 import { openStore } from "./broker-store.ts";
 import { logEvents } from "./broker-telemetry.ts";
-import { meteredStore, openRegistry, openTierKeeping, type TierKeeping } from "./broker-tier.ts";
+import { openRegistry, openTierKeeping, type TierKeeping } from "./broker-tier.ts";
 import { TopicKeeper } from "./broker-topics.ts";
 import { openTransactions } from "./broker-transactions.ts";
 import type { ClientMetrics } from "./client-metrics/client-metrics.ts";
@@ -75,8 +75,10 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
   await noticeUncleanStop(metadata, storage, logger);
   const registry = await openRegistry(storage, clock, logger);
   const scratchDir = join(storage.dataDir, "tmp");
-  const opened = await openStore({ config, storage, clock, logger });
-  const store = meteredStore(opened.store, clock, options.metrics);
+  const { store, stop: stopStore } = await openStore({
+    ...{ config, storage, clock, logger },
+    metrics: options.metrics,
+  });
   const keeping = openTierKeeping({ storage, registry, store, clock, logger });
   const engine = archiveEngine(storage.archives, clock, scratchDir);
   const chunks = new ArchiveChunks(store, engine, coldCaches(config));
@@ -135,7 +137,7 @@ export async function buildRooms(options: RoomOptions, storage: Storage): Promis
     cleaning,
     ...keeping,
     chunks,
-    stopStore: opened.stop,
+    stopStore,
   };
 }
 

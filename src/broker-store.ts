@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Storage, storeFiles } from "./broker-storage.ts";
+import { meteredStore } from "./broker-tier-metrics.ts";
 import type { Config } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
@@ -9,6 +10,7 @@ import { LocalStore } from "./store/local-store.ts";
 import { type ObjectStore, StoreError } from "./store/object-store.ts";
 import type { S3Options } from "./store/s3-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import type { Metrics } from "./telemetry/metrics.ts";
 
 /** The configured store, and how to end its work. */
 export interface OpenedStore {
@@ -22,6 +24,8 @@ export interface StoreParts {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Counts what is asked of the store; null outside a broker. */
+  readonly metrics: Metrics | null;
 }
 
 /** Opens the store. A remote one that does not answer keeps nobody from starting: records wait in
@@ -30,13 +34,17 @@ export async function openStore(parts: StoreParts): Promise<OpenedStore> {
   const { config, storage, clock } = parts;
   const logger = parts.logger.child("store");
   if (config.objectStore.backend === "local") {
-    return { store: localStore(config, storage), stop: () => undefined };
+    return { store: metered(parts, localStore(config, storage)), stop: () => undefined };
   }
   const files = storeFiles(storage.files);
   const scratchDir = join(storage.dataDir, "tmp");
   const bucket = await openBucket(config, { clock, logger, files, scratchDir });
   void bucket.isPutConditional().catch((error: unknown) => reportUnusable(logger, error));
-  return { store: bucket, stop: () => bucket.stop() };
+  return { store: metered(parts, bucket), stop: () => bucket.stop() };
+}
+
+function metered({ metrics, clock }: StoreParts, store: ObjectStore): ObjectStore {
+  return metrics === null ? store : meteredStore(store, clock, metrics);
 }
 
 /** Objects of the local store lie under `index_base_path`; keys begin with that folder's name. */

@@ -5,7 +5,7 @@ import { listenerName } from "./broker-identity.ts";
 import { buildRooms, type Rooms } from "./broker-rooms.ts";
 import { openStorage, type Storage, setCleanStopMark, volumeSpace } from "./broker-storage.ts";
 import { brokerMetrics, requestReporter } from "./broker-telemetry.ts";
-import { tierMetrics } from "./broker-tier.ts";
+import { tierMetrics } from "./broker-tier-metrics.ts";
 import { adminView } from "./broker-view.ts";
 import type { LoadedConfig } from "./config.ts";
 import type { Clock } from "./lib/clock.ts";

@@ -34,8 +34,11 @@ export class ReapPlan {
     return due;
   }
 
-  /** Asked again before the object goes: a reader may have come since it was taken. */
-  isDue(
+  deleted(key: string): void {
+    this.readSince.delete(key);
+  }
+
+  private isDue(
     object: RetiredObject,
     isPinned: (object: RetiredObject) => boolean,
     nowMs: number,
@@ -47,10 +50,6 @@ export class ReapPlan {
     const since = this.readSince.get(object.key);
     if (since === undefined) this.readSince.set(object.key, nowMs);
     return since !== undefined && nowMs - since >= pinGraceMs;
-  }
-
-  deleted(key: string): void {
-    this.readSince.delete(key);
   }
 }
 

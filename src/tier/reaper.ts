@@ -104,23 +104,28 @@ export class Reaper {
     });
   }
 
-  /** One walk over all retired objects; resolves with the pause before the next, null for none. */
+  /** One walk over the objects retired by now; resolves with the pause before the next, null for
+   * none. */
   private async pass(): Promise<number | null> {
-    const { registry, clock, logger } = this.deps;
+    const { registry, clock, logger, gate } = this.deps;
     let failed = 0;
-    // A map's iterator: it passes over what is deleted meanwhile and sees what is added.
-    const objects = registry.retiredObjects()[Symbol.iterator]();
+    // One gate for all of them: it may take a minute. What is retired meanwhile has the next one.
+    const objects = [...registry.retiredObjects()][Symbol.iterator]();
     try {
+      await Promise.race([gate(), this.stopped]);
       for (;;) {
-        const taken = this.plan.take(objects, this.isPinned, clock.monotonicMs());
-        if (taken.length === 0) break;
-        const { tried, left } = await this.reap(taken);
+        if (this.isStopping) break;
+        const due = this.plan.take(objects, this.isPinned, clock.monotonicMs());
+        if (due.length === 0) break;
+        const left = await this.reap(due);
         failed += left;
         // Not one went: the store is away, and asking it for the others is of no use.
-        if ((tried > 0 && left === tried) || this.isStopping) break;
+        if (left === due.length) break;
       }
     } catch (error) {
       failed++;
+      // The gate may well end with the broker.
+      if (this.isStopping) return null;
       logger.warn("deleting retired objects stopped; it goes on later", {
         error: errorText(error),
       });
@@ -130,14 +135,10 @@ export class Reaper {
     return this.plan.isWaiting ? this.plan.pollMs : null;
   }
 
-  /** Deletes a batch; tells how many objects were tried, and of those how many are still there. */
-  private async reap(taken: readonly RetiredObject[]): Promise<{ tried: number; left: number }> {
-    const { registry, gate, faultPoint, logger, clock } = this.deps;
-    await Promise.race([gate(), this.stopped]);
+  /** Deletes a batch; returns how many objects are still there. */
+  private async reap(due: readonly RetiredObject[]): Promise<number> {
+    const { registry, faultPoint, logger } = this.deps;
     await faultPoint("reap");
-    if (this.isStopping) return { tried: 0, left: 0 };
-    const nowMs = clock.monotonicMs();
-    const due = taken.filter((object) => this.plan.isDue(object, this.isPinned, nowMs));
     const { gone, problem } = await this.deleteAll(due);
     await faultPoint("reaped");
     if (gone.length > 0) {
@@ -156,7 +157,7 @@ export class Reaper {
         error,
       });
     }
-    return { tried: due.length, left };
+    return left;
   }
 
   private readonly isPinned = (object: RetiredObject) => this.deps.registry.isPinned(object);

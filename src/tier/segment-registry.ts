@@ -83,7 +83,6 @@ export class SegmentRegistry {
   private readonly pins = new Map<string, number>();
   private readonly listeners: ((change: RegistryChange) => void)[] = [];
   private entriesSinceSnapshot = 0;
-  private applied = 0;
   private writing: Promise<unknown> = Promise.resolve();
   private compacting: Promise<void> | null = null;
 
@@ -285,11 +284,6 @@ export class SegmentRegistry {
     return this.state.totals;
   }
 
-  /** Journal entries applied in this life: grows with every change. */
-  get changes(): number {
-    return this.applied;
-  }
-
   /** The whole registry as it is now, as journal entries that are made one by one as they are asked
    * for: replayed in order they give it back. */
   snapshotParts(): Generator<Uint8Array> {
@@ -333,9 +327,8 @@ export class SegmentRegistry {
       await this.journal.append(encodeEntry(entry));
       const removed = this.state.apply(entry);
       this.entriesSinceSnapshot++;
-      this.applied++;
       this.snapshotIfDue();
-      const change = { type: entry.type, removed, added: addedBy(entry) };
+      const change = { type: entry.type, removed, added: this.addedBy(entry, removed) };
       for (const listener of this.listeners) listener(change);
     });
     this.writing = step.catch(() => undefined);
@@ -357,6 +350,13 @@ export class SegmentRegistry {
       .finally(() => {
         this.compacting = null;
       });
+  }
+
+  private addedBy(entry: JournalEntry, removed: readonly SegmentEntry[]): readonly SegmentEntry[] {
+    if (entry.type === "add") return [entry.segment];
+    if (entry.type === "replace") return entry.add;
+    if (entry.type !== "quarantine") return [];
+    return removed.flatMap(({ key }) => this.state.entryOf(key) ?? []);
   }
 
   private async setQuarantine(
@@ -429,11 +429,6 @@ function checkCovers(remove: readonly SegmentEntry[], add: readonly SegmentEntry
     }
     if (next !== last.last + 1) throw conflict(first, `is not covered up to ${last.last}`);
   }
-}
-
-function addedBy(entry: JournalEntry): readonly SegmentEntry[] {
-  if (entry.type === "add") return [entry.segment];
-  return entry.type === "replace" ? entry.add : [];
 }
 
 function conflict(segment: SegmentEntry, problem: string): BrokerError {

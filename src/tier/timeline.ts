@@ -10,6 +10,7 @@ export type TimelineEventType =
   | "dropped"
   | "topic-retired"
   | "quarantined"
+  | "unquarantined"
   | "failed";
 
 /** Something that happened to a range of a partition. Offsets are inclusive; -1 where none are
@@ -109,7 +110,7 @@ function eventsOf({ type, removed, added }: RegistryChange): TimelineEvent[] {
     case "retire-topic":
       return spans("topic-retired", removed);
     case "quarantine":
-      return spans("quarantined", removed);
+      return added[0]?.quarantined ? spans("quarantined", added) : spans("unquarantined", added);
     default:
       return [];
   }

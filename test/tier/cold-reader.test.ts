@@ -239,6 +239,26 @@ test("finds the first record at or after a time, and the one with the largest", 
   expect((await reader.findTime("id-t", 0, -1, 0))?.offset).toBe(14);
 });
 
+test("the largest timestamp of many segments is found by reading one", async () => {
+  const { reader, raw } = await archives(Array.from({ length: 50 }, () => [[5]]));
+  expect((await reader.findTime("id-t", 0, -1, 0))?.offset).toBe(249);
+  expect(raw.gets).toBe(2);
+  expect((await reader.findTime("id-t", 0, 120, 3))?.offset).toBe(120);
+  expect(raw.gets).toBe(4);
+});
+
+test("a segment with its largest timestamp in front of the offset hides no other", async () => {
+  const { reader, raw, registry } = await archives([[[5], [5]], [[5]], [[5]]]);
+  const [first, ...rest] = registry.segments("id-t", 0);
+  if (!first) throw new Error("a segment");
+  // As if its first record were the newest of all; the fake's records have their offsets as times.
+  const late = { ...first, maxTimestamp: 1_000, key: "late" };
+  raw.objects.set("late", raw.objects.get(first.key) ?? { toc: [], chunks: [] });
+  await registry.replace([first], [late]);
+  expect(rest).toHaveLength(2);
+  expect((await reader.findTime("id-t", 0, -1, 3))?.offset).toBe(19);
+});
+
 test("a slice never splits a batch", () => {
   const chunk = new Uint8Array(Buffer.concat([batch(0, 4), batch(5, 9)]));
   const slice = sliceBatches(chunk, 3, 10, 72, true);

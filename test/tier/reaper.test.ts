@@ -101,10 +101,31 @@ test("a reader that came while the gate was shut is waited for", async () => {
   const unpin = registry.pin(segmentEntry(0, 9));
   open();
   world.gate = () => Promise.resolve();
-  expect(await told()).toEqual(["reap", "reaped"]);
+  expect(await told()).toEqual([]);
   unpin();
   clock.advance(500);
   expect(await told()).toEqual(["reap", "deleted segment-0-9", "reaped"]);
+});
+
+test("the gate opens once for all retired by then; what comes meanwhile waits", async () => {
+  const { registry, reaper, told, world } = await lab(200);
+  let asked = 0;
+  let open = () => {};
+  world.gate = () => {
+    asked++;
+    return new Promise((resolve) => (open = resolve));
+  };
+  reaper.start();
+  await registry.dropBefore("id-t", 0, 1_500);
+  await registry.dropBefore("id-t", 0, 1_600);
+  expect(await told()).toEqual([]);
+  open();
+  const deleted = (await told()).filter((line) => line.startsWith("deleted"));
+  expect(deleted).toHaveLength(150);
+  expect(asked).toBe(2);
+  open();
+  expect((await told()).filter((line) => line.startsWith("deleted"))).toHaveLength(10);
+  expect(asked).toBe(2);
 });
 
 test("one object that cannot be deleted does not hold up the others; pauses grow", async () => {
