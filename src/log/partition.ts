@@ -92,8 +92,7 @@ export class Partition {
     });
     this.reader = this.createReader();
     this.transactions = new PartitionTransactions({
-      topicId: this.topicId,
-      partition: this.index,
+      ...{ topicId: this.topicId, partition: this.index },
       producers: state.producers,
       aborted: state.aborted,
       cold: parts.cold,
@@ -461,9 +460,7 @@ export class Partition {
   private createReader(): PartitionReader {
     const { wal, cold, clock, reads } = this.parts;
     return new PartitionReader({
-      topicId: this.topicId,
-      partition: this.index,
-      log: this.walHandle,
+      ...{ topicId: this.topicId, partition: this.index, log: this.walHandle },
       ...{ wal, cold, clock, reads },
       tail: this.state.tail,
       view: () => ({

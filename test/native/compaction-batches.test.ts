@@ -156,7 +156,7 @@ describe.skipIf(!hasLibrary)("compacted batches", () => {
       );
     };
     for (let times = 0; times < 4; times++) expect((await round("other")).length).toBe(1);
-    // The round that takes the record, the one that finds the marker idle, and one that takes it.
+    // The round that takes the record, one that finds the marker idle, and one that takes it.
     const after = [await round("k"), await round("other"), await round("other")];
     expect(after.map((markers) => markers.length)).toEqual([1, 1, 0]);
     await lab.close();
