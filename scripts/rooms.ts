@@ -15,7 +15,17 @@ export interface Room {
 }
 
 /** Rooms that drive the built executables, cheapest first; they run after everything else. */
-const late = ["packaging", "cli", "bench", "broker", "differential", "tools", "clients", "crash"];
+const late = [
+  "packaging",
+  "cli",
+  "bench",
+  "backup",
+  "broker",
+  "differential",
+  "tools",
+  "clients",
+  "crash",
+];
 
 /** Folders below `test/` that hold no tests of their own. */
 const notRooms = ["support", "fixtures"];

@@ -167,7 +167,10 @@ test("ListOffsets: from v10 on a look into archives may take the client's time o
   const lab = new ApiLab({ cold });
   const [partition] = await lab.open();
   await partition.append(batch(), client);
+  await partition.seal();
   archived = { start: 0, end: 1 };
+  await partition.checkpoint(1);
+  await partition.releaseSegments(partition.segments().map(({ id }) => id));
   const request = {
     replicaId: -1,
     timeoutMs: 100,
