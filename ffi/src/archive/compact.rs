@@ -118,8 +118,8 @@ pub fn compact_archives(
         records_before,
         writing: watch.writing(),
     };
-    // An abort of which nothing is left is named no more: its marker may go from another archive, and
-    // readers that are told of an abort leave out all of its producer's up to a marker.
+    // An abort of which nothing is left is named no more: its marker may go from another archive,
+    // and readers that are told of an abort leave out all of its producer's up to a marker.
     changed |= sources
         .archives()
         .iter()
