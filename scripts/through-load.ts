@@ -25,6 +25,7 @@ export interface Tally {
 const recordsPerBatch = 250;
 const inFlightMax = 5;
 const fetchBytes = 8 << 20;
+const progressMsMax = 60_000;
 const words =
   "amber birch cedar delta ember fjord grove heron inlet jetty kelp lagoon maple north ocean " +
   "pebble quartz river spruce tundra umber valley willow xenon yarrow zephyr";
@@ -156,8 +157,9 @@ export class ThroughProducer {
   }
 }
 
-/** Reads one partition from offset 0 to its end, one fetch after the other; throws where an offset
- * or a checksum is not as it should be. */
+/** Reads one partition from offset 0 to its high watermark, one fetch after the other; throws where
+ * an offset or a checksum is not as it should be, or where nothing comes for a minute. An answer
+ * without records is no end: so a fetch ends whose archives are not read in time. */
 export async function consumeThrough(
   port: number,
   topic: string,
@@ -166,10 +168,15 @@ export async function consumeThrough(
   const client = await WireClient.open({ host: "127.0.0.1", port, clientId: "through" });
   const hasher = new Bun.CryptoHasher("sha256");
   let [next, bytes] = [0, 0];
+  let progressMs = performance.now();
   try {
     for (;;) {
-      const records = await fetchFrom(client, topic, partition, next);
-      if (records.length === 0) break;
+      const { records, highWatermark } = await fetchFrom(client, topic, partition, next);
+      if (next >= highWatermark) break;
+      if (records.length > 0) progressMs = performance.now();
+      else if (performance.now() - progressMs > progressMsMax) {
+        throw new Error(`${topic}-${partition}: nothing came at ${next} of ${highWatermark}`);
+      }
       for (const { position, header } of batchesIn(records)) {
         const where = `${topic}-${partition} at ${next}`;
         if (header.baseOffset !== next) throw new Error(`${where}: ${header.baseOffset} came`);
@@ -190,7 +197,7 @@ async function fetchFrom(
   topic: string,
   partition: number,
   fetchOffset: number,
-): Promise<Uint8Array> {
+): Promise<{ records: Uint8Array; highWatermark: number }> {
   const ask = { partition, currentLeaderEpoch: -1, fetchOffset, lastFetchedEpoch: -1 };
   const { responses } = await client.request(fetchApi, 12, {
     replicaId: -1,
@@ -211,5 +218,5 @@ async function fetchFrom(
     const name = errorName(answer?.errorCode ?? -1);
     throw new Error(`fetch of ${topic}-${partition} at ${fetchOffset}: ${name}`);
   }
-  return answer.records ?? new Uint8Array();
+  return { records: answer.records ?? new Uint8Array(), highWatermark: answer.highWatermark };
 }
