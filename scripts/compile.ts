@@ -28,7 +28,7 @@ async function bundle(options: CompileOptions): Promise<void> {
   try {
     const bytes = new Uint8Array(await Bun.file(options.library).arrayBuffer());
     const result = await Bun.build({
-      entrypoints: [options.entry ?? join(root, "src", "main.ts"), options.library],
+      entrypoints: [options.entry ?? join(root, "src", "main-compiled.ts"), options.library],
       loader: { ".so": "file" },
       naming: { asset: "[name].[ext]" },
       sourcemap: "inline",
