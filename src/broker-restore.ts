@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { chooseCluster, findBackup } from "./backup/find-backup.ts";
 import { ManifestRestore } from "./backup/manifest-restore.ts";
 import { type NewJournal, Restore, type RestoreParts } from "./backup/restore.ts";
-import { readArchiveFacts } from "./broker-archive-facts.ts";
+import { readArchiveFacts, verifyWhole } from "./broker-archive-facts.ts";
 import { faultPoints, openEngineOf, restoringFolder, storeFiles } from "./broker-storage.ts";
 import { localStoreOf, openBucket } from "./broker-store.ts";
 import type { Config } from "./config.ts";
@@ -127,6 +127,7 @@ function restoreParts(
     },
     readArchive: (key, bytes, tocPosition) =>
       readArchiveFacts(archives, store, { key, bytes, tocPosition }),
+    verifyArchive: (key, bytes, facts) => verifyWhole(archives, store, { key, bytes, facts }),
     faultPoint: faultPoints({ engine }),
   };
 }
