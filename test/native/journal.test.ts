@@ -89,7 +89,7 @@ async function copied(journal: NativeJournal, from: number | null, to: number) {
   return out;
 }
 
-test("copies in the middle of a snapshot in parts, and behind it, lose and double nothing", async () => {
+test("a copy amid a snapshot in parts, and one behind it, lose and double nothing", async () => {
   using dir = tempDir();
   const engine = await openEngine(dir.path);
   const journal = await NativeJournal.open(engine, `${dir.path}/journal`);
