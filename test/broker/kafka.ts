@@ -21,8 +21,6 @@ import {
 import { type BatchOptions, buildBatch, parseRecords } from "../../src/protocol/records.ts";
 import { until } from "../support/broker-process.ts";
 
-/** Answers without records in front of the end, half a second each, that readAll takes for one. */
-const emptiesMax = 20;
 const fetchBytes = 8 << 20;
 
 export interface FoundBatch {
@@ -170,18 +168,19 @@ export class Kafka {
     return answer;
   }
 
-  /** Every batch from `offset` to the end, copied. */
+  /** Every batch from `offset` to the end, copied. What a bucket is slow to give is asked for
+   * again. */
   async readAll(topic: string, partition: number, offset = 0): Promise<FoundBatch[]> {
     const found: FoundBatch[] = [];
-    for (let next = offset, empties = 0; ; ) {
+    let askedMs = performance.now();
+    for (let next = offset; ; ) {
       const answer = await this.fetchAt(topic, partition, next);
-      check(`fetch ${topic}-${partition} at ${next}`, answer.errorCode);
+      const where = `fetch ${topic}-${partition} at ${next}`;
+      check(where, answer.errorCode);
       const records = answer.records ?? new Uint8Array();
-      if (records.length === 0) {
-        // What is still on its way from a store is left out of an answer.
-        if (next >= answer.highWatermark || ++empties > emptiesMax) return found;
-        continue;
-      }
+      if (records.length > 0) askedMs = performance.now();
+      else if (answer.highWatermark <= next) return found;
+      else if (performance.now() - askedMs > 20_000) throw new Error(`${where}: no records`);
       for (const { position, header } of batchesIn(records)) {
         const bytes = records.slice(position, position + sizeInBytes(header));
         found.push({ header, bytes });
