@@ -7,7 +7,9 @@ import type {
   ArchiveRequest,
   ArchiveSummary,
   IndexMode,
+  WalSegment,
 } from "./ports.ts";
+import { releasableEnd } from "./retention.ts";
 import type { ArchiveTask } from "./run-plan.ts";
 import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
@@ -81,11 +83,13 @@ export class Archiver {
   /** Checkpoints and, unless kept for inspection, releases WAL segments up to `last`. Also called
    * at start for what a crash left between register and release. */
   async release(task: ArchiveTask, last: number): Promise<void> {
-    const { partition, segments } = task;
+    const { partition } = task;
     await partition.checkpoint(last + 1);
     await this.deps.faultPoint("release");
     // A topic with limits of its own for its WAL leaves that to retention.
     if (!this.deps.deleteAfterIndex || partition.localRetention !== null) return;
+    const segments = this.releasable(task);
+    if (segments.length === 0) return;
     const bytes = await partition.releaseSegments(segments.map((segment) => segment.id));
     this.deps.logger.info("deleted WAL segments after archiving", {
       topic: partition.topic,
@@ -93,6 +97,13 @@ export class Archiver {
       segments: segments.map((segment) => segment.id).join(","),
       bytes,
     });
+  }
+
+  /** Those of the task that registered archives stand in for. */
+  releasable({ partition, segments }: ArchiveTask): readonly WalSegment[] {
+    const entries = this.deps.registry.segments(partition.topicId, partition.index);
+    const end = releasableEnd(entries, partition.segments()[0]?.base ?? 0);
+    return segments.filter(({ last }) => last < end);
   }
 
   /** Where an archive ends that is stored under a plain key and holds the first of these segments;

@@ -287,11 +287,11 @@ export class Indexer {
     for (const partition of this.eligible()) {
       if (partition.localRetention !== null) continue;
       const end = this.archivedEnd(partition);
-      const segments = partition.segments().filter((s) => s.sealed && s.last < end);
-      if (segments.length === 0) continue;
-      await this.guard(run, partition, "release", () =>
-        this.archiver.release({ partition, segments }, end - 1),
-      );
+      const archived = partition.segments().filter((s) => s.sealed && s.last < end);
+      if (archived.length === 0) continue;
+      const task = { partition, segments: archived };
+      if (this.archiver.releasable(task).length === 0) continue;
+      await this.guard(run, partition, "release", () => this.archiver.release(task, end - 1));
     }
   }
 

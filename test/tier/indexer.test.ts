@@ -267,6 +267,39 @@ test("a crash between register and release is finished at the next run", async (
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 20 });
 });
 
+test("what an archive in quarantine cannot give back stays in the WAL, and all behind it", async () => {
+  const partition = new FakePartition({
+    segments: [segment(1, 0, 9), segment(2, 10, 19), segment(3, 20, 29), segment(4, 30, 39)],
+  });
+  const { indexer, registry } = await world(partition);
+  for (const [base, last] of [
+    [0, 9],
+    [10, 19],
+    [20, 29],
+  ] as const) {
+    await registry.add(registryEntry(base, last), 0);
+  }
+  const damaged = registryEntry(10, 19);
+  await registry.quarantine(damaged, "test", 1);
+  const run = await indexer.run();
+  expect([run.errors, registry.range("id-t", 0)]).toEqual([0, { start: 0, end: 40 }]);
+  expect(partition.wal.map(({ id }) => id)).toEqual([2, 3, 4]);
+  await indexer.run();
+  expect(partition.wal.map(({ id }) => id)).toEqual([2, 3, 4]);
+  await registry.unquarantine(damaged);
+  expect((await indexer.run()).errors).toBe(0);
+  expect(partition.wal).toEqual([]);
+});
+
+test("an archive in quarantine that the WAL no longer holds keeps nothing there", async () => {
+  const partition = new FakePartition({ segments: [segment(2, 10, 19)] });
+  const { indexer, registry } = await world(partition);
+  await registry.add(registryEntry(0, 9), 0);
+  await registry.quarantine(registryEntry(0, 9), "test", 1);
+  expect((await indexer.run()).errors).toBe(0);
+  expect(partition.wal).toEqual([]);
+});
+
 test("only what lies below the archivable end is archived, the rest is pending", async () => {
   const partition = new FakePartition({
     segments: [segment(1, 0, 9), segment(2, 10, 19)],
