@@ -349,7 +349,8 @@ function registryEntry(
     ...(summary.tocCrc32c === undefined ? {} : { tocCrc32c: summary.tocCrc32c }),
     documents: summary.documents,
     aborted: request.aborted.length,
-    index: request.indexMode,
+    // One that was adopted may have been built in another mode.
+    index: summary.index ?? request.indexMode,
     createdMs: nowMs,
   };
 }

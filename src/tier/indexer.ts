@@ -270,7 +270,10 @@ export class Indexer {
     const left: ArchiveTask[] = [];
     for (const partition of this.archivable()) {
       const segments = pendingSegments(partition, this.archivedEnd(partition));
+      const [only] = segments;
       if (segments.length > 1) left.push({ partition, segments });
+      // What is sealed for room before the archive is made does not join it.
+      else if (only !== undefined) this.tried.set(partition, only.last);
     }
     const look = async () => {
       for (let next = left.shift(); next && !this.isEnding; next = left.shift()) {

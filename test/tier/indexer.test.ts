@@ -34,6 +34,7 @@ function segment(
 
 interface WorldOptions {
   readonly deleteAfterIndex?: boolean;
+  readonly others?: readonly FakePartition[];
   readonly walSpace?: { bytesMax: number; isPressed: boolean; isStrained: boolean };
 }
 
@@ -70,7 +71,7 @@ async function world(partition: FakePartition, over: WorldOptions = {}) {
     },
     deleteAfterIndex: over.deleteAfterIndex ?? true,
     faultPoint: () => Promise.resolve(),
-    partitions: () => [partition],
+    partitions: () => [partition, ...(over.others ?? [])],
     walSpace: over.walSpace ?? { bytesMax: 0, isPressed: false, isStrained: false },
   });
   return { indexer, engine, store, registry, journal, clock, files };
@@ -143,6 +144,31 @@ test("a put whose answer was lost is adopted, not stored twice", async () => {
   await indexer.run();
   expect([...files.keys()]).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.tar.gz"]);
   expect(registry.segments("id-t", 0)).toHaveLength(1);
+});
+
+test("an adopted archive is registered as indexed in the way it is, not as it was asked now", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
+  const walSpace = { bytesMax: 1_000, isPressed: false, isStrained: true };
+  const { indexer, store, registry } = await world(partition, { walSpace });
+  store.loseAnswer = true;
+  await indexer.run();
+  walSpace.isStrained = false;
+  await indexer.run();
+  expect(registry.segments("id-t", 0).map(({ index }) => index)).toEqual(["pending"]);
+});
+
+test("an archive that a crash left is not joined by what is sealed for room", async () => {
+  const active = (bytes: number) => segment(2, 10, 19, { sealed: false, bytes });
+  const partition = new FakePartition({ segments: [segment(1, 0, 9), active(90)] });
+  const others = [1, 2, 3].map((index) => new FakePartition({ index, segments: [active(50)] }));
+  const walSpace = { bytesMax: 1_600, isPressed: true, isStrained: false };
+  const { indexer, registry } = await world(partition, { walSpace, others });
+  await indexer.run();
+  expect(partition.journal[0]).toBe("seal");
+  expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([
+    [0, 9],
+    [10, 19],
+  ]);
 });
 
 test("an archive that was stored and not verified is made again as it was", async () => {
