@@ -133,14 +133,27 @@ export class Archiver {
   }
 
   /** A topic deleted meanwhile is not registered, and its object goes as its others do: by the
-   * reaper, whose deletions are known to whoever looks for a free key. */
+   * reaper, whose deletions are known to whoever looks for a free key. So does an object with a key
+   * that no later build has; one with a plain key is adopted at the next try. */
   private async register(entry: SegmentEntry, { partition }: ArchiveTask): Promise<void> {
     try {
       await this.deps.registry.add(entry, partition.logStartOffset, () => partition.isOpen);
     } catch (error) {
       const isGone = error instanceof BrokerError && error.code === "CHRONIK_TOPIC_GONE";
-      if (isGone) await this.deps.registry.retireUnregistered(entry);
+      if (isGone || this.deps.registry.isIntendedKey(entry.key)) await this.retire(entry);
       throw error;
+    }
+  }
+
+  /** What made the archive fail is told in any case; the next start retires what this could not. */
+  private async retire(entry: SegmentEntry): Promise<void> {
+    try {
+      await this.deps.registry.retireUnregistered(entry);
+    } catch (error) {
+      this.deps.logger.warn("an archive without an entry could not be retired", {
+        key: entry.key,
+        error: errorText(error),
+      });
     }
   }
 
@@ -169,8 +182,7 @@ export class Archiver {
     try {
       return await this.putSuffixed(suffixed, first, request, path, built);
     } catch (error) {
-      // No later build has this key: what was put is found by nobody again.
-      await this.deps.registry.retireUnregistered(entry);
+      await this.retire(entry);
       throw error;
     }
   }

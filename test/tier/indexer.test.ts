@@ -259,6 +259,23 @@ test("a key whose deleted object may be deleted once more is not used again", as
   expect(registry.isRetiredKey(key)).toBe(false);
 });
 
+test("an archive under a key of its own that cannot be registered is not left", async () => {
+  const partition = new FakePartition({ segments: [segment(1, 5, 9)] });
+  const { indexer, store, registry, files } = await world(partition);
+  const first = "tantivy_indexes/t/partition-0/segment-5-9.tar.gz";
+  await registry.retireUnregistered(registryEntry(5, 9));
+  files.set(first, "on its way out");
+  const register = registry.add.bind(registry);
+  registry.add = () => Promise.reject(new Error("no room for the entry"));
+  expect((await indexer.run()).errors).toBe(1);
+  const left = [...store.files.keys()].filter((key) => key !== first);
+  expect(left).toHaveLength(1);
+  expect(Array.from(registry.retiredObjects(), ({ key }) => key)).toEqual([first, ...left]);
+  registry.add = register;
+  expect((await indexer.run()).errors).toBe(0);
+  expect(registry.all().map(({ base, last }) => [base, last])).toEqual([[5, 9]]);
+});
+
 test("the archive of a topic deleted meanwhile is not registered and not left", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, engine, registry, files } = await world(partition);
