@@ -145,6 +145,13 @@ export class PartitionStore {
     return this.release(ids);
   }
 
+  /** Archives cover everything below `end`, durably: what the log has of it goes. */
+  async leaveToArchives(end: number): Promise<number> {
+    // Archives are registered before a checkpoint says so.
+    if (end > this.archivedTo) await this.checkpoint({ archivedTo: end });
+    return await this.releaseBelow(end);
+  }
+
   private track<T>(work: Promise<T>): Promise<T> {
     this.busy.add(work);
     const done = () => {

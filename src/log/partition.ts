@@ -318,7 +318,7 @@ export class Partition {
   /** Readers must not get from WAL or memory what compaction takes from archives. */
   leaveToArchives(end: number): Promise<number> {
     this.state.tail.dropBelow(end);
-    return this.store.releaseBelow(end);
+    return this.store.leaveToArchives(end);
   }
 
   leaderEpochs(): EpochStart[] {

@@ -76,6 +76,19 @@ test("nothing is released before its checkpoint, its archive and its sealing", a
   expect(await partition.releaseSegments([active!.id])).toBeGreaterThan(0);
 });
 
+test("what was registered, and not checkpointed yet, is left to its archive", async () => {
+  const lab = new LogLab();
+  const partition = await lab.open({}, 4);
+  await partition.append(batch(), client);
+  await partition.seal();
+  await partition.append(batch(), client);
+  expect(await partition.leaveToArchives(1)).toBeGreaterThan(0);
+  expect(partition.localStartOffset).toBe(1);
+  const recovered = await lab.restart({ cold: archivedUpTo(1) }).open({}, 4);
+  expect(recovered.damage).toBeNull();
+  expect([recovered.logStartOffset, recovered.logEndOffset]).toEqual([0, 2]);
+});
+
 test("a log that ends below its checkpoint or archives, or has a hole, is damaged", async () => {
   const damageOf = async (cold: ColdReader | undefined, edit: (lab: LogLab) => void) => {
     const lab = new LogLab();

@@ -161,4 +161,34 @@ describe.skipIf(!hasLibrary)("compacted batches", () => {
     expect(after.map((markers) => markers.length)).toEqual([1, 1, 0]);
     await lab.close();
   });
+
+  test("no archive names an abort whose marker is gone from another one", async () => {
+    using dir = tempDir();
+    const { lab, clock, put, end } = await open(dir.path);
+    await put("k", "aborted", 1, 0);
+    await put("kept", "1");
+    await lab.partition.seal();
+    await end(1, false);
+    await put("other", "1");
+    await lab.archive();
+    expect(lab.entries.map(({ base }) => base)).toEqual([0, 2]);
+    const marker = async () =>
+      (await headers(lab)).filter((one) => isControl(one.attributes) && one.recordsCount > 0);
+    for (let round = 0; round < 4; round++) {
+      await put("other", "again");
+      await lab.archive();
+      expect((await lab.run()).length).toBe(1);
+      clock.advance(retentionMs);
+    }
+    expect(await marker()).toEqual([]);
+    // A client that is told of the abort would leave this out: no marker ends it any more.
+    await put("later", "committed", 1, 1);
+    await end(1, true);
+    const { highWatermark } = lab.partition;
+    const all = { offset: 0, bytesMax: 1 << 20, offsetLimit: highWatermark, withAborted: true };
+    const read = await lab.partition.read(all);
+    expect(read.nextOffset).toBe(highWatermark);
+    expect(read.aborted).toEqual([]);
+    await lab.close();
+  });
 });

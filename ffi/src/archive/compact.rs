@@ -118,6 +118,13 @@ pub fn compact_archives(
         records_before,
         writing: watch.writing(),
     };
+    // An abort of which nothing is left is named no more: its marker may go from another archive,
+    // and readers that are told of an abort leave out all of its producer's up to a marker.
+    changed |= sources
+        .archives()
+        .iter()
+        .flat_map(|source| &source.manifest().aborted)
+        .any(|range| !aborted.contains(&in_order(range.into())));
     if !changed && !clean.always && paths.len() == 1 {
         return Ok((None, report));
     }
@@ -140,8 +147,13 @@ fn note_aborted(noted: &mut BTreeSet<(i64, i64, i64)>, batch: &Batch<'_>, decisi
         return;
     }
     if let Some(range) = decisions.aborted_range(header) {
-        noted.insert((range.last_offset, range.producer_id, range.first_offset));
+        noted.insert(in_order(range));
     }
+}
+
+/// As manifests name them: last offset, producer, first offset.
+fn in_order(range: Aborted) -> (i64, i64, i64) {
+    (range.last_offset, range.producer_id, range.first_offset)
 }
 
 /// Every transaction that overlaps the sources is decided: only such is archived.
