@@ -97,8 +97,8 @@ export class Attempts {
     this.options = options;
   }
 
-  /** For the end of the process: from now on nothing is repeated, and when one attempt had no answer
-   * in its time no other begins. */
+  /** For the end of the process: from now on nothing is repeated, and when one attempt had no
+   * answer in its time no other begins. */
   stop(ending: Ending = { isStoreAway: false }): void {
     this.ending = ending;
   }

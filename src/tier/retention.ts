@@ -115,8 +115,8 @@ export function planLocalRelease(
 }
 
 /**
- * Up to where (exclusive) archives may take the place of a WAL that begins at `walStart` (pure): what
- * one in quarantine cannot give back stays in the WAL as long as it is there, and all behind it, as
+ * Up to where (exclusive) archives may take the place of a WAL that begins at `walStart` (pure):
+ * what one in quarantine cannot give back stays in the WAL if it is there, and all behind it, as
  * segments go oldest first.
  */
 export function releasableEnd(

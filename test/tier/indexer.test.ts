@@ -1,81 +1,9 @@
 import { expect, test } from "bun:test";
 import { StoreError } from "../../src/store/object-store.ts";
-import type { Logger } from "../../src/telemetry/logger.ts";
-import { Indexer } from "../../src/tier/indexer.ts";
-import type { ArchiveRequest, WalSegment } from "../../src/tier/ports.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
-import { FakeClock } from "../support/fake-clock.ts";
-import { FakeArchives, FakePartition, FakeStore } from "../support/fake-tier.ts";
-import { MemoryJournal } from "../support/memory-journal.ts";
+import type { ArchiveRequest } from "../../src/tier/ports.ts";
+import { FakePartition } from "../support/fake-tier.ts";
+import { registryEntry, segment, world } from "../support/indexer-lab.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
-import { silentLogger } from "../support/silent-logger.ts";
-
-const logger: Logger = silentLogger();
-
-function segment(
-  id: number,
-  base: number,
-  last: number,
-  over: Partial<WalSegment> = {},
-): WalSegment {
-  const records = last - base + 1;
-  return {
-    id,
-    base,
-    last,
-    bytes: 100,
-    records,
-    maxTimestamp: 0,
-    sealed: true,
-    firstAppendMs: 0,
-    ...over,
-  };
-}
-
-interface WorldOptions {
-  readonly deleteAfterIndex?: boolean;
-  readonly others?: readonly FakePartition[];
-  readonly walSpace?: { bytesMax: number; isPressed: boolean; isStrained: boolean };
-}
-
-async function world(partition: FakePartition, over: WorldOptions = {}) {
-  const files = new Map<string, string>();
-  const engine = new FakeArchives(files);
-  const store = new FakeStore(files);
-  const journal = new MemoryJournal();
-  const registry = await SegmentRegistry.open(journal);
-  const clock = new FakeClock(1_000_000);
-  const config = {
-    enabled: true,
-    intervalSecs: 30,
-    minSegmentAgeSecs: 10,
-    segmentsPerRunMax: 100,
-    parallel: false,
-    concurrentTasksMax: 4,
-    archiveBytesMax: 256 << 20,
-    archivesPerSecMax: 10,
-    pendingBytesMax: 4 * 1024 ** 3,
-    pendingAgeSecsMax: 300,
-  };
-  const indexer = new Indexer(config, {
-    engine,
-    store,
-    registry,
-    logger,
-    clock,
-    nowMs: () => clock.nowMs(),
-    scratchDir: "/tmp-scratch",
-    removeFile: (path) => {
-      files.delete(path);
-      return Promise.resolve();
-    },
-    deleteAfterIndex: over.deleteAfterIndex ?? true,
-    faultPoint: () => Promise.resolve(),
-    partitions: () => [partition, ...(over.others ?? [])],
-    walSpace: over.walSpace ?? { bytesMax: 0, isPressed: false, isStrained: false },
-  });
-  return { indexer, engine, store, registry, journal, clock, files };
-}
 
 test("seals, archives, registers, then checkpoints, then releases: in that order", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9, { sealed: false })] });
@@ -144,31 +72,6 @@ test("a put whose answer was lost is adopted, not stored twice", async () => {
   await indexer.run();
   expect([...files.keys()]).toEqual(["tantivy_indexes/t/partition-0/segment-0-9.tar.gz"]);
   expect(registry.segments("id-t", 0)).toHaveLength(1);
-});
-
-test("an adopted archive is registered as indexed in the way it is, not as it was asked now", async () => {
-  const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
-  const walSpace = { bytesMax: 1_000, isPressed: false, isStrained: true };
-  const { indexer, store, registry } = await world(partition, { walSpace });
-  store.loseAnswer = true;
-  await indexer.run();
-  walSpace.isStrained = false;
-  await indexer.run();
-  expect(registry.segments("id-t", 0).map(({ index }) => index)).toEqual(["pending"]);
-});
-
-test("an archive that a crash left is not joined by what is sealed for room", async () => {
-  const active = (bytes: number) => segment(2, 10, 19, { sealed: false, bytes });
-  const partition = new FakePartition({ segments: [segment(1, 0, 9), active(90)] });
-  const others = [1, 2, 3].map((index) => new FakePartition({ index, segments: [active(50)] }));
-  const walSpace = { bytesMax: 1_600, isPressed: true, isStrained: false };
-  const { indexer, registry } = await world(partition, { walSpace, others });
-  await indexer.run();
-  expect(partition.journal[0]).toBe("seal");
-  expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([
-    [0, 9],
-    [10, 19],
-  ]);
 });
 
 test("an archive that was stored and not verified is made again as it was", async () => {
@@ -259,23 +162,6 @@ test("a key whose deleted object may be deleted once more is not used again", as
   expect(registry.isRetiredKey(key)).toBe(false);
 });
 
-test("an archive under a key of its own that cannot be registered is not left", async () => {
-  const partition = new FakePartition({ segments: [segment(1, 5, 9)] });
-  const { indexer, store, registry, files } = await world(partition);
-  const first = "tantivy_indexes/t/partition-0/segment-5-9.tar.gz";
-  await registry.retireUnregistered(registryEntry(5, 9));
-  files.set(first, "on its way out");
-  const register = registry.add.bind(registry);
-  registry.add = () => Promise.reject(new Error("no room for the entry"));
-  expect((await indexer.run()).errors).toBe(1);
-  const left = [...store.files.keys()].filter((key) => key !== first);
-  expect(left).toHaveLength(1);
-  expect(Array.from(registry.retiredObjects(), ({ key }) => key)).toEqual([first, ...left]);
-  registry.add = register;
-  expect((await indexer.run()).errors).toBe(0);
-  expect(registry.all().map(({ base, last }) => [base, last])).toEqual([[5, 9]]);
-});
-
 test("the archive of a topic deleted meanwhile is not registered and not left", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9)] });
   const { indexer, engine, registry, files } = await world(partition);
@@ -308,39 +194,6 @@ test("a crash between register and release is finished at the next run", async (
   expect(partition.wal).toHaveLength(0);
   expect(engine.builds).toBe(1);
   expect(registry.range("id-t", 0)).toEqual({ start: 0, end: 20 });
-});
-
-test("what an archive in quarantine cannot give back stays in the WAL, and all behind it", async () => {
-  const partition = new FakePartition({
-    segments: [segment(1, 0, 9), segment(2, 10, 19), segment(3, 20, 29), segment(4, 30, 39)],
-  });
-  const { indexer, registry } = await world(partition);
-  for (const [base, last] of [
-    [0, 9],
-    [10, 19],
-    [20, 29],
-  ] as const) {
-    await registry.add(registryEntry(base, last), 0);
-  }
-  const damaged = registryEntry(10, 19);
-  await registry.quarantine(damaged, "test", 1);
-  const run = await indexer.run();
-  expect([run.errors, registry.range("id-t", 0)]).toEqual([0, { start: 0, end: 40 }]);
-  expect(partition.wal.map(({ id }) => id)).toEqual([2, 3, 4]);
-  await indexer.run();
-  expect(partition.wal.map(({ id }) => id)).toEqual([2, 3, 4]);
-  await registry.unquarantine(damaged);
-  expect((await indexer.run()).errors).toBe(0);
-  expect(partition.wal).toEqual([]);
-});
-
-test("an archive in quarantine that the WAL no longer holds keeps nothing there", async () => {
-  const partition = new FakePartition({ segments: [segment(2, 10, 19)] });
-  const { indexer, registry } = await world(partition);
-  await registry.add(registryEntry(0, 9), 0);
-  await registry.quarantine(registryEntry(0, 9), "test", 1);
-  expect((await indexer.run()).errors).toBe(0);
-  expect(partition.wal).toEqual([]);
 });
 
 test("only what lies below the archivable end is archived, the rest is pending", async () => {
@@ -404,30 +257,6 @@ test("start ticks on the interval and stop ends it", async () => {
   clock.advance(120_000);
   expect(indexer.stats().totals.runs).toBe(1);
 });
-
-function registryEntry(base: number, last: number) {
-  const entry = { topic: "t", topicId: "id-t", partition: 0, generation: 1, base, last };
-  const sizes = {
-    records: last - base + 1,
-    minTimestamp: 0,
-    maxTimestamp: 0,
-    bytes: 1,
-    rawBytes: 1,
-  };
-  const object = {
-    key: `tantivy_indexes/t/partition-0/segment-${base}-${last}.tar.gz`,
-    sha256: "x",
-  };
-  return {
-    ...entry,
-    ...sizes,
-    ...object,
-    tocPosition: 0,
-    documents: 0,
-    index: "full",
-    createdMs: 0,
-  };
-}
 
 test("an archive takes as many segments as its manifest has room for their aborts", async () => {
   const each = 60_000;
