@@ -1,8 +1,10 @@
 import type { ArchiveFacts } from "./backup/archive-facts.ts";
+import { type ReportJson, summaryOfReport } from "./broker-archives.ts";
 import { BrokerError } from "./lib/errors.ts";
 import { decodeProducers, type ProducerTuple } from "./log/checkpoint.ts";
 import type { NativeArchives } from "./native/archives.ts";
 import type { ObjectStore } from "./store/object-store.ts";
+import type { ArchiveSummary } from "./tier/ports.ts";
 
 /** What is read of `manifest.json` and `toc.json` (ffi/src/archive/FORMAT.md). */
 interface ManifestJson {
@@ -80,6 +82,29 @@ export async function readArchiveFacts(
     epochs: manifest.leader_epochs.map((one) => [one.epoch, one.start_offset] as const),
     producers: producersOf(manifest.producer_snapshot),
   };
+}
+
+/** Reads the whole archive, with every batch, and compares it with its own words. */
+export async function verifyWhole(
+  archives: NativeArchives,
+  store: ObjectStore,
+  { key, bytes, facts }: { key: string; bytes: number; facts: ArchiveFacts },
+): Promise<ArchiveSummary> {
+  const file = await store.openForVerify(key);
+  try {
+    const report = await archives.verifyArchive<ReportJson>(file.path, {
+      size: bytes,
+      topic_id: facts.topicId,
+      partition: facts.partition,
+      generation: facts.generation,
+      base_offset: facts.base,
+      last_offset: facts.last,
+      records: facts.records,
+    });
+    return summaryOfReport(report);
+  } finally {
+    await file.release();
+  }
 }
 
 function locate(tail: Uint8Array, key: string, bytes: number): number {

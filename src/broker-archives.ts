@@ -28,7 +28,7 @@ export interface SummaryJson {
   readonly aborted: number;
 }
 
-interface ReportJson {
+export interface ReportJson {
   readonly size: number;
   readonly sha256: string;
   readonly toc_position: number;
@@ -218,7 +218,7 @@ export function summaryOf(json: SummaryJson): ArchiveSummary {
   };
 }
 
-function summaryOfReport(report: ReportJson): ArchiveSummary {
+export function summaryOfReport(report: ReportJson): ArchiveSummary {
   const { size, sha256, toc_position, toc_crc32c, manifest } = report;
   const indexFiles = manifest.members.filter(({ name }) => name !== batchesMember);
   return {

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { chooseCluster, findBackup } from "./backup/find-backup.ts";
 import { ManifestRestore } from "./backup/manifest-restore.ts";
 import { type NewJournal, Restore, type RestoreParts } from "./backup/restore.ts";
-import { readArchiveFacts } from "./broker-archive-facts.ts";
+import { readArchiveFacts, verifyWhole } from "./broker-archive-facts.ts";
 import { faultPoints, openEngineOf, restoringFolder, storeFiles } from "./broker-storage.ts";
 import { localStoreOf, openBucket } from "./broker-store.ts";
 import type { Config } from "./config.ts";
@@ -14,7 +14,7 @@ import { NativeFiles } from "./native/files.ts";
 import { NativeJournal } from "./native/journal.ts";
 import { NativeWal } from "./native/wal.ts";
 import { newUuid } from "./protocol/uuid.ts";
-import type { ObjectStore } from "./store/object-store.ts";
+import { type ObjectStore, StoreError } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { SegmentRegistry } from "./tier/segment-registry.ts";
 
@@ -65,6 +65,12 @@ export async function runRestore(request: RestoreRequest): Promise<void> {
     await parts.faultPoint("restore-moved");
     await files.removeDir(dir);
     print(`${dataDir} is ready: start chronik with the same settings`);
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    const { message } = error;
+    throw new BrokerError("CHRONIK_RESTORE", `${message}; nothing was restored, try again`, {
+      cause: error,
+    });
   } finally {
     await engine.close();
   }
@@ -127,6 +133,7 @@ function restoreParts(
     },
     readArchive: (key, bytes, tocPosition) =>
       readArchiveFacts(archives, store, { key, bytes, tocPosition }),
+    verifyArchive: (key, bytes, facts) => verifyWhole(archives, store, { key, bytes, facts }),
     faultPoint: faultPoints({ engine }),
   };
 }

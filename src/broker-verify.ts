@@ -1,7 +1,8 @@
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { archiveInspector, walOf } from "./broker-integrity.ts";
 import { findingView, orphansView } from "./broker-integrity-view.ts";
-import { openStorage, type Storage, storeFiles } from "./broker-storage.ts";
+import { openStorage, restoringFolder, type Storage, storeFiles } from "./broker-storage.ts";
 import { localStore, openBucket } from "./broker-store.ts";
 import type { VerifyOptions } from "./cli/segment-options.ts";
 import type { Config } from "./config.ts";
@@ -39,6 +40,7 @@ const journalDamage = ["CHRONIK_DAMAGED", "CHRONIK_CORRUPT", "CHRONIK_METADATA_D
  * archives found sound that were in quarantine: they are taken into use again. */
 export async function runSegmentVerify(parts: SegmentVerifyParts): Promise<VerifyResult> {
   const report = new Report(parts);
+  mustHoldData(parts.config.dataDir);
   let storage: Storage;
   try {
     storage = await openStorage(parts.config, parts.clock);
@@ -60,6 +62,17 @@ export async function runSegmentVerify(parts: SegmentVerifyParts): Promise<Verif
     await storage.engine.close();
   }
   return report.end();
+}
+
+/** A mistyped folder is not a sound one, and none is made of it. */
+function mustHoldData(dataDir: string): void {
+  const folders = ["metadata", "registry", "wal", restoringFolder];
+  const isEmpty = (path: string) => !existsSync(path) || readdirSync(path).length === 0;
+  if (folders.some((name) => !isEmpty(join(dataDir, name)))) return;
+  throw new BrokerError(
+    "CHRONIK_DATA_DIR_UNUSABLE",
+    `${dataDir} holds no data of a broker: name the folder with --data-dir`,
+  );
 }
 
 async function verifyAll(

@@ -5,10 +5,12 @@ import type { ProducerSnapshot } from "../log/producer-state.ts";
 import type { MetadataImage, TopicImage } from "../metadata/image.ts";
 import { encodeSnapshot } from "../metadata/journal-entry.ts";
 import type { ObjectStore } from "../store/object-store.ts";
+import type { ArchiveSummary } from "../tier/ports.ts";
 import type { SegmentEntry, SegmentRegistry } from "../tier/segment-registry.ts";
 import type { ArchiveFacts } from "./archive-facts.ts";
 import { type EndById, OffsetsCut, PreparedCommits, ShareCut } from "./cut-offsets.ts";
 import { logHead, type Manifest, type PartitionHead, partitionHead } from "./format.ts";
+import { LaterArchives } from "./later-archives.ts";
 import { type Pause, readFrames } from "./parts.ts";
 import { checkObjects, listStrays } from "./restore-check.ts";
 import { checkTopics, imageFrom, restoredSnapshot } from "./restored-image.ts";
@@ -34,6 +36,8 @@ export interface RestoreParts {
   openRegistry(): Promise<{ registry: SegmentRegistry; close(): Promise<void> }>;
   /** What an archive says of itself. Two ranged reads, one where the position is known. */
   readArchive(key: string, bytes: number, tocPosition: number | null): Promise<ArchiveFacts>;
+  /** Reads the whole archive; rejects where it is not what `facts` say. */
+  verifyArchive(key: string, bytes: number, facts: ArchiveFacts): Promise<ArchiveSummary>;
   print(line: string): void;
   faultPoint(name: string): Promise<void>;
 }
@@ -43,7 +47,8 @@ const transactionTopic = "__transaction_state";
 const offsetsTopic = "__consumer_offsets";
 const shareTopic = "__share_group_state";
 
-/** Builds a data directory from a backup (design D9): it alone says what there is. */
+/** Builds a data directory from a backup (design D9): it says what there is, and what was archived
+ * since goes on where it ends. */
 export class Restore {
   private readonly parts: RestoreParts;
   private readonly manifest: Manifest;
@@ -66,8 +71,10 @@ export class Restore {
     const opened = await parts.openRegistry();
     try {
       await this.retireUnknown(opened.registry, image);
+      const later = new LaterArchives(parts, { registry: opened.registry, image, heads });
+      await later.run();
       await checkObjects(parts, opened.registry);
-      await this.writePartitions(opened.registry, image, heads);
+      await this.writePartitions(opened.registry, image, heads, later.adopted);
       await parts.faultPoint("restore-partitions");
       await this.writeLogs(image);
       await listStrays(parts, opened.registry);
@@ -127,6 +134,7 @@ export class Restore {
     registry: SegmentRegistry,
     image: MetadataImage,
     heads: ReadonlyMap<string, PartitionHead>,
+    later: ReadonlyMap<string, ArchiveFacts>,
   ): Promise<void> {
     const { files } = this.parts;
     for (const topic of image.topicsById.values()) {
@@ -141,19 +149,26 @@ export class Restore {
         const head = heads.get(key);
         const range = restoredRange(head, archived);
         this.ranges.set(key, range);
+        const adopted = later.get(key);
         const reaches = last !== undefined && last.last + 1 === range.logEnd;
         const isReadable = last !== undefined && last.quarantined === undefined;
-        const producers = reaches && isReadable ? await this.producersIn(last) : [];
+        const producers = !reaches || !isReadable ? [] : await this.producersIn(last, adopted);
         const id = { topicId: topic.id, partition: index };
-        const bytes = restoredCheckpoint(id, range, head?.epochs ?? [], producers);
+        const epochs = adopted?.epochs ?? head?.epochs ?? [];
+        const bytes = restoredCheckpoint(id, range, epochs, producers);
         await files.makeDir(`${folder}/${index}`);
         await files.writeFile(`${folder}/${index}/checkpoint`, bytes);
       }
     }
   }
 
-  private async producersIn(entry: SegmentEntry): Promise<readonly ProducerSnapshot[]> {
-    const { key, bytes, tocPosition } = entry;
+  /** A transactional producer in an archive that is newer than the transaction log may have an
+   * epoch that the log will give out again: it is forgotten, and may begin anywhere. */
+  private async producersIn(
+    { key, bytes, tocPosition }: SegmentEntry,
+    adopted: ArchiveFacts | undefined,
+  ): Promise<readonly ProducerSnapshot[]> {
+    if (adopted) return adopted.producers.filter(({ coordinatorEpoch }) => coordinatorEpoch < 0);
     return (await this.parts.readArchive(key, bytes, tocPosition)).producers;
   }
 
@@ -260,7 +275,7 @@ export class Restore {
         print(`lost: ${name}-${index} ${offsets}: they were not archived at the backup of ${when}`);
       }
     }
-    print(`${lost} offsets known at ${when} are lost, and everything written after it`);
+    print(`${lost} offsets known at ${when} are lost, and what was written since and not archived`);
     print(`restored ${image.topicsById.size} topics with ${image.partitionCount} partitions`);
   }
 

@@ -19,6 +19,7 @@ export interface SegmentEntry {
   readonly key: string;
   readonly bytes: number;
   readonly rawBytes: number;
+  /** Of the object; "" where only the archive itself could be asked (`--from-manifests`). */
   readonly sha256: string;
   readonly tocPosition: number;
   /** See ArchiveSummary; absent in entries of before 2026-11-22. */

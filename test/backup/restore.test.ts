@@ -1,15 +1,20 @@
 /** What a restore makes of a registry that is older than the metadata beside it. */
 import { expect, test } from "bun:test";
+import { join } from "node:path";
 import { makeBackup } from "../../src/backup/backup-run.ts";
 import { Restore, type RestoreParts } from "../../src/backup/restore.ts";
 import { decodeEntry, encodeCommands } from "../../src/metadata/journal-entry.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { LabJournal, LabPartition } from "../support/backup-lab.ts";
+import { brokerExists } from "../support/broker-process.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
 import { MemoryStore } from "../support/memory-store.ts";
+import { tempDir } from "../support/native.ts";
+import { runRestore } from "../support/restore-process.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
 
+const isCi = process.env["CI"] === "true";
 const kept = "AAAAAAAAAAAAAAAAAAAAAQ";
 const deleted = "AAAAAAAAAAAAAAAAAAAAAg";
 const decoder = new TextDecoder();
@@ -90,3 +95,22 @@ test("entries of a topic that was deleted behind the registry's copy are retired
   const [entry] = journals.metadata.entries.map(decodeEntry);
   expect(entry?.snapshot?.topics.map(({ name }) => name)).toEqual(["kept"]);
 });
+
+test.skipIf(!isCi && !brokerExists)(
+  "a store that is away is no bug, and said",
+  async () => {
+    using dir = tempDir();
+    const { code, err } = await runRestore(["--data-dir", join(dir.path, "data")], {
+      OBJECT_STORE_BACKEND: "s3",
+      S3_ENDPOINT: "http://127.0.0.1:9",
+      S3_REGION: "us-east-1",
+      S3_BUCKET: "nowhere",
+      S3_ACCESS_KEY: "a",
+      S3_SECRET_KEY: "b",
+    });
+    expect(code).toBe(1);
+    expect(err).toContain("nothing was restored, try again [CHRONIK_RESTORE]");
+    expect(err).not.toContain("bug");
+  },
+  60_000,
+);

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -114,7 +115,11 @@ interface Verified {
 }
 
 async function verify(...args: string[]): Promise<Verified> {
-  const command = [brokerBin, "--data-dir", broker.dataDir, "segment", "verify", "--json", ...args];
+  return verifyIn(broker.dataDir, ...args);
+}
+
+async function verifyIn(dataDir: string, ...args: string[]): Promise<Verified> {
+  const command = [brokerBin, "--data-dir", dataDir, "segment", "verify", "--json", ...args];
   const child = Bun.spawn(command, { stdout: "pipe", stderr: "pipe" });
   const [text, errors] = await Promise.all([
     new Response(child.stdout).text(),
@@ -214,6 +219,13 @@ describe("chronik segment verify", () => {
     const refused = await verify();
     expect(refused.code).toBe(8);
     expect(refused.lines[0]?.["text"]).toContain("POST /admin/integrity/run");
+  }, 60_000);
+
+  test("does not call a folder sound that holds nothing, and makes none", async () => {
+    const mistyped = join(broker.dataDir, "mistyped");
+    const refused = await verifyIn(mistyped);
+    expect([refused.code, existsSync(mistyped)]).toEqual([12, false]);
+    expect(refused.lines[0]?.["text"]).toContain("holds no data of a broker");
   }, 60_000);
 
   test("tells archives, WAL files and strays apart, with place and exit code", async () => {

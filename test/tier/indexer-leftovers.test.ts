@@ -45,7 +45,7 @@ test("an archive under a key of its own that cannot be registered is not left", 
   expect(registry.all().map(({ base, last }) => [base, last])).toEqual([[5, 9]]);
 });
 
-test("what an archive in quarantine cannot give back stays in the WAL with all behind", async () => {
+test("what a quarantined archive cannot give back stays in the WAL with all behind", async () => {
   const partition = new FakePartition({
     segments: [segment(1, 0, 9), segment(2, 10, 19), segment(3, 20, 29), segment(4, 30, 39)],
   });

@@ -7,6 +7,7 @@ import { findOrphans, orphansKept } from "../../src/tier/orphans.ts";
 import { Scrub, type ScrubConfig } from "../../src/tier/scrub.ts";
 import { decodeState, EntryWalk, encodeState } from "../../src/tier/scrub-state.ts";
 import type { ScrubbedWal } from "../../src/tier/scrub-wal.ts";
+import { checkSegment } from "../../src/tier/segment-check.ts";
 import { type SegmentEntry, SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
@@ -98,6 +99,35 @@ async function lab(
 
 const errors = (lines: readonly { level: string; text: string }[]) =>
   lines.filter(({ level }) => level === "error").map(({ text }) => text);
+
+test("an entry whose hash nobody knows is read as an archive; it is no damage", async () => {
+  const { store, registry } = await lab(0);
+  const entry = { ...segmentEntry(0, 9), bytes: 10, sha256: "" };
+  store.objects.set(entry.key, new Uint8Array(10));
+  await registry.add(entry, 0);
+  const released: string[] = [];
+  store.openForVerify = (key) =>
+    Promise.resolve({ path: key, release: async () => void released.push(key) });
+  const asked: (string | null)[] = [];
+  let isSound = true;
+  const inspector = {
+    manifest: () => Promise.reject(new Error("not asked for")),
+    toc: () => Promise.reject(new Error("not asked for")),
+    async verifyFile(_path: string, _entry: SegmentEntry, expected: string | null) {
+      asked.push(expected);
+      if (!isSound) throw new BrokerError("CHRONIK_CORRUPT", "bad batch");
+    },
+  };
+  const deps = { store, inspector, readBytes: 4 };
+  const go = () => Promise.resolve(true);
+  expect(await checkSegment(deps, entry, "hash", go)).toEqual({ kind: "sound" });
+  expect(await checkSegment(deps, entry, "deep", go)).toEqual({ kind: "sound" });
+  isSound = false;
+  const outcome = await checkSegment(deps, entry, "hash", go);
+  expect(outcome).toMatchObject({ kind: "damaged", reason: expect.stringContaining("bad batch") });
+  expect(asked).toEqual([null, null, null, null]);
+  expect(released).toHaveLength(4);
+});
 
 test("a round reads everything once, within its rate, then waits for the interval", async () => {
   const { open, pass, wholeReads } = await lab(5);
