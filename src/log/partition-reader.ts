@@ -60,6 +60,10 @@ interface Piece {
   readonly nextOffset: number;
 }
 
+/** Bytes of archives that a reader whose patience ends waits for at a time: when it ends, what came
+ * before is given. As much as one read of the store brings. */
+const impatientBytesMax = 4 << 20;
+
 /** A read without batches. */
 export function emptyRead(errorCode: number, nextOffset: number): ReadResult {
   return { errorCode, chunks: [], bytes: 0, nextOffset };
@@ -181,9 +185,10 @@ export class PartitionReader {
         if (!released) throw error;
       }
     }
-    const cold = this.coldPiece(offset, offsetLimit, bytesMax);
-    const piece =
-      coldPatience === undefined ? await cold : await this.orNothing(cold, offset, coldPatience());
+    const isPatient = coldPatience === undefined;
+    const coldMax = isPatient ? bytesMax : Math.min(bytesMax, impatientBytesMax);
+    const cold = this.coldPiece(offset, offsetLimit, coldMax);
+    const piece = isPatient ? await cold : await this.orNothing(cold, offset, coldPatience());
     if (piece.bytes > 0) reads.timed("archive", piece.bytes, clock.monotonicMs() - startMs);
     return piece;
   }

@@ -142,12 +142,13 @@ export class ArchiveChunks {
     const first = await readable(entry, this.source.read(entry, part));
     try {
       return await decode(first.bytes, first.source);
-    } catch {
+    } catch (error) {
+      if (lastsNot(error)) throw unavailable(entry, error);
       const second = await readable(entry, this.source.readAgain(entry, part));
       try {
         return await decode(second.bytes, second.source);
-      } catch (error) {
-        throw damaged(entry, errorText(error), error);
+      } catch (again) {
+        throw lastsNot(again) ? unavailable(entry, again) : damaged(entry, errorText(again), again);
       }
     }
   }
@@ -179,8 +180,8 @@ function cacheKey(entry: SegmentEntry): string {
 function lastsNot(error: unknown): boolean {
   const kinds: readonly StoreErrorKind[] = ["unavailable", "denied", "misconfigured"];
   if (error instanceof StoreError) return kinds.includes(error.kind);
-  // Of the engine, under the local store: too much to do, or at its end.
-  const codes = ["CHRONIK_BUSY", "CHRONIK_CLOSED"];
+  // Of the engine, which also reads for the local store: too much to do, or at its end.
+  const codes = ["CHRONIK_BUSY", "CHRONIK_CLOSED", "CHRONIK_POISONED"];
   return error instanceof BrokerError && codes.includes(error.code);
 }
 

@@ -156,7 +156,7 @@ export class ChunkDisk {
       // Gone or unreadable: as damaged as other bytes, and counted so.
     }
     // Thrown away in the meantime, to make room.
-    if (this.slabs.get(place.slab.number) !== place.slab) return null;
+    if (!place.slab.ranges.has(place)) return null;
     this.deps.stats.diskCacheDamaged++;
     this.dropPlace(place);
     return null;

@@ -118,14 +118,29 @@ export class ArchiveReader {
     to: number,
   ): Promise<readonly AbortedTransaction[]> {
     const found: AbortedTransaction[] = [];
+    const entries = this.abortedIn(topicId, partition, from, to);
+    // All at once: what is retired meanwhile would be deleted before its turn.
+    const unpins = entries.map((entry) => this.registry.pin(entry));
+    try {
+      for (const entry of entries) {
+        for (const aborted of await this.chunks.aborted(entry)) {
+          if (aborted.lastOffset >= from && aborted.firstOffset < to) found.push(aborted);
+        }
+      }
+    } finally {
+      for (const unpin of unpins) unpin();
+    }
+    return found;
+  }
+
+  /** Archives with offsets in [from, to) that name aborted transactions. */
+  private abortedIn(topicId: string, partition: number, from: number, to: number): SegmentEntry[] {
+    const found: SegmentEntry[] = [];
     const entries = this.registry.segments(topicId, partition);
     for (let index = Math.max(0, lastAtOrBefore(entries, from)); ; index++) {
       const entry = entries[index];
       if (entry === undefined || entry.base >= to) return found;
-      if (entry.last < from || (entry.aborted ?? 0) === 0) continue;
-      for (const aborted of await this.abortedOf(entry)) {
-        if (aborted.lastOffset >= from && aborted.firstOffset < to) found.push(aborted);
-      }
+      if (entry.last >= from && (entry.aborted ?? 0) > 0) found.push(entry);
     }
   }
 
@@ -181,15 +196,6 @@ export class ArchiveReader {
         best = laterOf(best, hit);
       }
       return best;
-    } finally {
-      unpin();
-    }
-  }
-
-  private async abortedOf(entry: SegmentEntry): Promise<readonly AbortedTransaction[]> {
-    const unpin = this.registry.pin(entry);
-    try {
-      return await this.chunks.aborted(entry);
     } finally {
       unpin();
     }

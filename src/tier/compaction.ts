@@ -286,6 +286,8 @@ export class Compaction {
       const groups = groupsToRewrite(left, mapEnd, archiveBytesMax, archivesPerRewriteMax);
       const last = groups[0]?.at(-1);
       if (!groups[0] || !last) throw new BrokerError("CHRONIK_REGISTRY_CONFLICT", goneText);
+      // Joined meanwhile, it may reach further than the round.
+      await partition.leaveToArchives(last.last + 1);
       await this.rewrite(work, groups[0], groups.length === 1 ? mapEnd : null);
       return last.last + 1;
     });

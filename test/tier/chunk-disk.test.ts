@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
+import { deferred } from "../../src/lib/deferred.ts";
 import { ChunkDisk, type ChunkDiskDeps } from "../../src/tier/chunk-disk.ts";
 import type { RangeName } from "../../src/tier/chunk-slab.ts";
 import { TierStats } from "../../src/tier/tier-stats.ts";
@@ -185,6 +186,30 @@ test("a file that is gone is as if it had not been", async () => {
   expect(await cache.read(name(1), 100)).toBeNull();
   expect(cache.has(name(1), 100)).toBe(false);
   expect(stats.diskCacheDamaged).toBe(1);
+});
+
+test("a file that goes while it is read is no damage", async () => {
+  const cache = await open();
+  cache.put(name(1), bytesOf(1, 100));
+  await cache.settled();
+  const { readFile, removeFile } = files;
+  const gone = deferred<void>();
+  // Unlinked, and not told before the reader is.
+  files.removeFile = async (path) => {
+    await removeFile.call(files, path);
+    gone.resolve();
+    await reading;
+  };
+  files.readFile = async (...range) => {
+    await gone.promise;
+    return await readFile.apply(files, range);
+  };
+  const reading = cache.read(name(1), 100);
+  cache.forget(name(1).key);
+  expect(await reading).toBeNull();
+  await cache.settled();
+  expect(slabs()).toEqual([]);
+  expect(stats.diskCacheDamaged).toBe(0);
 });
 
 test("the disk stays within its bound, and what is used stays longer", async () => {

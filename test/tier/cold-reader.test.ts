@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { BrokerError } from "../../src/lib/errors.ts";
 import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
 import { sliceBatches } from "../../src/tier/batch-slice.ts";
 import { ArchiveReader } from "../../src/tier/cold-reader.ts";
-import type { ArchiveEngine, TimeHit, TocChunk } from "../../src/tier/ports.ts";
+import type { AbortedTransaction, ArchiveEngine, TimeHit, TocChunk } from "../../src/tier/ports.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { coldChunks } from "../support/cold-chunks.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
@@ -82,7 +83,7 @@ class RawArchives implements ArchiveEngine, ObjectStore {
   manifest(): never {
     throw new Error("not used");
   }
-  readAborted(): never {
+  readAborted(): Promise<readonly AbortedTransaction[]> {
     throw new Error("not used");
   }
   putFile(): never {
@@ -107,7 +108,7 @@ class RawArchives implements ArchiveEngine, ObjectStore {
 
 /** Archives of consecutive batches; `shape` is segments → chunks → batch lengths, a negative one
  * is a hole. Record timestamps equal their offsets. */
-async function archives(shape: number[][][], generation = 1) {
+async function archives(shape: number[][][], generation = 1, aborted = 0) {
   const raw = new RawArchives();
   const registry = await SegmentRegistry.open(new MemoryJournal());
   let next = 0;
@@ -137,7 +138,7 @@ async function archives(shape: number[][][], generation = 1) {
       });
       chunks.push(bytes);
     }
-    const entry = segmentEntry(base, next - 1, { generation });
+    const entry = segmentEntry(base, next - 1, { generation, aborted });
     raw.objects.set(entry.key, { toc, chunks });
     await registry.add(entry, 0);
   }
@@ -292,6 +293,37 @@ test("bytes damaged on their way are asked for again, once", async () => {
   const read = other.reader.read("id-t", 0, 0, 1e6, 5);
   await expect(read).rejects.toMatchObject({ code: "CHRONIK_ARCHIVE_DAMAGED" });
   expect(other.raw.gets).toBe(3);
+});
+
+test("an engine with too much to do is not taken for a damaged archive", async () => {
+  const { reader, raw } = await archives([[[5]]]);
+  const { inflateChunk } = raw;
+  raw.inflateChunk = () => Promise.reject(new BrokerError("CHRONIK_BUSY", "too much to do"));
+  const read = reader.read("id-t", 0, 0, 1e6, 5);
+  await expect(read).rejects.toMatchObject({ code: "CHRONIK_STORE_UNAVAILABLE" });
+  // And is not made busier.
+  expect(raw.gets).toBe(2);
+  raw.inflateChunk = inflateChunk;
+  expect(offsets((await reader.read("id-t", 0, 0, 1e6, 5)).chunks)).toHaveLength(5);
+});
+
+test("archives whose aborts are asked for stay until they were told", async () => {
+  const { reader, raw, registry } = await archives([[[5]], [[5]], [[5]]], 1, 1);
+  const isPinned = () => registry.segments("id-t", 0).map((entry) => registry.isPinned(entry));
+  const seen: boolean[][] = [];
+  raw.readAborted = () => {
+    seen.push(isPinned());
+    const firstOffset = 5 * seen.length;
+    return Promise.resolve([{ producerId: 1, firstOffset, lastOffset: firstOffset + 1 }]);
+  };
+  const found = await reader.abortedTransactions("id-t", 0, 5, 15);
+  expect(found.map(({ firstOffset }) => firstOffset)).toEqual([5, 10]);
+  // A merge may retire them all meanwhile, and what nobody reads is deleted at once.
+  expect(seen).toEqual([
+    [false, true, true],
+    [false, true, true],
+  ]);
+  expect(isPinned()).toEqual([false, false, false]);
 });
 
 test("a store that is away is not taken for a damaged archive", async () => {
