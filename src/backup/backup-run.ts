@@ -64,8 +64,9 @@ export async function makeBackup(parts: RunParts, before: Backed | null): Promis
     before.partitionsSha256 === partitions.sha256 &&
     before.logs === logs;
   if (isSame) return null;
+  const { clusterId, sequence } = owner;
   const manifest: Manifest = {
-    ...owner,
+    ...{ clusterId, sequence },
     nodeId: parts.nodeId,
     run: parts.run,
     createdMs: parts.createdMs,
@@ -98,8 +99,25 @@ async function putManifest(store: ObjectStore, manifest: Manifest): Promise<void
   throw writtenByAnother(clusterId, sequence);
 }
 
-/** The entries since the last backup, or all of them where a snapshot replaced what lay between. */
+/** The journal's parts. What a snapshot takes away while it is copied is copied from that. */
 async function journal(
+  parts: RunParts,
+  source: JournalSource,
+  kind: string,
+  before: JournalParts | null,
+): Promise<JournalParts> {
+  for (let attempt = 1; ; attempt++) {
+    const { liveStart } = source;
+    try {
+      return await copyJournal(parts, source, kind, before);
+    } catch (error) {
+      if (source.liveStart === liveStart || attempt >= rereadsMax) throw error;
+    }
+  }
+}
+
+/** The entries since the last backup, or all of them where a snapshot replaced what lay between. */
+async function copyJournal(
   { store, owner, pause }: RunParts,
   source: JournalSource,
   kind: string,

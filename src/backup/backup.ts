@@ -161,7 +161,8 @@ export class Backup {
     await this.old.look();
     if (this.lastError !== null) await this.old.recheck(this.run);
     const sequence = this.old.nextSequence;
-    const owner = { clusterId, sequence };
+    const putting = (key: string) => this.old.partPut(key);
+    const owner = { clusterId, sequence, putting };
     const backed = await makeBackup(
       {
         ...{ store, sources, owner, nodeId, run: this.run, createdMs, faultPoint },

@@ -70,6 +70,11 @@ export class OldBackups {
     this.made(manifest);
   }
 
+  /** This part will be in the store, and maybe no backup's. */
+  partPut(key: string): void {
+    this.partKeys.add(key);
+  }
+
   /** A backup is complete: its manifest was read back. */
   made(manifest: Manifest): void {
     const parts = partsOf(manifest);

@@ -17,6 +17,8 @@ const hashStepBytes = 1 << 20;
 export interface PartOwner {
   readonly clusterId: string;
   readonly sequence: number;
+  /** Told before a part is put: if the backup fails it is named by none. */
+  putting?(key: string): void;
 }
 
 /** Lets the event loop go on between two pieces of work. */
@@ -60,6 +62,7 @@ export class PartWriter {
     const packed = await pack(raw, { level: packLevel });
     const sha256 = await sha256Of(packed, this.pause);
     const key = partKey({ ...this.owner, kind: this.kind, sha256 });
+    this.owner.putting?.(key);
     // "exists": an attempt before this one put the very same part, its hash stands in the key.
     await this.store.putBytes(key, packed);
     const part = { key, bytes: packed.length, sha256, rawBytes: raw.length };

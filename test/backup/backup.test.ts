@@ -1,6 +1,12 @@
 import { expect, test } from "bun:test";
 import { chooseCluster, findBackup, findClusters } from "../../src/backup/find-backup.ts";
-import { logHead, type Manifest, manifestKey, type Part } from "../../src/backup/format.ts";
+import {
+  logHead,
+  type Manifest,
+  manifestKey,
+  type Part,
+  partsOf,
+} from "../../src/backup/format.ts";
 import { readFrames } from "../../src/backup/parts.ts";
 import type { BrokerError } from "../../src/lib/errors.ts";
 import { batchesIn, recordsPayload } from "../../src/protocol/record-batch.ts";
@@ -130,6 +136,57 @@ test("old backups go when newer ones are complete; what those need stays", async
   expect(next.backup.status.sequence).toBe(10);
   const parts = [...store.objects.keys()].filter((key) => key.includes("-registry-"));
   expect(parts).toHaveLength(4);
+});
+
+test("what failed backups left goes with the next complete one", async () => {
+  const store = new MemoryStore("");
+  const { backup, registry, metadata } = backupLab(store);
+  metadata.append("m");
+  registry.append("first");
+  await backup.backUp();
+  const putBytes = store.putBytes.bind(store);
+  store.putBytes = async (key, bytes) => {
+    if (key.includes("/manifests/")) throw new StoreError("unavailable", key, "no answer");
+    return putBytes(key, bytes);
+  };
+  for (let n = 0; n < 3; n++) {
+    registry.append(`failed ${n}`);
+    await backup.backUp();
+  }
+  expect(backup.status).toMatchObject({ failed: 3, sequence: 1 });
+  store.putBytes = putBytes;
+  for (let n = 0; n < 2; n++) {
+    registry.append(`later ${n}`);
+    await backup.backUp();
+  }
+  const named = new Set<string>();
+  for (const sequence of [1, 2, 3]) {
+    for (const part of partsOf(await findBackup(store, "lab", sequence))) named.add(part.key);
+  }
+  const parts = [...store.objects.keys()].filter((key) => key.includes("/parts/"));
+  expect(new Set(parts)).toEqual(named);
+});
+
+test("a journal that is replaced by its snapshot while it is copied is copied again", async () => {
+  const store = new MemoryStore("");
+  const { backup, registry } = backupLab(store);
+  for (const text of ["a", "b", "c"]) registry.append(text);
+  const copy = registry.copy.bind(registry);
+  registry.copy = async (from, _to, onEntry) => {
+    registry.copy = copy;
+    await copy(from, 1, onEntry);
+    registry.snapshot("abc");
+    throw new Error("the journal has no entry 1");
+  };
+  await backup.backUp();
+  expect(backup.status).toMatchObject({ failed: 0, succeeded: 1 });
+  const { registry: backed } = await findBackup(store, "lab", null);
+  expect(await texts(store, backed.parts)).toEqual(["abc"]);
+  // What fails for other reasons is a failure.
+  registry.append("d");
+  registry.copy = () => Promise.reject(new Error("the disk is away"));
+  await backup.backUp();
+  expect(backup.status.lastError).toContain("the disk is away");
 });
 
 test("the gate opens when a complete backup holds what the registry's journal held", async () => {

@@ -168,14 +168,19 @@ export class Kafka {
     return answer;
   }
 
-  /** Every batch from `offset` to the end, copied. */
+  /** Every batch from `offset` to the end, copied. What a bucket is slow to give is asked for
+   * again. */
   async readAll(topic: string, partition: number, offset = 0): Promise<FoundBatch[]> {
     const found: FoundBatch[] = [];
+    let askedMs = performance.now();
     for (let next = offset; ; ) {
       const answer = await this.fetchAt(topic, partition, next);
-      check(`fetch ${topic}-${partition} at ${next}`, answer.errorCode);
+      const where = `fetch ${topic}-${partition} at ${next}`;
+      check(where, answer.errorCode);
       const records = answer.records ?? new Uint8Array();
-      if (records.length === 0) return found;
+      if (records.length > 0) askedMs = performance.now();
+      else if (answer.highWatermark <= next) return found;
+      else if (performance.now() - askedMs > 20_000) throw new Error(`${where}: no records`);
       for (const { position, header } of batchesIn(records)) {
         const bytes = records.slice(position, position + sizeInBytes(header));
         found.push({ header, bytes });

@@ -52,6 +52,7 @@ describe.skipIf(s3SkipReason !== null)("with a bucket", () => {
     ["-X", "limits.tail_cache_bytes_max=0"],
     ["-X", "limits.chunk_cache_bytes_max=0"],
     ["-X", "cache.max_bytes=0"],
+    ["-X", "backup.interval=1"],
   ].flat();
 
   const client = () =>

@@ -10,6 +10,7 @@ import { PartitionChecker } from "./verify.ts";
 export interface TopicPlan {
   readonly name: string;
   readonly partitions: number;
+  readonly configs?: Readonly<Record<string, string>>;
 }
 
 /** Topics under load from idempotent producers, and the checkers of all their partitions. */
@@ -42,12 +43,12 @@ export class Scene {
     const client = await connectTo(broker.kafkaPort, "crash")();
     try {
       const { topics: made } = await client.request(createTopicsApi, 5, {
-        topics: topics.map(({ name, partitions }) => ({
+        topics: topics.map(({ name, partitions, configs = {} }) => ({
           name,
           numPartitions: partitions,
           replicationFactor: 1,
           assignments: [],
-          configs: [],
+          configs: Object.entries(configs).map(([key, value]) => ({ name: key, value })),
         })),
         timeoutMs: 30_000,
         validateOnly: false,

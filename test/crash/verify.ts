@@ -6,6 +6,8 @@ import { batchesIn, crcHolds, lastOffset, lastSequence } from "../../src/protoco
 import { type AckedLog, keptHash, partitionName } from "./acked-log.ts";
 
 const fetchBytes = 8 << 20;
+/** How long records below the high watermark may be waited for. */
+const answerMsMax = 20_000;
 
 /** Whole batches from an offset on; empty at the end of the log. */
 export type ReadBatches = (offset: number) => Promise<Uint8Array>;
@@ -97,19 +99,23 @@ export class PartitionChecker {
   }
 }
 
-/** Whole batches from `offset` on, as many as one fetch gives; empty at the end of the log. */
+/** Whole batches from `offset` on, as many as one fetch gives; empty at the end of the log. What a
+ * bucket is slow to give is asked for again, as consumers do. */
 export async function fetchRecords(
   client: WireClient,
   topic: string,
   partition: number,
   offset: number,
 ): Promise<Uint8Array> {
-  const answer = await fetchPartition(client, topic, partition, offset);
-  if (answer.errorCode !== 0) {
-    const name = errorName(answer.errorCode);
-    throw new Error(`fetch of ${topic}-${partition} at ${offset}: ${name}`);
+  const lateMs = performance.now() + answerMsMax;
+  for (;;) {
+    const answer = await fetchPartition(client, topic, partition, offset);
+    const where = `fetch of ${topic}-${partition} at ${offset}`;
+    if (answer.errorCode !== 0) throw new Error(`${where}: ${errorName(answer.errorCode)}`);
+    const records = answer.records ?? new Uint8Array();
+    if (records.length > 0 || answer.highWatermark <= offset) return records;
+    if (performance.now() > lateMs) throw new Error(`${where}: no records`);
   }
-  return answer.records ?? new Uint8Array();
 }
 
 /** The partition's part of one fetch response, errors included. */

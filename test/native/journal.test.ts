@@ -81,3 +81,64 @@ test("one snapshot in parts is written at a time", async () => {
   await first;
   await engine.close();
 });
+
+test("the parts of a snapshot that failed beside them never mix with the next one's", async () => {
+  using dir = tempDir();
+  const engine = await openEngine(dir.path);
+  const journal = await NativeJournal.open(engine, `${dir.path}/journal`);
+  await journal.append(bytes("a"));
+  const job = engine.job.bind(engine);
+  engine.job = <T>(json: object) =>
+    "op" in json && json.op === "seal" ? Promise.reject(new Error("disk full")) : job<T>(json);
+  const parts = (name: string) => Array.from({ length: 20 }, (_, n) => bytes(`${name}${n}`));
+  await expect(journal.compactParts(parts("x"))).rejects.toThrow("disk full");
+  engine.job = job;
+  await journal.compactParts(parts("y"));
+  await journal.append(bytes("b"));
+  await engine.close();
+  const expected = parts("y").map(String);
+  expect(await reopened(dir.path)).toEqual([...expected, "b"]);
+});
+
+/** What a restored journal replays: each copy's entries, one behind the other. */
+async function copied(journal: NativeJournal, from: number | null, to: number) {
+  const out: string[] = [];
+  await journal.copy(from, to, async (entry) => void out.push(Buffer.from(entry).toString()));
+  return out;
+}
+
+test("a copy amid a snapshot in parts, and one behind it, lose and double nothing", async () => {
+  using dir = tempDir();
+  const engine = await openEngine(dir.path);
+  const journal = await NativeJournal.open(engine, `${dir.path}/journal`);
+  await journal.compactParts([bytes("old-1"), bytes("old-2")]);
+  for (const text of ["a", "b"]) await journal.append(bytes(text));
+  const gate = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<void>();
+  const half = async () => {
+    await begun.promise;
+    await journal.append(bytes("c"));
+    const end = journal.durableEnd;
+    const whole = await copied(journal, null, end);
+    gate.resolve();
+    return { end, whole };
+  };
+  function* parts() {
+    yield bytes("new-1");
+    begun.resolve();
+    for (let n = 2; n < 60; n++) yield bytes(`new-${n}`);
+  }
+  const copying = half();
+  const compacted = journal.compactParts(parts());
+  await gate.promise;
+  await compacted;
+  const { end, whole } = await copying;
+  await journal.append(bytes("d"));
+  // The snapshot had no end then: the one before counts, and what came since.
+  expect(whole).toEqual(["old-1", "old-2", "a", "b", "c"]);
+  expect(end).toBeGreaterThanOrEqual(journal.liveStart);
+  expect(await copied(journal, end, journal.durableEnd)).toEqual(["d"]);
+  const names = Array.from({ length: 59 }, (_, n) => `new-${n + 1}`);
+  expect(await copied(journal, null, journal.durableEnd)).toEqual([...names, "c", "d"]);
+  await engine.close();
+});
