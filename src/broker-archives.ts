@@ -5,6 +5,7 @@ import type {
   ArchiveEngine,
   ArchiveRequest,
   ArchiveSummary,
+  IndexMode,
   RewriteRequest,
   TimeHit,
   TocChunk,
@@ -46,6 +47,7 @@ interface ManifestJson {
   /** Of the batches. */
   readonly bytes: number;
   readonly documents: number;
+  readonly index: IndexMode;
   readonly aborted: readonly {
     readonly producer_id: number;
     readonly first_offset: number;
@@ -234,6 +236,7 @@ export function summaryOfReport(report: ReportJson): ArchiveSummary {
     documents: manifest.documents,
     indexBytes: indexFiles.reduce((sum, { bytes }) => sum + bytes, 0),
     aborted: manifest.aborted.length,
+    index: manifest.index,
   };
 }
 

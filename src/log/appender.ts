@@ -201,8 +201,8 @@ export class Appender implements AppendSink {
     const done = this.shift();
     this.failure ??= error;
     this.settle(done, storageRejection(error));
-    this.parts.space?.giveBack(done.spaceBytes);
     this.recover();
+    this.parts.space?.giveUp(done.spaceBytes);
     this.parts.budget.release(done.bytes);
   }
 

@@ -109,9 +109,16 @@ export function decodeCheckpoint(bytes: Uint8Array, file: string): Checkpoint {
   if (body.length !== Number(match[3])) throw corrupt(file, "is cut short");
   if (crc32c(body) !== Number.parseInt(match[2] ?? "", 16))
     throw corrupt(file, "fails its checksum");
-  const text = Buffer.from(body).toString("utf8");
-  if (found === 1) return fromFormat1(JSON.parse(text));
-  return found === 2 ? fromFormat2(JSON.parse(text)) : fromFormat3(JSON.parse(text));
+  const json = JSON.parse(Buffer.from(body).toString("utf8"));
+  // The checksum is of the body alone: a damaged version must not pass for an older one.
+  if (found !== formatOf(json)) throw corrupt(file, `is not of format ${found}`);
+  if (found === 1) return fromFormat1(json);
+  return found === 2 ? fromFormat2(json) : fromFormat3(json);
+}
+
+function formatOf(json: object): number {
+  if ("aborted_runs" in json) return 3;
+  return "aborted" in json ? 2 : 1;
 }
 
 /** Also what manifests carry: [[producer id, epoch, coordinator epoch, first offset of the open

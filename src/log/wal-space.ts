@@ -126,6 +126,12 @@ export class WalSpace {
     assert(this.underWay >= 0, "no more is given back than was taken");
   }
 
+  /** The append failed: what was booked for it is room for who waits. */
+  giveUp(bytes: number): void {
+    this.giveBack(bytes);
+    if (bytes > 0) this.wakeAll();
+  }
+
   /** Books a batch that waits for room; false when too much waits already. */
   tryHold(bytes: number): boolean {
     if (this.held > 0 && this.held + bytes > this.heldBytesMax) return false;
@@ -138,7 +144,7 @@ export class WalSpace {
     assert(this.held >= 0, "no more stops waiting than waited");
   }
 
-  /** `wake` is called once, when segments were released. */
+  /** `wake` is called once, when segments were released or an append failed. */
   wait(wake: () => void): void {
     this.waiting.push(wake);
   }

@@ -163,7 +163,9 @@ export class NativeJournal {
     // Submitted before the snapshot: it opens the next segment, so all before it can go.
     const sealed = this.engine.job({ op: "seal", log: this.log });
     const written = write(covered);
-    const done = Promise.all([this.compacting, sealed, written]).then(() => this.free(covered));
+    // Both to their end, whatever becomes of the other: the parts of two snapshots never mix.
+    const ended = Promise.allSettled([this.compacting, sealed, written]);
+    const done = ended.then(() => Promise.all([sealed, written])).then(() => this.free(covered));
     // A failed compaction is told to its caller; the next one must not fail with it.
     this.compacting = done.then(
       () => undefined,

@@ -36,6 +36,11 @@ export interface Operation {
   readonly bytes: number;
 }
 
+/** What all who ask a store know of it while the broker stops. */
+export interface Ending {
+  isStoreAway: boolean;
+}
+
 const attemptsMax = 8;
 const backOffMs = 100;
 const backOffMsMax = 5_000;
@@ -86,15 +91,16 @@ export class Attempts {
   private readonly options: AttemptOptions;
   private readonly waiting: Deferred<void>[] = [];
   private running = 0;
-  private stopped = false;
+  private ending: Ending | null = null;
 
   constructor(options: AttemptOptions) {
     this.options = options;
   }
 
-  /** From now on nothing is repeated: for the end of the process. */
-  stop(): void {
-    this.stopped = true;
+  /** For the end of the process: from now on nothing is repeated, and when one attempt had no
+   * answer in its time no other begins. */
+  stop(ending: Ending = { isStoreAway: false }): void {
+    this.ending = ending;
   }
 
   /** Rejects with a StoreError that says how often and how long it was tried. */
@@ -114,7 +120,7 @@ export class Attempts {
           failure.passing &&
           count < attemptsMax &&
           passedMs + delayMs < budgetMs &&
-          !this.stopped &&
+          this.ending === null &&
           retries.take();
         if (!again) throw this.failed(operation, failure, count, passedMs, error);
         await this.pause(delayMs);
@@ -130,12 +136,16 @@ export class Attempts {
     const { clock, attemptMs } = this.options;
     await this.takeSlot(deadlineMs - clock.monotonicMs());
     try {
+      if (this.ending?.isStoreAway === true) {
+        throw new AttemptTimeout("the broker stops, and the store has not answered others");
+      }
       const leftMs = deadlineMs - clock.monotonicMs();
       const limitMs = Math.min(leftMs, attemptMs + bytes / bytesPerMs);
       const controller = new AbortController();
-      return await this.within(limitMs, attempt(controller.signal), (late) =>
-        controller.abort(late),
-      );
+      return await this.within(limitMs, attempt(controller.signal), (late) => {
+        if (this.ending !== null) this.ending.isStoreAway = true;
+        controller.abort(late);
+      });
     } finally {
       this.freeSlot();
     }

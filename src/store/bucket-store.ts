@@ -54,10 +54,12 @@ export class BucketStore implements ObjectStore {
     this.upload = new BucketUpload({ calls, attempts: writes, logger, partBytes, verb });
   }
 
-  /** For the end of the process: nothing is tried again from now on. */
+  /** For the end of the process: nothing is tried again from now on, and nothing is begun once the
+   * store did not answer. */
   stop(): void {
-    this.options.reads.stop();
-    this.options.writes.stop();
+    const ending = { isStoreAway: false };
+    this.options.reads.stop(ending);
+    this.options.writes.stop(ending);
   }
 
   async putFile(key: string, path: string, sha256: string): Promise<"stored" | "exists"> {

@@ -7,7 +7,9 @@ import type {
   ArchiveRequest,
   ArchiveSummary,
   IndexMode,
+  WalSegment,
 } from "./ports.ts";
+import { releasableEnd } from "./retention.ts";
 import type { ArchiveTask } from "./run-plan.ts";
 import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
@@ -81,11 +83,13 @@ export class Archiver {
   /** Checkpoints and, unless kept for inspection, releases WAL segments up to `last`. Also called
    * at start for what a crash left between register and release. */
   async release(task: ArchiveTask, last: number): Promise<void> {
-    const { partition, segments } = task;
+    const { partition } = task;
     await partition.checkpoint(last + 1);
     await this.deps.faultPoint("release");
     // A topic with limits of its own for its WAL leaves that to retention.
     if (!this.deps.deleteAfterIndex || partition.localRetention !== null) return;
+    const segments = this.releasable(task);
+    if (segments.length === 0) return;
     const bytes = await partition.releaseSegments(segments.map((segment) => segment.id));
     this.deps.logger.info("deleted WAL segments after archiving", {
       topic: partition.topic,
@@ -93,6 +97,13 @@ export class Archiver {
       segments: segments.map((segment) => segment.id).join(","),
       bytes,
     });
+  }
+
+  /** Those of the task that registered archives stand in for. */
+  releasable({ partition, segments }: ArchiveTask): readonly WalSegment[] {
+    const entries = this.deps.registry.segments(partition.topicId, partition.index);
+    const end = releasableEnd(entries, partition.segments()[0]?.base ?? 0);
+    return segments.filter(({ last }) => last < end);
   }
 
   /** Where an archive ends that is stored under a plain key and holds the first of these segments;
@@ -122,14 +133,27 @@ export class Archiver {
   }
 
   /** A topic deleted meanwhile is not registered, and its object goes as its others do: by the
-   * reaper, whose deletions are known to whoever looks for a free key. */
+   * reaper, whose deletions are known to whoever looks for a free key. So does an object with a key
+   * that no later build has; one with a plain key is adopted at the next try. */
   private async register(entry: SegmentEntry, { partition }: ArchiveTask): Promise<void> {
     try {
       await this.deps.registry.add(entry, partition.logStartOffset, () => partition.isOpen);
     } catch (error) {
       const isGone = error instanceof BrokerError && error.code === "CHRONIK_TOPIC_GONE";
-      if (isGone) await this.deps.registry.retireUnregistered(entry);
+      if (isGone || this.deps.registry.isIntendedKey(entry.key)) await this.retire(entry);
       throw error;
+    }
+  }
+
+  /** What made the archive fail is told in any case; the next start retires what this could not. */
+  private async retire(entry: SegmentEntry): Promise<void> {
+    try {
+      await this.deps.registry.retireUnregistered(entry);
+    } catch (error) {
+      this.deps.logger.warn("an archive without an entry could not be retired", {
+        key: entry.key,
+        error: errorText(error),
+      });
     }
   }
 
@@ -158,8 +182,7 @@ export class Archiver {
     try {
       return await this.putSuffixed(suffixed, first, request, path, built);
     } catch (error) {
-      // No later build has this key: what was put is found by nobody again.
-      await this.deps.registry.retireUnregistered(entry);
+      await this.retire(entry);
       throw error;
     }
   }
@@ -338,7 +361,8 @@ function registryEntry(
     ...(summary.tocCrc32c === undefined ? {} : { tocCrc32c: summary.tocCrc32c }),
     documents: summary.documents,
     aborted: request.aborted.length,
-    index: request.indexMode,
+    // One that was adopted may have been built in another mode.
+    index: summary.index ?? request.indexMode,
     createdMs: nowMs,
   };
 }

@@ -270,7 +270,10 @@ export class Indexer {
     const left: ArchiveTask[] = [];
     for (const partition of this.archivable()) {
       const segments = pendingSegments(partition, this.archivedEnd(partition));
+      const [only] = segments;
       if (segments.length > 1) left.push({ partition, segments });
+      // What is sealed for room before the archive is made does not join it.
+      else if (only !== undefined) this.tried.set(partition, only.last);
     }
     const look = async () => {
       for (let next = left.shift(); next && !this.isEnding; next = left.shift()) {
@@ -287,11 +290,11 @@ export class Indexer {
     for (const partition of this.eligible()) {
       if (partition.localRetention !== null) continue;
       const end = this.archivedEnd(partition);
-      const segments = partition.segments().filter((s) => s.sealed && s.last < end);
-      if (segments.length === 0) continue;
-      await this.guard(run, partition, "release", () =>
-        this.archiver.release({ partition, segments }, end - 1),
-      );
+      const archived = partition.segments().filter((s) => s.sealed && s.last < end);
+      if (archived.length === 0) continue;
+      const task = { partition, segments: archived };
+      if (this.archiver.releasable(task).length === 0) continue;
+      await this.guard(run, partition, "release", () => this.archiver.release(task, end - 1));
     }
   }
 

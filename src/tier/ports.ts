@@ -103,6 +103,8 @@ export interface ArchiveSummary {
   readonly indexBytes: number;
   /** Aborted transactions that the manifest names. */
   readonly aborted: number;
+  /** How it is indexed; told by `verify`. */
+  readonly index?: IndexMode;
 }
 
 export interface ArchiveRequest {

@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../lib/clock.ts";
 import { errorText } from "../lib/errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { RetainedPartition } from "./ports.ts";
-import { archivedEndOf, planLocalRelease, planRetention, retentionUnits } from "./retention.ts";
+import { planLocalRelease, planRetention, releasableEnd, retentionUnits } from "./retention.ts";
 import { RetentionClock } from "./retention-clock.ts";
 import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
@@ -196,12 +196,9 @@ export class Retainer {
   private async releaseArchived(partition: RetainedPartition, nowMs: number): Promise<void> {
     const limits = partition.localRetention;
     if (limits === null && !this.deps.releasesArchived) return;
-    const entries = this.entries(partition);
-    // What an archive cannot give back stays in the WAL as long as it can.
-    const damaged = entries.find(({ quarantined }) => quarantined !== undefined);
-    const archivedEnd = Math.min(archivedEndOf(entries), damaged?.base ?? Number.MAX_SAFE_INTEGER);
     const { retention } = partition;
     const segments = partition.segments();
+    const archivedEnd = releasableEnd(this.entries(partition), segments[0]?.base ?? 0);
     const ids = planLocalRelease(segments, archivedEnd, limits, retention, nowMs);
     if (ids.length === 0) return;
     await partition.checkpoint(archivedEnd);

@@ -114,6 +114,19 @@ export function planLocalRelease(
   return ids;
 }
 
+/**
+ * Up to where (exclusive) archives may take the place of a WAL that begins at `walStart` (pure):
+ * what one in quarantine cannot give back stays in the WAL if it is there, and all behind it, as
+ * segments go oldest first.
+ */
+export function releasableEnd(
+  entries: readonly Pick<SegmentEntry, "base" | "last" | "quarantined">[],
+  walStart: number,
+): number {
+  const kept = entries.find((entry) => entry.quarantined !== undefined && entry.last >= walStart);
+  return kept?.base ?? archivedEndOf(entries);
+}
+
 /** One past the last offset that these entries of a partition hold; 0 where there are none. */
 export function archivedEndOf(entries: readonly { readonly last: number }[]): number {
   return (entries.at(-1)?.last ?? -1) + 1;

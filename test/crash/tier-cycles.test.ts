@@ -185,12 +185,14 @@ async function killAt(
 ): Promise<void> {
   await broker.kill9();
   broker.spawn({ CHRONIK_FP: `${point}=kill:${pass}` });
-  const working = loads.map((load) => workOn(broker, load));
-  const code = await within(passMsMax, broker.exited());
+  const working = Promise.all(loads.map((load) => workOn(broker, load)));
+  const ended = within(passMsMax, broker.exited());
+  // A load that fails ends the wait.
+  const code = await Promise.race([ended, working.then(() => ended)]);
   if (code === pending) throw new Error(`${point} is not passed:\n${tailOf(broker)}`);
   expect([point, code]).toEqual([point, killed]);
   expect(broker.log().slice(-2000)).toContain(`fault point ${point}`);
-  await Promise.all(working);
+  await working;
 }
 
 /** Whatever was killed: what has no entry is deleted, or adopted under the name it was put by. */

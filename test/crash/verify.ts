@@ -7,7 +7,7 @@ import { type AckedLog, keptHash, partitionName } from "./acked-log.ts";
 
 const fetchBytes = 8 << 20;
 /** How long records below the high watermark may be waited for. */
-const answerMsMax = 20_000;
+const answerMsMax = 60_000;
 
 /** Whole batches from an offset on; empty at the end of the log. */
 export type ReadBatches = (offset: number) => Promise<Uint8Array>;

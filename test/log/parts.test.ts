@@ -95,6 +95,14 @@ test("any damaged or shortened checkpoint is refused", () => {
   );
 });
 
+test("a checkpoint whose version is damaged is not read as an older one", () => {
+  const bad = encodeCheckpoint(example);
+  for (const version of ["1", "2"]) {
+    bad[bad.indexOf(" ".charCodeAt(0)) + 1] = version.charCodeAt(0);
+    expect(() => decodeCheckpoint(bad, "f")).toThrow(`is not of format ${version}`);
+  }
+});
+
 test("leader epochs: ends, floors, truncation at both ends", () => {
   const epochs = new LeaderEpochs([
     [0, 0],

@@ -1,5 +1,6 @@
 /** The WAL's cap: who is slowed, who waits, who is refused, and what passes. */
 import { describe, expect, test } from "bun:test";
+import { BrokerError } from "../../src/lib/errors.ts";
 import { WalSpace } from "../../src/log/wal-space.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { isTransactional, parseBatchHeader } from "../../src/protocol/record-batch.ts";
@@ -170,6 +171,22 @@ describe("a partition under the cap", () => {
       [0, 2],
       [0, 3],
     ]);
+  });
+
+  test("what a failed append had booked is room for who waits", async () => {
+    const lab = new LogLab({ limits, auto: false });
+    const [partition, other] = [await lab.open(), await lab.open({}, 0, topicB)];
+    lab.wal.failWhen = () => new BrokerError("CHRONIK_IO", "disk full");
+    const failing = partition.append(sized(9_500), { origin: "client" });
+    const waiting = other.append(sized(5_000), { origin: "client" });
+    await turn();
+    expect(lab.wal.submitted).toBe(1);
+    lab.wal.complete(1);
+    expect((await failing).errorCode).toBe(ErrorCode.KAFKA_STORAGE_ERROR);
+    lab.wal.failWhen = () => null;
+    lab.wal.complete();
+    expect((await waiting).errorCode).toBe(0);
+    expect(lab.partitions.walSpace.bytesHeld).toBe(0);
   });
 
   test("a retry of what is stored is answered though the WAL is full", async () => {

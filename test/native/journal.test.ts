@@ -82,6 +82,24 @@ test("one snapshot in parts is written at a time", async () => {
   await engine.close();
 });
 
+test("the parts of a snapshot that failed beside them never mix with the next one's", async () => {
+  using dir = tempDir();
+  const engine = await openEngine(dir.path);
+  const journal = await NativeJournal.open(engine, `${dir.path}/journal`);
+  await journal.append(bytes("a"));
+  const job = engine.job.bind(engine);
+  engine.job = <T>(json: object) =>
+    "op" in json && json.op === "seal" ? Promise.reject(new Error("disk full")) : job<T>(json);
+  const parts = (name: string) => Array.from({ length: 20 }, (_, n) => bytes(`${name}${n}`));
+  await expect(journal.compactParts(parts("x"))).rejects.toThrow("disk full");
+  engine.job = job;
+  await journal.compactParts(parts("y"));
+  await journal.append(bytes("b"));
+  await engine.close();
+  const expected = parts("y").map(String);
+  expect(await reopened(dir.path)).toEqual([...expected, "b"]);
+});
+
 /** What a restored journal replays: each copy's entries, one behind the other. */
 async function copied(journal: NativeJournal, from: number | null, to: number) {
   const out: string[] = [];

@@ -207,3 +207,42 @@ describe("concurrency", () => {
     expect(await attempts.run(operation, () => Promise.resolve("free"))).toBe("free");
   });
 });
+
+describe("the stop of a broker", () => {
+  test("goes on asking a store that answers, once each", async () => {
+    const { attempts } = lab();
+    attempts.stop();
+    let count = 0;
+    const failing = () => {
+      count++;
+      return Promise.reject(new Passing("503"));
+    };
+    await expect(attempts.run(operation, failing)).rejects.toThrow("503");
+    expect(count).toBe(1);
+    expect(await attempts.run(operation, () => Promise.resolve("there"))).toBe("there");
+  });
+
+  test("waits once for a store that does not answer, whoever asks", async () => {
+    const { clock, attempts } = lab({ concurrencyMax: 1 });
+    const others = lab().attempts;
+    const ending = { isStoreAway: false };
+    const asked: number[] = [];
+    const ask = (of: Attempts, n: number) =>
+      of
+        .run(operation, () => {
+          asked.push(n);
+          return deferred<never>().promise;
+        })
+        .catch((error: unknown) => String(error));
+    const first = ask(attempts, 1);
+    const waiting = ask(attempts, 2);
+    await settle();
+    for (const one of [attempts, others]) one.stop(ending);
+    clock.advance(1_000);
+    expect(await first).toContain("no answer within 1000 ms");
+    expect(await waiting).toContain("the broker stops");
+    expect(await ask(attempts, 3)).toContain("the broker stops");
+    expect(await ask(others, 4)).toContain("the broker stops");
+    expect([asked, clock.pendingTimers]).toEqual([[1], 0]);
+  });
+});

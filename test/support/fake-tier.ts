@@ -154,12 +154,12 @@ export class FakeArchives implements ArchiveEngine {
     const text = this.files.get(path);
     if (text === undefined || this.failVerify)
       return Promise.reject(new Error("verification failed"));
-    const file = JSON.parse(text) as ArchiveIdentity;
+    const file = JSON.parse(text) as ArchiveIdentity & { indexMode?: IndexMode };
     if (file.batchesSha256 !== expected.batchesSha256)
       return Promise.reject(new Error("other batches"));
-    return Promise.resolve(
-      this.summary(expected.base, expected.last, file.batchesSha256, "verified"),
-    );
+    const summary = this.summary(expected.base, expected.last, file.batchesSha256, "verified");
+    const index = file.indexMode === undefined ? {} : { index: file.indexMode };
+    return Promise.resolve({ ...summary, ...index });
   }
 
   manifest(path: string): Promise<ArchiveIdentity> {

@@ -14,16 +14,20 @@ export interface BackedBroker extends AsyncDisposable {
 }
 
 /** A broker whose backups go to a local folder beside its data, every second. */
-export async function startBackedBroker(
-  options: { readonly bin?: string } = {},
-): Promise<BackedBroker> {
+export async function startBackedBroker({
+  indexingSecs = 3600,
+  ...options
+}: {
+  readonly bin?: string;
+  readonly indexingSecs?: number;
+} = {}): Promise<BackedBroker> {
   const root = mkdtempSync(join(tmpdir(), "chronik-backup-"));
   const objects = join(root, "objects");
   const store = ["-X", `index_base_path=${objects}`, "-X", "backup.enabled=true"];
   const args = [
     ...store,
     ...["-X", "backup.interval=1", "-X", "min_segment_age_secs=0"],
-    ...["--wal-indexing-interval", "3600"],
+    ...["--wal-indexing-interval", String(indexingSecs)],
   ];
   const broker = await startBroker({ args, ...options });
   return {

@@ -1,80 +1,9 @@
 import { expect, test } from "bun:test";
 import { StoreError } from "../../src/store/object-store.ts";
-import type { Logger } from "../../src/telemetry/logger.ts";
-import { Indexer } from "../../src/tier/indexer.ts";
-import type { ArchiveRequest, WalSegment } from "../../src/tier/ports.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
-import { FakeClock } from "../support/fake-clock.ts";
-import { FakeArchives, FakePartition, FakeStore } from "../support/fake-tier.ts";
-import { MemoryJournal } from "../support/memory-journal.ts";
+import type { ArchiveRequest } from "../../src/tier/ports.ts";
+import { FakePartition } from "../support/fake-tier.ts";
+import { registryEntry, segment, world } from "../support/indexer-lab.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
-import { silentLogger } from "../support/silent-logger.ts";
-
-const logger: Logger = silentLogger();
-
-function segment(
-  id: number,
-  base: number,
-  last: number,
-  over: Partial<WalSegment> = {},
-): WalSegment {
-  const records = last - base + 1;
-  return {
-    id,
-    base,
-    last,
-    bytes: 100,
-    records,
-    maxTimestamp: 0,
-    sealed: true,
-    firstAppendMs: 0,
-    ...over,
-  };
-}
-
-interface WorldOptions {
-  readonly deleteAfterIndex?: boolean;
-  readonly walSpace?: { bytesMax: number; isPressed: boolean; isStrained: boolean };
-}
-
-async function world(partition: FakePartition, over: WorldOptions = {}) {
-  const files = new Map<string, string>();
-  const engine = new FakeArchives(files);
-  const store = new FakeStore(files);
-  const journal = new MemoryJournal();
-  const registry = await SegmentRegistry.open(journal);
-  const clock = new FakeClock(1_000_000);
-  const config = {
-    enabled: true,
-    intervalSecs: 30,
-    minSegmentAgeSecs: 10,
-    segmentsPerRunMax: 100,
-    parallel: false,
-    concurrentTasksMax: 4,
-    archiveBytesMax: 256 << 20,
-    archivesPerSecMax: 10,
-    pendingBytesMax: 4 * 1024 ** 3,
-    pendingAgeSecsMax: 300,
-  };
-  const indexer = new Indexer(config, {
-    engine,
-    store,
-    registry,
-    logger,
-    clock,
-    nowMs: () => clock.nowMs(),
-    scratchDir: "/tmp-scratch",
-    removeFile: (path) => {
-      files.delete(path);
-      return Promise.resolve();
-    },
-    deleteAfterIndex: over.deleteAfterIndex ?? true,
-    faultPoint: () => Promise.resolve(),
-    partitions: () => [partition],
-    walSpace: over.walSpace ?? { bytesMax: 0, isPressed: false, isStrained: false },
-  });
-  return { indexer, engine, store, registry, journal, clock, files };
-}
 
 test("seals, archives, registers, then checkpoints, then releases: in that order", async () => {
   const partition = new FakePartition({ segments: [segment(1, 0, 9, { sealed: false })] });
@@ -328,30 +257,6 @@ test("start ticks on the interval and stop ends it", async () => {
   clock.advance(120_000);
   expect(indexer.stats().totals.runs).toBe(1);
 });
-
-function registryEntry(base: number, last: number) {
-  const entry = { topic: "t", topicId: "id-t", partition: 0, generation: 1, base, last };
-  const sizes = {
-    records: last - base + 1,
-    minTimestamp: 0,
-    maxTimestamp: 0,
-    bytes: 1,
-    rawBytes: 1,
-  };
-  const object = {
-    key: `tantivy_indexes/t/partition-0/segment-${base}-${last}.tar.gz`,
-    sha256: "x",
-  };
-  return {
-    ...entry,
-    ...sizes,
-    ...object,
-    tocPosition: 0,
-    documents: 0,
-    index: "full",
-    createdMs: 0,
-  };
-}
 
 test("an archive takes as many segments as its manifest has room for their aborts", async () => {
   const each = 60_000;

@@ -183,6 +183,20 @@ describe("archived WAL segments", () => {
   test("stay where the archive that holds them is damaged", async () => {
     expect(await after({ ms: 0, bytes: -2 }, { quarantined: true })).toEqual([]);
   });
+
+  test("are not kept by a damaged archive that the WAL does not reach back to", async () => {
+    const limits = { localRetention: { ms: 0, bytes: -2 } };
+    const wal = [segment(2, 10, 19), segment(3, 20, 29, { sealed: false })];
+    const partition = Object.assign(new FakePartition({ segments: wal }), limits);
+    const { registry, clock, retainer, archive } = await world(partition);
+    await archive(0, 9);
+    await archive(10, 19);
+    const entry = registry.segments("id-t", 0)[0];
+    if (entry) await registry.quarantine(entry, "flipped bytes", startMs);
+    clock.advance(1);
+    await retainer.check();
+    expect(partition.journal).toEqual(["checkpoint 20", "release 2"]);
+  });
 });
 
 describe("when it looks", () => {
