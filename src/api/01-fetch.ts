@@ -39,6 +39,9 @@ const unsupportedCodec = ErrorCode.UNSUPPORTED_COMPRESSION_TYPE;
 /** Beside its records, about. */
 const partitionAnswerBytes = 48;
 const noRecords = new Uint8Array(0);
+/** Of one partition's archives in one answer: larger ones hold the loop up, and those who read the
+ * newest records with it, for longer than they save requests. */
+const coldAnswerBytesMax = 2 << 20;
 
 /** One partition of the request, found once. */
 interface Target {
@@ -243,8 +246,11 @@ function readOne(
   const bytesMax = Math.max(0, Math.min(ask.partitionMaxBytes, bytesLeft));
   const offset = ask.fetchOffset;
   const coldPatience = patience.wait;
+  // Who waits for more than that gets as much.
+  const coldBytesMax = Math.max(coldAnswerBytesMax, request.minBytes);
   return partition.read({
-    ...{ offset, bytesMax, offsetLimit, firstBatchAnyway, withAborted, coldPatience },
+    ...{ offset, bytesMax, offsetLimit, firstBatchAnyway, withAborted },
+    ...{ coldPatience, coldBytesMax },
   });
 }
 

@@ -16,6 +16,8 @@ export interface ReadOptions {
   readonly firstBatchAnyway?: boolean;
   /** Tell which of it was aborted; false unless given. */
   readonly withAborted?: boolean;
+  /** No more of archives once there is so much; as `bytesMax` unless given. */
+  readonly coldBytesMax?: number;
   /** How long the reader waits for archives: those that are not there when it resolves are left
    * out, and stay on their way for the next read. Without end unless given. */
   readonly coldPatience?: () => Promise<void>;
@@ -58,6 +60,8 @@ interface Piece {
   readonly chunks: readonly Uint8Array[];
   readonly bytes: number;
   readonly nextOffset: number;
+  /** Of an archive. */
+  readonly isCold?: boolean;
 }
 
 /** Bytes of archives that a reader whose patience ends waits for at a time: when it ends, what came
@@ -137,14 +141,15 @@ export class PartitionReader {
   }
 
   private async readLower(options: ReadOptions): Promise<ReadResult> {
-    const { offsetLimit, bytesMax } = options;
+    const { offsetLimit, bytesMax, coldBytesMax = bytesMax } = options;
     const chunks: Uint8Array[] = [];
     let bytes = 0;
+    let coldLeft = coldBytesMax;
     let offset = options.offset;
     while (offset < offsetLimit && (bytes === 0 || bytes < bytesMax)) {
       let piece: Piece;
       try {
-        piece = await this.piece(offset, bytesMax - bytes, options);
+        piece = await this.piece(offset, bytesMax - bytes, coldLeft, options);
       } catch (error) {
         if (!(error instanceof BrokerError)) throw error;
         this.parts.unreadable(offset, error);
@@ -156,12 +161,19 @@ export class PartitionReader {
       chunks.push(...piece.chunks);
       bytes += piece.bytes;
       offset = piece.nextOffset;
+      if (piece.isCold === true) coldLeft -= piece.bytes;
+      if (coldLeft <= 0) break;
     }
     return unlessTooLarge(options, { chunks, bytes, nextOffset: offset });
   }
 
   /** What the fastest tier that holds `offset` has of it. */
-  private async piece(offset: number, bytesMax: number, options: ReadOptions): Promise<Piece> {
+  private async piece(
+    offset: number,
+    bytesMax: number,
+    coldLeft: number,
+    options: ReadOptions,
+  ): Promise<Piece> {
     const { offsetLimit, coldPatience } = options;
     const tail = this.parts.tail.read(offset, offsetLimit, bytesMax);
     const { reads, clock } = this.parts;
@@ -186,7 +198,7 @@ export class PartitionReader {
       }
     }
     const isPatient = coldPatience === undefined;
-    const coldMax = isPatient ? bytesMax : Math.min(bytesMax, impatientBytesMax);
+    const coldMax = Math.min(bytesMax, coldLeft, isPatient ? bytesMax : impatientBytesMax);
     const cold = this.coldPiece(offset, offsetLimit, coldMax);
     const piece = isPatient ? await cold : await this.orNothing(cold, offset, coldPatience());
     if (piece.bytes > 0) reads.timed("archive", piece.bytes, clock.monotonicMs() - startMs);
@@ -216,7 +228,7 @@ export class PartitionReader {
       const { chunks } = read;
       checkOrder(chunks, offset);
       const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-      return { chunks, bytes, nextOffset: read.nextOffset };
+      return { chunks, bytes, nextOffset: read.nextOffset, isCold: true };
     }
     const { logStartOffset } = this.parts.view();
     // Deleted while we read: not a hole.

@@ -74,3 +74,31 @@ test("a read that takes longer than its reader waits gives what came", async () 
     offset = read.nextOffset;
   }
 });
+
+test("archives give no more once there is as much as was asked for", async () => {
+  const clock = new FakeClock();
+  const reader = new PartitionReader({
+    ...{ topicId: "id-t", partition: 0, log: 1 },
+    wal: {} as Wal,
+    cold: slowArchives(clock, 0),
+    tail: new TailCache(0).openTail(),
+    clock,
+    reads: new ReadStats(),
+    view: () => ({ logStartOffset: 0, logEndOffset: batches, walStart: null }),
+    unreadable: (_offset, error) => {
+      throw error;
+    },
+  });
+  const ask = { offset: 3, bytesMax: batches * 2 * mebibyte, offsetLimit: batches };
+  const read = async (options: { coldBytesMax?: number }) => {
+    const reading = Promise.resolve(reader.read({ ...ask, ...options }));
+    for (let turns = 0; turns < batches; turns++) {
+      await turn();
+      clock.advance(1);
+    }
+    return (await reading).nextOffset - ask.offset;
+  };
+  expect(await read({ coldBytesMax: 2.5 * mebibyte })).toBe(3);
+  expect(await read({ coldBytesMax: 1 })).toBe(1);
+  expect(await read({})).toBe(batches - 3);
+});
