@@ -149,7 +149,8 @@ async function killInTurn(
   await scene.checkAll();
   await checkLoads(broker, loads, kills);
   const report = await untilQuiet(broker, objects);
-  expect(report.rewritten).toBeGreaterThan(0);
+  // A short run may end before anything was due to be rewritten.
+  if (count >= order.length) expect(report.rewritten).toBeGreaterThan(0);
   console.log(
     `${count} kills at ${new Set(kills).size} points, ${merging} of them in merges and ` +
       `${rewrites - merging} in compactions, ${scene.acked.count} batches acknowledged, ` +
