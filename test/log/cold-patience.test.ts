@@ -37,20 +37,22 @@ function slowArchives(clock: FakeClock, msEach: number): ColdReader {
   };
 }
 
-test("a read that takes longer than its reader waits gives what came", async () => {
-  const clock = new FakeClock();
-  const reader = new PartitionReader({
-    ...{ topicId: "id-t", partition: 0, log: 1 },
+function readerOver(cold: ColdReader, clock: FakeClock): PartitionReader {
+  return new PartitionReader({
+    ...{ topicId: "id-t", partition: 0, log: 1, cold, clock },
     wal: {} as Wal,
-    cold: slowArchives(clock, 100),
     tail: new TailCache(0).openTail(),
-    clock,
     reads: new ReadStats(),
     view: () => ({ logStartOffset: 0, logEndOffset: batches, walStart: null }),
     unreadable: (_offset, error) => {
       throw error;
     },
   });
+}
+
+test("a read that takes longer than its reader waits gives what came", async () => {
+  const clock = new FakeClock();
+  const reader = readerOver(slowArchives(clock, 100), clock);
   let offset = 0;
   for (let fetches = 0; offset < batches; fetches++) {
     expect(fetches).toBeLessThan(batches);
@@ -77,18 +79,7 @@ test("a read that takes longer than its reader waits gives what came", async () 
 
 test("archives give no more once there is as much as was asked for", async () => {
   const clock = new FakeClock();
-  const reader = new PartitionReader({
-    ...{ topicId: "id-t", partition: 0, log: 1 },
-    wal: {} as Wal,
-    cold: slowArchives(clock, 0),
-    tail: new TailCache(0).openTail(),
-    clock,
-    reads: new ReadStats(),
-    view: () => ({ logStartOffset: 0, logEndOffset: batches, walStart: null }),
-    unreadable: (_offset, error) => {
-      throw error;
-    },
-  });
+  const reader = readerOver(slowArchives(clock, 0), clock);
   const ask = { offset: 3, bytesMax: batches * 2 * mebibyte, offsetLimit: batches };
   const read = async (options: { coldBytesMax?: number }) => {
     const reading = Promise.resolve(reader.read({ ...ask, ...options }));
