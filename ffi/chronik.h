@@ -2,7 +2,8 @@
  *
  * Commands go in, completions come out, a socketpair is the doorbell; nothing calls back into JS.
  * Ownership: the caller owns every buffer; the engine copies during the call and keeps no pointer
- * after it returns. The only thing handed out is the opaque engine handle.
+ * after it returns, but for what chronik_submit_lent says. Handed out are the opaque engine handle
+ * and the results that chronik_take gives.
  * Threads: all functions are called from one thread (the event loop). Only open and close block.
  * Panics never cross: each extern body catches them and answers CHRONIK_INTERNAL.
  * All integers little-endian, structs packed; ffi/tests/header.rs and test/native/abi.test.ts
@@ -11,7 +12,7 @@
 #define CHRONIK_H
 #include <stdint.h>
 
-#define CHRONIK_ABI_VERSION 1u
+#define CHRONIK_ABI_VERSION 2u
 
 /* Status codes: 0 = ok, negative = error; 1:1 with ffi/src/status.rs and src/native/abi.ts. */
 enum chronik_status {
@@ -104,7 +105,7 @@ struct chronik_batch_info {
  * version | 24 << 8 (command) | 40 << 16 (completion) | 24 << 24 (batch info). */
 uint32_t chronik_abi(void);
 
-/* config: UTF-8 JSON {data_dir, committer_threads?, worker_threads?, heavy_threads?,
+/* config: UTF-8 JSON {data_dir, committer_threads?, worker_threads?, cold_threads?, heavy_threads?,
  * queue_bytes_max?, queue_appends_max?, queue_jobs_max?, completions_max?, results_bytes_max?,
  * segment_bytes_max?, batch_bytes_max?, files_open_max?, index_cache_bytes_max?, commit_wait_us?, watchdog_seconds?}
  * (defaults in ffi/src/config.rs; an unknown key is INVALID_ARGUMENT; watchdog_seconds 0 = none).
@@ -118,6 +119,11 @@ int32_t chronik_open(const uint8_t *config, uint64_t config_len, int32_t *doorbe
 /* Takes all commands or none (BUSY, INVALID_ARGUMENT). */
 int32_t chronik_submit(uint64_t engine, const uint8_t *commands, uint64_t commands_len);
 
+/* The same with exactly one job, whose raw bytes are not in the command: `raw` is not copied and
+ * must stay as it is until the job's completion was reaped. */
+int32_t chronik_submit_lent(uint64_t engine, const uint8_t *command, uint64_t command_len,
+                            const uint8_t *raw, uint64_t raw_len);
+
 /* Writes as many completions as fit; *used_out = bytes written (multiple of 40); call until 0.
  * Also counts as the loop's sign of life for the watchdog. */
 int32_t chronik_reap(uint64_t engine, uint8_t *out, uint64_t cap, uint64_t *used_out);
@@ -126,6 +132,14 @@ int32_t chronik_reap(uint64_t engine, uint8_t *out, uint64_t cap, uint64_t *used
  * copied, or when cap == 0 (discard). */
 int32_t chronik_read(uint64_t engine, uint64_t token, uint64_t offset, uint8_t *out, uint64_t cap,
                      uint64_t *used_out);
+
+/* Hands the whole result of `token` over without a copy: parts_out[0] = its first byte (result_len
+ * of them), parts_out[1] = its owner, to be given to the releaser once. The bytes may be written. */
+int32_t chronik_take(uint64_t engine, uint64_t token, uint64_t parts_out[2]);
+
+/* Address of void releaser(void *bytes, void *owner): frees what chronik_take gave; any thread, any
+ * time, the engine closed or not. */
+uint64_t chronik_releaser(void);
 
 /* Pure and synchronous: structure, CRC-32C and (uncompressed) records of one batch. */
 int32_t chronik_check(const uint8_t *batch, uint64_t len, uint8_t *info_out, uint64_t info_cap);

@@ -78,7 +78,7 @@ impl Loop {
         payload.extend_from_slice(text.as_bytes());
         let mut block = Vec::new();
         let token = self.command(&mut block, 3, 0, &payload);
-        assert_eq!(self.engine.core.submit(&block).code(), 0);
+        assert_eq!(self.engine.core.submit(&block, None).code(), 0);
         loop {
             if let Some((_, json)) = self.reap().results.into_iter().find(|(of, _)| *of == token) {
                 return json;
@@ -144,7 +144,7 @@ fn run(threads: usize, logs: usize) {
             offered += 1;
         }
         if !block.is_empty() {
-            assert_eq!(main.engine.core.submit(&block).code(), 0);
+            assert_eq!(main.engine.core.submit(&block, None).code(), 0);
         }
         let done = main.reap().tokens.len();
         acknowledged += done;

@@ -12,7 +12,7 @@ use crate::disk::RealDisk;
 use crate::engine::Engine;
 use crate::status::Status;
 
-const ABI_VERSION: u32 = 1;
+const ABI_VERSION: u32 = 2;
 
 type Registry = RwLock<HashMap<u64, Arc<Engine>>>;
 
@@ -27,6 +27,28 @@ fn engines() -> &'static Registry {
 /// The engine of a handle; a bogus one is just not found.
 fn engine(handle: u64) -> Option<Arc<Engine>> {
     read(engines()).get(&handle).cloned()
+}
+
+/// Raw bytes of a job that the caller keeps as they are until the job's completion is reaped.
+pub struct Lent {
+    bytes: *const [u8],
+}
+
+// SAFETY: nobody writes the bytes while they are lent.
+unsafe impl Send for Lent {}
+// SAFETY: as above.
+unsafe impl Sync for Lent {}
+
+impl Lent {
+    fn of(bytes: &[u8]) -> Self {
+        Lent { bytes }
+    }
+
+    /// Only before the job's completion is queued.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: valid by the promise of who called chronik_submit_lent.
+        unsafe { &*self.bytes }
+    }
 }
 
 fn guarded(run: impl FnOnce() -> Status) -> i32 {
@@ -145,8 +167,31 @@ pub unsafe extern "C" fn chronik_submit(
         };
         // SAFETY: the caller's promise.
         match unsafe { input(commands, commands_len) } {
-            Some(block) => engine.core.submit(block),
+            Some(block) => engine.core.submit(block, None),
             None => Status::InvalidArgument,
+        }
+    })
+}
+
+/// # Safety
+/// Pointers are valid for the call as `chronik.h` says, `raw` until the job's completion is reaped.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn chronik_submit_lent(
+    handle: u64,
+    command: *const u8,
+    command_len: u64,
+    raw: *const u8,
+    raw_len: u64,
+) -> i32 {
+    guarded(|| {
+        let Some(engine) = engine(handle) else {
+            return Status::Closed;
+        };
+        // SAFETY: the caller's promise.
+        let pair = unsafe { (input(command, command_len), input(raw, raw_len)) };
+        match pair {
+            (Some(block), Some(raw)) => engine.core.submit(block, Some(Lent::of(raw))),
+            _ => Status::InvalidArgument,
         }
     })
 }
@@ -205,6 +250,44 @@ pub unsafe extern "C" fn chronik_read(
             Err(status) => status,
         }
     })
+}
+
+/// # Safety
+/// Pointers are valid for the call as `chronik.h` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn chronik_take(handle: u64, token: u64, parts_out: *mut [u64; 2]) -> i32 {
+    guarded(|| {
+        let Some(engine) = engine(handle) else {
+            return Status::Closed;
+        };
+        let Some(result) = engine.core.completions.take(token) else {
+            return Status::NotFound;
+        };
+        let owner = Box::new(result);
+        let bytes = owner.as_ptr() as u64;
+        let owner = Box::into_raw(owner);
+        // SAFETY: the caller's promise.
+        if unsafe { store(parts_out, [bytes, owner as u64]) } {
+            return Status::Ok;
+        }
+        // SAFETY: nobody else has the pointer that was made a few lines above.
+        drop(unsafe { Box::from_raw(owner) });
+        Status::InvalidArgument
+    })
+}
+
+/// Gives back what chronik_take gave. JavaScriptCore calls it when nothing refers to the bytes any
+/// more, from whatever thread.
+unsafe extern "C" fn release(_bytes: *mut libc::c_void, owner: *mut libc::c_void) {
+    if !owner.is_null() {
+        // SAFETY: made by chronik_take, and given back once.
+        drop(unsafe { Box::from_raw(owner.cast::<Vec<u8>>()) });
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn chronik_releaser() -> u64 {
+    release as *const () as u64
 }
 
 /// # Safety

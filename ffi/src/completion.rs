@@ -127,7 +127,9 @@ impl Completions {
 
     /// Queues one completion together with its result bytes; blocks the calling thread while the
     /// results that wait leave no room. One result always fits.
-    pub fn push_result(&self, mut completion: Completion, result: Vec<u8>) {
+    pub fn push_result(&self, mut completion: Completion, mut result: Vec<u8>) {
+        // It may be handed over as it is, and counts by its length.
+        result.shrink_to(result.len() + result.len() / 4);
         completion.result_len = result.len() as u64;
         if !result.is_empty() {
             let mut results = lock(&self.results);
@@ -193,6 +195,16 @@ impl Completions {
             self.fetched.notify_all();
         }
         Ok(count)
+    }
+
+    /// The result itself, whole; None: no result waits under this token.
+    pub fn take(&self, token: u64) -> Option<Vec<u8>> {
+        let mut results = lock(&self.results);
+        let result = results.waiting.remove(&token)?;
+        results.bytes -= result.len();
+        drop(results);
+        self.fetched.notify_all();
+        Some(result)
     }
 
     /// From now on pushes drop instead of wait.

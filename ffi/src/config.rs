@@ -15,6 +15,9 @@ pub struct Config {
     /// Threads for reads and light jobs.
     #[serde(default = "defaults::worker_threads")]
     pub worker_threads: usize,
+    /// Threads that take archives apart for readers, at somewhat lower priority.
+    #[serde(default = "defaults::cold_threads")]
+    pub cold_threads: usize,
     /// Threads at lower priority for builds, verification and cleaning.
     #[serde(default = "defaults::heavy_threads")]
     pub heavy_threads: usize,
@@ -56,6 +59,9 @@ mod defaults {
     }
     pub fn worker_threads() -> usize {
         4
+    }
+    pub fn cold_threads() -> usize {
+        2
     }
     pub fn heavy_threads() -> usize {
         2
@@ -100,6 +106,7 @@ impl Config {
         let positive = [
             ("committer_threads", config.committer_threads),
             ("worker_threads", config.worker_threads),
+            ("cold_threads", config.cold_threads),
             ("heavy_threads", config.heavy_threads),
             ("queue_bytes_max", config.queue_bytes_max),
             ("queue_appends_max", config.queue_appends_max),

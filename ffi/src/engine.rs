@@ -40,6 +40,7 @@ pub struct Core {
     /// Logs with something to write.
     pub ready: WorkQueue<Arc<Log>>,
     pub light: WorkQueue<Task>,
+    pub cold: WorkQueue<Task>,
     pub heavy: WorkQueue<Task>,
     pub queued_bytes: AtomicUsize,
     pub queued_appends: AtomicUsize,
@@ -85,8 +86,9 @@ impl OpenError {
 }
 
 const THREAD_STACK_BYTES: usize = 1 << 20;
-/// Heavy jobs give way to reads and commits.
+/// Heavy jobs give way to readers of archives, and those to all who read and commit what is new.
 const HEAVY_NICE: i32 = 10;
+const COLD_NICE: i32 = 5;
 /// Bytes and appends that go into one write.
 const GROUP_BYTES_MAX: usize = 16 << 20;
 const GROUP_APPENDS_MAX: usize = 4096;
@@ -125,6 +127,7 @@ impl Engine {
             next_temp: AtomicU64::new(1),
             ready: WorkQueue::default(),
             light: WorkQueue::default(),
+            cold: WorkQueue::default(),
             heavy: WorkQueue::default(),
             queued_bytes: AtomicUsize::new(0),
             queued_appends: AtomicUsize::new(0),
@@ -158,6 +161,7 @@ impl Engine {
         core.completions.close();
         drop(core.heavy.drain());
         core.light.close();
+        core.cold.close();
         core.heavy.close();
         let mut threads = std::mem::take(&mut *lock(&self.threads));
         threads.workers.drain(..).for_each(join);
@@ -299,12 +303,21 @@ fn start_threads(core: &Arc<Core>) -> std::io::Result<Threads> {
                 work_loop(&core, &core.light);
             })?);
     }
+    for index in 0..core.config.cold_threads {
+        let core = Arc::clone(core);
+        threads
+            .workers
+            .push(spawn(format!("wal-cold-{index}"), move || {
+                lower_priority(COLD_NICE);
+                work_loop(&core, &core.cold);
+            })?);
+    }
     for index in 0..core.config.heavy_threads {
         let core = Arc::clone(core);
         threads
             .workers
             .push(spawn(format!("wal-heavy-{index}"), move || {
-                lower_priority();
+                lower_priority(HEAVY_NICE);
                 work_loop(&core, &core.heavy);
             })?);
     }
@@ -349,10 +362,10 @@ fn join(thread: JoinHandle<()>) {
 }
 
 /// On Linux the nice value belongs to the thread.
-fn lower_priority() {
+fn lower_priority(nice: i32) {
     let own = rustix::thread::gettid();
-    if let Err(error) = rustix::process::setpriority_process(Some(own), HEAVY_NICE) {
-        eprintln!("chronik: heavy jobs run at normal priority: {error}");
+    if let Err(error) = rustix::process::setpriority_process(Some(own), nice) {
+        eprintln!("chronik: a thread keeps its normal priority: {error}");
     }
 }
 

@@ -5,10 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::abi::Lent;
 use crate::bytes::{i32_le, i64_le, lock, u16_le, u32_le, u64_le};
 use crate::completion::Completion;
 use crate::engine::{Core, Task};
-use crate::jobs::{self, Job, JobError};
+use crate::jobs::{self, Job, JobError, Room};
 use crate::status::Status;
 use crate::wal::log::{Append, Item, Log};
 use crate::wal::read::read;
@@ -32,8 +33,8 @@ struct Command {
 }
 
 impl Core {
-    /// Takes all commands of the block or none.
-    pub fn submit(self: &Arc<Self>, block: &[u8]) -> Status {
+    /// Takes all commands of the block or none. `lent` are the raw bytes of the one job in it.
+    pub fn submit(self: &Arc<Self>, block: &[u8], lent: Option<Lent>) -> Status {
         self.signs_of_life.fetch_add(1, Ordering::Relaxed);
         if self.closing.is_said() {
             return Status::Closed;
@@ -48,16 +49,22 @@ impl Core {
                 return Status::InvalidArgument;
             }
         };
-        if !self.admit(&commands) {
+        if lent.is_some() && !matches!(commands.as_slice(), [Command { op: OP_JOB, .. }]) {
+            self.note("bytes can be lent to a single job only");
+            return Status::InvalidArgument;
+        }
+        let lent_bytes = lent.as_ref().map_or(0, |lent| lent.bytes().len());
+        if !self.admit(&commands, lent_bytes) {
             return Status::Busy;
         }
+        let mut lent = lent;
         let block: Arc<[u8]> = Arc::from(block);
         let mut touched: HashMap<u32, Arc<Log>> = HashMap::new();
         for command in commands {
             match command.op {
                 OP_APPEND => self.submit_append(&command, &block, &mut touched),
                 OP_READ => self.submit_read(&command, &block),
-                _ => self.submit_job(&command, &block),
+                _ => self.submit_job(&command, &block, lent.take()),
             }
         }
         // Last, so that a committer finds the whole group.
@@ -69,13 +76,14 @@ impl Core {
 
     /// Counts the commands in unless a bound would be passed. One thread submits, so nothing
     /// grows between the check and the count. An empty queue takes anything once.
-    fn admit(&self, commands: &[Command]) -> bool {
+    fn admit(&self, commands: &[Command], lent_bytes: usize) -> bool {
         let appends = commands
             .iter()
             .filter(|command| command.op == OP_APPEND)
             .count();
         let jobs = commands.len() - appends;
-        let bytes: usize = commands.iter().map(Command::counted_bytes).sum();
+        let copied: usize = commands.iter().map(Command::counted_bytes).sum();
+        let bytes = copied.saturating_add(lent_bytes);
         let fits = |now: usize, more: usize, max: usize| more == 0 || now == 0 || now + more <= max;
         let (queued_bytes, queued_appends, queued_jobs) = (
             self.queued_bytes.load(Ordering::Relaxed),
@@ -157,8 +165,10 @@ impl Core {
         }));
     }
 
-    fn submit_job(self: &Arc<Self>, command: &Command, block: &Arc<[u8]>) {
-        let (token, bytes) = (command.token, command.counted_bytes());
+    fn submit_job(self: &Arc<Self>, command: &Command, block: &Arc<[u8]>, lent: Option<Lent>) {
+        let token = command.token;
+        let lent_bytes = lent.as_ref().map_or(0, |lent| lent.bytes().len());
+        let bytes = command.counted_bytes().saturating_add(lent_bytes);
         let (block, start, end) = (Arc::clone(block), command.start, command.end);
         let parsed = jobs::parse(block.get(start..end).unwrap_or_default(), command.log);
         let (job, raw_at) = match parsed {
@@ -175,17 +185,20 @@ impl Core {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return self.submit_item(&job, token, item);
         }
-        let heavy = job.is_heavy();
+        let queue = match job.room() {
+            Room::Light => &self.light,
+            Room::Cold => &self.cold,
+            Room::Heavy => &self.heavy,
+        };
         let task: Task = Box::new(move |core| {
-            let raw = block.get(start + raw_at..end).unwrap_or_default();
+            let raw = match &lent {
+                Some(lent) => lent.bytes(),
+                None => block.get(start + raw_at..end).unwrap_or_default(),
+            };
             jobs::run(core, token, job, raw);
             core.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         });
-        if heavy {
-            self.heavy.put(task)
-        } else {
-            self.light.put(task)
-        }
+        queue.put(task);
     }
 
     /// Jobs that run in submit order with the log's appends.

@@ -40,12 +40,13 @@ fn report(core: &Core) -> String {
     let (completions, results) = core.completions.depth();
     let mut text = format!(
         "queued: {} appends, {} bytes, {} jobs, {completions} completions, {results} results, \
-         {} logs ready, {} light, {} heavy; {} files open",
+         {} logs ready, {} light, {} cold, {} heavy; {} files open",
         core.queued_appends.load(Ordering::Relaxed),
         core.queued_bytes.load(Ordering::Relaxed),
         core.queued_jobs.load(Ordering::Relaxed),
         core.ready.depth(),
         core.light.depth(),
+        core.cold.depth(),
         core.heavy.depth(),
         core.wal.files.open_count(),
     );

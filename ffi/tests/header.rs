@@ -49,7 +49,7 @@ fn struct_sizes() {
     assert_eq!(struct_bytes("chronik_completion"), COMPLETION_BYTES);
     assert_eq!(struct_bytes("chronik_batch_info"), INFO_BYTES);
     assert_eq!(FLAG_RESULT, 1);
-    let folded = 1 | (24 << 8) | (40 << 16) | (24 << 24);
+    let folded = 2 | (24 << 8) | (40 << 16) | (24 << 24);
     assert_eq!(chronik::abi::chronik_abi(), folded);
 }
 

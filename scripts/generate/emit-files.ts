@@ -60,6 +60,7 @@ function imports(uses: Uses, text: string, codec: string): string {
   if (uses.notNull) values.push("notNull");
   if (uses.unsupportedField) values.push("unsupportedField");
   if (values.length > 0) lines.push(`import { ${values.join(", ")} } from "../api-codec.ts";`);
+  if (text.includes("| Pieces")) lines.push('import type { Pieces } from "../pieces.ts";');
   lines.push('import type { Reader } from "../reader.ts";');
   if (uses.zeroUuid) lines.push('import { zeroUuid } from "../uuid.ts";');
   lines.push('import type { Writer } from "../writer.ts";');

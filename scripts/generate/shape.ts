@@ -153,6 +153,7 @@ export class Shape {
     if (type.primitive === "bool") return "boolean";
     if (type.primitive === "bigInt64") return "bigint";
     if (type.primitive === "string" || type.primitive === "uuid") return "string";
+    if (type.primitive === "records") return "Uint8Array | Pieces";
     return "Uint8Array";
   }
 

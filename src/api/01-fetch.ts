@@ -22,6 +22,7 @@ import {
   type FetchResponseFetchableTopicResponse,
   fetchApi,
 } from "../protocol/messages/01-fetch.ts";
+import { Pieces } from "../protocol/pieces.ts";
 import type { FetchCharge } from "../quota/client-quotas.ts";
 import type { ApiHandler, RequestContext } from "./context.ts";
 import { epochError, type Found, findById, findByName } from "./find-partition.ts";
@@ -260,7 +261,7 @@ function answerOf(partition: Partition, ask: FetchAsk, read: ReadResult): FetchA
     ...marks(partition, ask.partition),
     // Uncommitted readers are told of none.
     abortedTransactions: read.aborted === undefined ? null : [...read.aborted],
-    records: joined(read.chunks),
+    records: together(read.chunks),
   };
 }
 
@@ -286,10 +287,10 @@ function failed(partitionIndex: number, errorCode: number): FetchAnswer {
   };
 }
 
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
+function together(chunks: readonly Uint8Array[]): Uint8Array | Pieces {
   const [only] = chunks;
   if (only === undefined) return noRecords;
-  return chunks.length === 1 ? only : Buffer.concat(chunks);
+  return chunks.length === 1 ? only : new Pieces(chunks);
 }
 
 function openPartitions(targets: readonly Target[]): Partition[] {

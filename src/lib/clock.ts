@@ -6,6 +6,8 @@ export interface Clock {
   monotonicMs(): number;
   /** Runs `task` once after `delayMs`; `cancel` is idempotent. */
   schedule(delayMs: number, task: () => void): Timer;
+  /** Runs `task` in the next turn of the event loop, behind what has arrived by then. */
+  soon(task: () => void): void;
 }
 
 export interface Timer {
@@ -21,5 +23,8 @@ export const systemClock: Clock = {
   schedule(delayMs, task) {
     const handle = setTimeout(task, Math.min(Math.max(0, delayMs), delayMsMax));
     return { cancel: () => clearTimeout(handle) };
+  },
+  soon(task) {
+    setImmediate(task);
   },
 };

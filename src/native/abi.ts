@@ -1,7 +1,7 @@
 /** The mirror of ffi/chronik.h: numbers and layouts, nothing else. test/native/abi.test.ts compares
  * every one of them with the header. All integers are little-endian, all structs packed. */
 
-export const abiVersion = 1;
+export const abiVersion = 2;
 
 export const commandHeaderBytes = 24;
 export const completionBytes = 40;

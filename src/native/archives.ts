@@ -120,10 +120,10 @@ export class NativeArchives {
     return (await this.engine.job<{ manifest: Manifest }>(job, head)).json.manifest;
   }
 
-  /** The raw batches of one chunk member. */
+  /** The raw batches of one chunk member, which nobody writes meanwhile. */
   async inflateChunk(member: Uint8Array, rawLength: number, crc32c: number): Promise<Uint8Array> {
     const job = { op: "inflate_chunk", raw_len: rawLength, crc32c };
-    return (await this.engine.job(job, member)).raw;
+    return (await this.engine.job(job, member, true)).raw;
   }
 
   /** The table of contents out of the last bytes of an object of `archiveBytes`; `tail` begins at
@@ -144,6 +144,7 @@ export class NativeArchives {
     const { json } = await this.engine.job<{ offset: number; timestamp: number; epoch: number }>(
       job,
       batches,
+      true,
     );
     if (json.offset < 0) return null;
     return { offset: json.offset, timestamp: json.timestamp, leaderEpoch: json.epoch };

@@ -8,6 +8,8 @@ export class CommandBuffer {
   private view: DataView;
   private at = 0;
   private commandCount = 0;
+  /** Raw bytes of the one job in here, which stay where they are. */
+  lent: Uint8Array | null = null;
 
   constructor(capacityBytes: number) {
     this.buffer = Buffer.allocUnsafeSlow(capacityBytes);
@@ -16,6 +18,11 @@ export class CommandBuffer {
 
   get length(): number {
     return this.at;
+  }
+
+  /** With what is lent. */
+  get bytesHeld(): number {
+    return this.at + (this.lent?.length ?? 0);
   }
 
   get count(): number {
@@ -33,6 +40,7 @@ export class CommandBuffer {
   clear(): void {
     this.at = 0;
     this.commandCount = 0;
+    this.lent = null;
   }
 
   append(

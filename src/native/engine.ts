@@ -1,3 +1,4 @@
+import { type Pointer, toArrayBuffer } from "bun:ffi";
 import type { Socket } from "bun";
 import { assert } from "../lib/assert.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
@@ -56,6 +57,9 @@ const submitCommandsMax = 1024;
 const reapCompletions = 1024;
 const bufferBytes = 1 << 18;
 const buffersIdleMax = 4;
+/** From here on bytes go from one side to the other as they are: fresh memory for a copy costs the
+ * loop a millisecond a MiB. */
+const handedBytesMin = 64 << 10;
 
 const noBytes = new Uint8Array(0);
 const utf8 = new TextEncoder();
@@ -82,6 +86,11 @@ export class NativeEngine {
   private readonly completions = Buffer.allocUnsafeSlow(reapCompletions * completionBytes);
   private readonly completionsView = new DataView(this.completions.buffer);
   private readonly used = new BigUint64Array(1);
+  /** A result's first byte and its owner. */
+  private readonly parts = new BigUint64Array(2);
+  private readonly releaser: Pointer;
+  /** Kept for jobs in flight, by token. */
+  private readonly lent = new Map<number, Uint8Array>();
   private readonly info = new Uint8Array(batchInfoBytes);
   private readonly infoView = new DataView(this.info.buffer);
   private heartbeat: Timer | null = null;
@@ -91,6 +100,7 @@ export class NativeEngine {
 
   private constructor(library: NativeLibrary, handle: bigint, config: EngineConfig, clock: Clock) {
     this.symbols = library.symbols;
+    this.releaser = pointer(library.symbols.chronik_releaser());
     this.handle = handle;
     this.clock = clock;
     this.backlogBytesMax = 2 * config.queueBytesMax;
@@ -177,8 +187,13 @@ export class NativeEngine {
     });
   }
 
-  /** Runs a job of ffi/chronik.h; a `log` in the JSON is also put into the command's header. */
-  job<T>(json: object, raw: Uint8Array = noBytes): Promise<{ json: T; raw: Uint8Array }> {
+  /** Runs a job of ffi/chronik.h; a `log` in the JSON is also put into the command's header. With
+   * `isLent` large raw bytes are not copied: nobody writes them until the job is done. */
+  job<T>(
+    json: object,
+    raw: Uint8Array = noBytes,
+    isLent = false,
+  ): Promise<{ json: T; raw: Uint8Array }> {
     const text = utf8.encode(JSON.stringify(json));
     const log = "log" in json && typeof json.log === "number" ? json.log : 0;
     return new Promise((resolve, reject) => {
@@ -188,8 +203,18 @@ export class NativeEngine {
           else resolve(splitResult<T>(result));
         },
       });
-      this.current.job(token, log, text, raw);
+      if (isLent && raw.length >= handedBytesMin) this.lend(token, log, text, raw);
+      else this.current.job(token, log, text, raw);
     });
+  }
+
+  /** A submit of its own. */
+  private lend(token: number, log: number, text: Uint8Array, raw: Uint8Array): void {
+    if (this.current.length > 0) this.flush();
+    this.current.job(token, log, text, noBytes);
+    this.current.lent = raw;
+    this.lent.set(token, raw);
+    this.flush();
   }
 
   /** Structure, CRC and uncompressed records of one batch; pure and synchronous. */
@@ -283,20 +308,26 @@ export class NativeEngine {
   private flush(): void {
     if (this.current.length > 0) {
       this.backlog.push(this.current);
-      this.backlogBytes += this.current.length;
+      this.backlogBytes += this.current.bytesHeld;
       this.current = this.buffersIdle.pop() ?? new CommandBuffer(bufferBytes);
     }
     let head = this.backlog[0];
     while (head !== undefined) {
-      const code = this.symbols.chronik_submit(this.handle, head.bytes, head.length);
+      const code = this.submit(head);
       // POISONED: the cdylib is ending the process with its own exit code; nothing is to be done.
       if (code === status.BUSY || code === status.POISONED) return;
       if (code !== status.OK) throw this.submitError(code);
       this.backlog.shift();
-      this.backlogBytes -= head.length;
+      this.backlogBytes -= head.bytesHeld;
       this.recycle(head);
       head = this.backlog[0];
     }
+  }
+
+  private submit({ bytes, length, lent }: CommandBuffer): number {
+    const { handle, symbols } = this;
+    if (lent === null) return symbols.chronik_submit(handle, bytes, length);
+    return symbols.chronik_submit_lent(handle, bytes, length, lent, lent.length);
   }
 
   private submitError(code: number): BrokerError {
@@ -342,6 +373,7 @@ export class NativeEngine {
       const result =
         (flags & completionHasResult) === 0 ? null : this.fetch(token, int64(view, at + 32));
       this.sinks[token] = null;
+      this.lent.delete(token);
       this.slotsFree.push(token);
       this.inFlight--;
       const code = view.getInt32(at + 8, true);
@@ -350,12 +382,37 @@ export class NativeEngine {
   }
 
   private fetch(token: number, length: number): Uint8Array {
+    if (length >= handedBytesMin) return this.takeOver(token, length);
     const out = Buffer.allocUnsafeSlow(length);
     const code = this.symbols.chronik_read(this.handle, token, 0, out, length, this.used);
     if (code !== status.OK) throw new NativeError(code, "a result could not be read");
     assert(Number(this.used[0]) === length, "a result is read whole");
     return out;
   }
+
+  /** The engine's own bytes, freed when nothing here refers to them any more. */
+  private takeOver(token: number, length: number): Uint8Array {
+    const { parts } = this;
+    const code = this.symbols.chronik_take(this.handle, token, parts);
+    if (code !== status.OK) throw new NativeError(code, "a result could not be taken over");
+    const [bytes, owner] = [pointer(parts[0]), pointer(parts[1])];
+    return new Uint8Array(handedBuffer(bytes, 0, length, owner, this.releaser));
+  }
+}
+
+/** Bun's types leave out the last two, which its runtime takes and its documentation names: what
+ * frees the bytes once the collector has found the buffer unused, and that one's argument. */
+const handedBuffer = toArrayBuffer as (
+  bytes: Pointer,
+  byteOffset: number,
+  byteLength: number,
+  owner: Pointer,
+  releaser: Pointer,
+) => ArrayBuffer;
+
+/** Addresses fit a number; Bun's type for them is a number that says so. */
+function pointer(address: bigint | number | undefined): Pointer {
+  return Number(address ?? 0) as Pointer;
 }
 
 /** The text of an error job's result `{"error": text}`; results of appends have none. */

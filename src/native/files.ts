@@ -22,9 +22,10 @@ export class NativeFiles {
     await this.engine.job({ op: "write_file", path }, bytes);
   }
 
-  /** Appends to a scratch file, which position 0 makes new; nothing is promised over a crash. */
+  /** Appends to a scratch file, which position 0 makes new; nothing is promised over a crash.
+   * Nobody writes `bytes` meanwhile. */
   async appendScratch(path: string, position: number, bytes: Uint8Array): Promise<void> {
-    await this.engine.job({ op: "append_scratch", path, position }, bytes);
+    await this.engine.job({ op: "append_scratch", path, position }, bytes, true);
   }
 
   async readFile(path: string, position?: number, length?: number): Promise<Uint8Array> {

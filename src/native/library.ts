@@ -7,8 +7,8 @@ import { type EmbeddedLibrary, embeddedLibrary } from "./embedded.ts";
 import { unpackLibrary } from "./unpack.ts";
 
 /**
- * The native engine's functions, as `ffi/chronik.h` declares them. The caller owns every buffer;
- * nothing native keeps a pointer after a call returns. Statuses: 0 fine, negative an error.
+ * The native engine's functions, as `ffi/chronik.h` declares them, with the owners of buffers that
+ * it names. Statuses: 0 fine, negative an error.
  */
 export interface NativeSymbols {
   readonly chronik_abi: () => number;
@@ -19,6 +19,13 @@ export interface NativeSymbols {
     engineOut: BigUint64Array,
   ) => number;
   readonly chronik_submit: (engine: bigint, commands: Uint8Array, length: number) => number;
+  readonly chronik_submit_lent: (
+    engine: bigint,
+    command: Uint8Array,
+    length: number,
+    raw: Uint8Array,
+    rawLength: number,
+  ) => number;
   readonly chronik_reap: (
     engine: bigint,
     out: Uint8Array,
@@ -33,6 +40,8 @@ export interface NativeSymbols {
     capacity: number,
     usedOut: BigUint64Array,
   ) => number;
+  readonly chronik_take: (engine: bigint, token: number, partsOut: BigUint64Array) => number;
+  readonly chronik_releaser: () => number | bigint;
   readonly chronik_check: (
     batch: Uint8Array,
     length: number,
@@ -63,8 +72,11 @@ const signatures = {
   chronik_abi: { args: [], returns: u32 },
   chronik_open: { args: [ptr, u64, ptr, ptr], returns: i32 },
   chronik_submit: { args: [u64, ptr, u64], returns: i32 },
+  chronik_submit_lent: { args: [u64, ptr, u64, ptr, u64], returns: i32 },
   chronik_reap: { args: [u64, ptr, u64, ptr], returns: i32 },
   chronik_read: { args: [u64, u64, u64, ptr, u64, ptr], returns: i32 },
+  chronik_take: { args: [u64, u64, ptr], returns: i32 },
+  chronik_releaser: { args: [], returns: u64 },
   chronik_check: { args: [ptr, u64, ptr, u64], returns: i32 },
   chronik_last_error: { args: [u64, ptr, u64], returns: i32 },
   chronik_close: { args: [u64], returns: i32 },

@@ -7,6 +7,7 @@ import type { BacklogMeter } from "./backlog-meter.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { FrameShare } from "./frame-share.ts";
 import { Framer } from "./framer.ts";
+import { Outgoing, type Progress } from "./outgoing.ts";
 import { writeReply } from "./write-reply.ts";
 
 /** What a connection needs from Bun's socket. */
@@ -86,11 +87,13 @@ export class Connection {
   private readonly share: FrameShare;
   private inFlightBytes = 0;
   /** Response bytes the socket did not take yet. */
-  private backlog: Uint8Array | null = null;
-  /** Size of the backlog when it began to wait: it stays in memory until the last byte is taken. */
+  private readonly outgoing: Outgoing;
+  /** Memory that waits for a socket that is full. */
   private backlogBytes = 0;
-  /** Budget to give back when the backlog is gone. */
-  private backlogBudget = 0;
+  /** Budget to give back when nothing is outgoing. */
+  private outgoingBudget = 0;
+  /** The next turn writes on. */
+  private turnTaken = false;
   private paused = false;
   /** Runs while nothing is read because of a quota. */
   private mute: Timer | null = null;
@@ -114,6 +117,7 @@ export class Connection {
     this.socket = socket;
     this.session = session;
     this.services = services;
+    this.outgoing = new Outgoing(socket);
     this.activeMs = services.clock.monotonicMs();
     this.share = new FrameShare(services.budget, () => this.pump());
     this.framer = new Framer({
@@ -144,19 +148,14 @@ export class Connection {
 
   /** The socket takes bytes again. */
   onDrain(): void {
-    if (this.closed) return;
-    const backlog = this.backlog;
-    if (backlog !== null) {
-      const taken = this.socket.write(backlog);
-      if (taken > 0) this.activeMs = this.services.clock.monotonicMs();
-      if (taken < 0) return;
-      if (taken < backlog.length) {
-        this.keepBacklog(backlog.subarray(taken));
-        return;
-      }
-      this.keepBacklog(null);
-      this.giveBack(this.backlogBudget);
-      this.backlogBudget = 0;
+    if (this.closed || this.turnTaken) return;
+    if (!this.outgoing.isEmpty) {
+      const progress = this.outgoing.proceed();
+      if (progress === "gone") return;
+      this.activeMs = this.services.clock.monotonicMs();
+      if (!this.settleOutgoing(progress)) return;
+      this.giveBack(this.outgoingBudget);
+      this.outgoingBudget = 0;
       if (this.cut) this.endSocket();
     }
     this.flush();
@@ -169,9 +168,9 @@ export class Connection {
     if (this.closed) return;
     this.closed = true;
     this.endMute();
-    this.keepBacklog(null);
-    this.giveBack(this.backlogBudget);
-    this.backlogBudget = 0;
+    this.dropOutgoing();
+    this.giveBack(this.outgoingBudget);
+    this.outgoingBudget = 0;
     this.forgetSettled();
     this.abortSignal();
     this.pump();
@@ -189,7 +188,7 @@ export class Connection {
   shed(): void {
     if (this.closed) return;
     this.end("did not read its responses while too many bytes waited for slow readers", "warn");
-    this.backlog = null;
+    this.outgoing.clear();
     this.cut = true;
     this.forgetSettled();
     this.socket.terminate();
@@ -212,7 +211,7 @@ export class Connection {
     if (receiving && !this.paused && nowMs - this.frameStartMs > limits.frameMsMax) {
       this.end(`a frame did not arrive whole within ${limits.frameMsMax} ms`, "warn");
       this.socket.terminate();
-    } else if (this.backlog !== null && nowMs - this.activeMs > limits.idleMsMax) {
+    } else if (!this.outgoing.isEmpty && nowMs - this.activeMs > limits.idleMsMax) {
       this.end(`took no response bytes for ${limits.idleMsMax} ms`, "warn");
       this.socket.terminate();
     } else if (this.slots.length === 0 && nowMs - this.activeMs > limits.idleMsMax) {
@@ -247,8 +246,8 @@ export class Connection {
 
   /** False when there is nothing to start, or something must happen first. */
   private startNext(): boolean {
-    if (this.ending || this.backlog !== null || this.share.isInLine || this.mute !== null)
-      return false;
+    if (this.ending || !this.outgoing.isEmpty) return false;
+    if (this.share.isInLine || this.mute !== null) return false;
     if (this.waiting === null) {
       const frame = this.receive();
       if (frame === null) return false;
@@ -281,7 +280,7 @@ export class Connection {
       this.slots.length >= limits.inFlightCountMax || this.inFlightBytes >= limits.inFlightBytesMax;
     if (this.pendingCount === 0) {
       if (full) this.flush();
-      return this.backlog === null && !this.ending;
+      return this.outgoing.isEmpty && !this.ending;
     }
     return !full && this.overlapKey === apiKey && dispatcher.mayOverlap(apiKey);
   }
@@ -334,7 +333,7 @@ export class Connection {
 
   /** Encodes the responses at the head of the line and hands them to the socket. */
   private flush(): void {
-    if (this.closed || this.cut || this.backlog !== null) return;
+    if (this.closed || this.cut || !this.outgoing.isEmpty) return;
     const { writer } = this.services;
     let budget = 0;
     let failure: unknown = null;
@@ -364,29 +363,37 @@ export class Connection {
     }
   }
 
-  /** False when the socket took less than everything. The writer is empty afterwards. */
+  /** False when not everything went at once. The writer is empty afterwards. */
   private send(length: number, budget: number): boolean {
     const { writer } = this.services;
-    const oversized = writer.length >= writeBytesMax;
-    if (length === 0) {
-      writer.reset();
-      this.giveBack(budget);
-      return true;
-    }
-    const bytes = oversized ? writer.take() : writer.bytesWritten();
-    const taken = this.socket.write(bytes.length === length ? bytes : bytes.subarray(0, length));
-    if (taken >= length || taken < 0) {
-      writer.reset();
-      this.giveBack(budget);
-      return taken >= 0;
-    }
-    // The scratch is used again at once, so what stays is copied (Buffer.slice would be a view).
-    const rest = bytes.subarray(taken, length);
-    this.keepBacklog(oversized ? rest : new Uint8Array(rest));
-    this.backlogBudget += budget;
+    writer.truncate(length);
+    const progress =
+      length === 0 ? "all" : this.outgoing.begin(writer.pieces(), (rest) => writer.keep(rest));
     writer.reset();
-    return false;
+    if (progress === "gone") this.outgoing.clear();
+    if (progress === "all" || progress === "gone") {
+      this.giveBack(budget);
+      return progress === "all";
+    }
+    this.outgoingBudget += budget;
+    return this.settleOutgoing(progress);
   }
+
+  /** What follows a write; true when nothing is outgoing any more. */
+  private settleOutgoing(progress: Progress): boolean {
+    // What only waits for its turn waits for no peer.
+    if (progress === "full" || this.backlogBytes > 0) this.countBacklog();
+    if (progress === "turn") {
+      this.turnTaken = true;
+      this.services.clock.soon(this.writeOn);
+    }
+    return progress === "all";
+  }
+
+  private readonly writeOn = (): void => {
+    this.turnTaken = false;
+    this.onDrain();
+  };
 
   /** Ends the connection because of `failure`; what was answered before still goes out. */
   private refuse(failure: unknown): void {
@@ -398,7 +405,7 @@ export class Connection {
       bug ? "error" : silent ? "info" : "warn",
     );
     // A malformed frame may come behind requests that still run: those are answered first.
-    if (this.backlog === null && (this.cut || this.slots.length === 0)) this.endSocket();
+    if (this.outgoing.isEmpty && (this.cut || this.slots.length === 0)) this.endSocket();
   }
 
   /** Says goodbye; `sweep` cuts the line of a peer that does not hang up in turn. */
@@ -435,12 +442,15 @@ export class Connection {
     }
   }
 
-  /** What is left of a large response keeps all of its memory, so that is what counts. */
-  private keepBacklog(bytes: Uint8Array | null): void {
-    const held = bytes?.buffer.byteLength ?? 0;
+  private dropOutgoing(): void {
+    this.outgoing.clear();
+    if (this.backlogBytes > 0) this.countBacklog();
+  }
+
+  private countBacklog(): void {
+    const held = this.outgoing.bytesHeld;
     this.services.onBacklog(held - this.backlogBytes);
     this.backlogBytes = held;
-    this.backlog = bytes;
     this.services.backlogs.set(this, held);
   }
 
@@ -481,6 +491,6 @@ export class Connection {
 
   /** True while the next request cannot start whatever arrives. */
   private blocked(): boolean {
-    return this.backlog !== null || this.share.isInLine || this.waiting !== null;
+    return !this.outgoing.isEmpty || this.share.isInLine || this.waiting !== null;
   }
 }

@@ -11,18 +11,21 @@
  *    fails an assertion, unless Kafka marks the field ignorable.
  *
  * int64 is a saturating `number` (see int64.ts), uuid a 22-character string (see uuid.ts), bytes
- * and records are views into the request's buffer.
+ * and records are views into the request's buffer; encoders also take records in pieces.
  */
 import { AssertionError } from "../lib/assert.ts";
+import type { Pieces } from "./pieces.ts";
 import type { Reader } from "./reader.ts";
 import type { Writer } from "./writer.ts";
 
 /** A struct as decoders return it: no optional field, at any depth. */
-export type Decoded<T> = T extends string | number | bigint | boolean | null | Uint8Array
-  ? T
-  : T extends readonly (infer Item)[]
-    ? Decoded<Item>[]
-    : { [Key in keyof T]-?: Decoded<T[Key]> };
+export type Decoded<T> = T extends Pieces
+  ? never
+  : T extends string | number | bigint | boolean | null | Uint8Array
+    ? T
+    : T extends readonly (infer Item)[]
+      ? Decoded<Item>[]
+      : { [Key in keyof T]-?: Decoded<T[Key]> };
 
 /** `flexibleFrom` of a message that no version makes flexible. */
 export const neverFlexible = 32_768;

@@ -5,6 +5,7 @@
  */
 import { AssertionError } from "../lib/assert.ts";
 import { writeInt64 } from "./int64.ts";
+import type { Pieces } from "./pieces.ts";
 import { uuidToBytes, zeroUuid } from "./uuid.ts";
 
 const capacityBytesMin = 64;
@@ -14,50 +15,111 @@ const shortStringMax = 32_767;
 /** Up to here one pass over the characters beats the native encoder. */
 const asciiCharsMax = 40;
 
+/** More than this is handed over rather than copied. */
+const keptCopyBytesMax = 65_536;
+
+/** Bytes that the message only points to, and where in the buffer they belong. */
+interface Splice {
+  readonly at: number;
+  readonly bytes: Uint8Array;
+}
+
 export class Writer {
   private view: DataView;
   private buffer: Buffer;
   private at = 0;
+  private readonly spliceBytesMin: number;
+  private readonly splices: Splice[] = [];
+  private splicedBytes = 0;
+  /** Before the frame that was begun last. */
+  private splicedBefore = 0;
 
-  /** `capacityBytes` is where the buffer starts; it doubles when it is full. */
-  constructor(capacityBytes = 1024) {
+  /** `capacityBytes` is where the buffer starts; it doubles when it is full. Bytes and records from
+   * `spliceBytesMin` on are not copied: then only `pieces` gives what was written. */
+  constructor(capacityBytes = 1024, spliceBytesMin = Number.POSITIVE_INFINITY) {
+    this.spliceBytesMin = spliceBytesMin;
     this.buffer = Buffer.allocUnsafeSlow(Math.max(capacityBytes, capacityBytesMin));
     this.view = new DataView(this.buffer.buffer, 0, this.buffer.length);
   }
 
   /** Bytes written since the last `reset` or `take`. */
   get length(): number {
-    return this.at;
+    return this.at + this.splicedBytes;
   }
 
   /** Forgets what was written; views handed out before become stale. */
   reset(): this {
-    this.at = 0;
+    this.startOver();
     if (this.buffer.length > capacityBytesKept) this.allocate(capacityBytesKept);
     return this;
   }
 
   /** What was written, as a view that lives until the next `reset`. */
   bytesWritten(): Uint8Array {
+    this.assertWhole(0);
     return this.buffer.subarray(0, this.at);
   }
 
   /** What was written, handed over for good: the writer starts over with a buffer of its own. */
   take(capacityBytes = 1024): Uint8Array {
-    const taken = this.buffer.subarray(0, this.at);
+    const taken = this.bytesWritten();
     this.allocate(Math.max(capacityBytes, capacityBytesMin));
-    this.at = 0;
+    this.startOver();
     return taken;
+  }
+
+  /** What was written, in order: views that live until the next `reset`, and what was spliced. */
+  pieces(): Uint8Array[] {
+    const pieces: Uint8Array[] = [];
+    let from = 0;
+    for (const { at, bytes } of this.splices) {
+      if (at > from) pieces.push(this.buffer.subarray(from, at));
+      pieces.push(bytes);
+      from = at;
+    }
+    if (this.at > from) pieces.push(this.buffer.subarray(from, this.at));
+    return pieces;
+  }
+
+  /** Some of `pieces`, to outlive the next `reset`, which must be the next call. */
+  keep(pieces: readonly Uint8Array[]): Uint8Array[] {
+    const { buffer } = this.buffer;
+    if (this.at > keptCopyBytesMax) {
+      this.allocate(capacityBytesMin);
+      return [...pieces];
+    }
+    // Buffer.slice would be a view.
+    return pieces.map((piece) => (piece.buffer === buffer ? new Uint8Array(piece) : piece));
+  }
+
+  /** Forgets all but the first `length` bytes, which do not end within spliced ones. */
+  truncate(length: number): void {
+    for (;;) {
+      const over = this.length - length;
+      const last = this.splices.at(-1);
+      const behind = this.at - (last?.at ?? 0);
+      if (over <= behind) {
+        this.at -= Math.max(0, over);
+        return;
+      }
+      if (last === undefined || over < behind + last.bytes.length) {
+        throw new AssertionError(`cannot keep ${length} bytes of what was written`);
+      }
+      this.at = last.at;
+      this.splices.pop();
+      this.splicedBytes -= last.bytes.length;
+    }
   }
 
   /** Leaves four bytes for a frame's size; hand the result to `endFrame`. */
   beginFrame(): number {
+    this.splicedBefore = this.splicedBytes;
     return this.reserve(4);
   }
 
   /** Writes the size of everything since `beginFrame` into the four bytes it left. */
   endFrame(start: number): void {
-    this.patchInt32(start, this.at - start - 4);
+    this.patchInt32(start, this.at - start - 4 + this.splicedBytes - this.splicedBefore);
   }
 
   /** Makes room for `length` bytes, steps over them and returns where they start. */
@@ -192,22 +254,22 @@ export class Writer {
     else this.compactString(value);
   }
 
-  bytes(value: Uint8Array): void {
+  bytes(value: Uint8Array | Pieces): void {
     this.int32(value.length);
-    this.raw(value);
+    this.body(value);
   }
 
-  nullableBytes(value: Uint8Array | null): void {
+  nullableBytes(value: Uint8Array | Pieces | null): void {
     if (value === null) this.int32(-1);
     else this.bytes(value);
   }
 
-  compactBytes(value: Uint8Array): void {
+  compactBytes(value: Uint8Array | Pieces): void {
     this.unsignedVarint(value.length + 1);
-    this.raw(value);
+    this.body(value);
   }
 
-  compactNullableBytes(value: Uint8Array | null): void {
+  compactNullableBytes(value: Uint8Array | Pieces | null): void {
     if (value === null) this.unsignedVarint(0);
     else this.compactBytes(value);
   }
@@ -254,7 +316,35 @@ export class Writer {
     this.buffer.set(value, at);
   }
 
+  private body(value: Uint8Array | Pieces): void {
+    if (value instanceof Uint8Array) this.part(value);
+    else for (const part of value.parts) this.part(part);
+  }
+
+  private part(bytes: Uint8Array): void {
+    if (bytes.length < this.spliceBytesMin) {
+      this.raw(bytes);
+      return;
+    }
+    this.splices.push({ at: this.at, bytes });
+    this.splicedBytes += bytes.length;
+  }
+
+  private startOver(): void {
+    this.at = 0;
+    this.splices.length = 0;
+    this.splicedBytes = 0;
+    this.splicedBefore = 0;
+  }
+
+  private assertWhole(start: number): void {
+    const last = this.splices.at(-1);
+    if (last === undefined || last.at < start) return;
+    throw new AssertionError("what was spliced is no part of the buffer");
+  }
+
   private insertUnsignedVarint(start: number, value: number): void {
+    this.assertWhole(start);
     const end = this.at;
     this.unsignedVarint(value);
     const prefix = this.at - end;

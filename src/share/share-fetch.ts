@@ -3,6 +3,7 @@ import { ColdPatience } from "../log/cold-patience.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
 import type { Partitions } from "../log/partitions.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
+import { Pieces } from "../protocol/pieces.ts";
 import { type BatchHeader, batchesIn, lastOffset, sizeInBytes } from "../protocol/record-batch.ts";
 import { abortedBatches, type OffsetRange } from "./aborted-batches.ts";
 import type { AcquiredRange, AcquireMode, LogBatch } from "./acquire.ts";
@@ -27,7 +28,7 @@ export interface ShareFetchRequest {
 /** What one partition answers; those with nothing to say are left out. */
 export interface ShareFetched extends TopicIdPartition {
   readonly errorCode: number;
-  readonly records: Uint8Array;
+  readonly records: Uint8Array | Pieces;
   readonly acquired: readonly AcquiredRange[];
 }
 
@@ -236,7 +237,7 @@ function rangeOf(header: BatchHeader): LogBatch {
 }
 
 /** The batches that hold offsets of [first, last]. */
-function slice(chunks: readonly Uint8Array[], first: number, last: number): Uint8Array {
+function slice(chunks: readonly Uint8Array[], first: number, last: number): Uint8Array | Pieces {
   const parts: Uint8Array[] = [];
   for (const chunk of chunks) {
     let from = chunk.length;
@@ -250,5 +251,5 @@ function slice(chunks: readonly Uint8Array[], first: number, last: number): Uint
   }
   const [only] = parts;
   if (only === undefined) return noRecords;
-  return parts.length === 1 ? only : Buffer.concat(parts);
+  return parts.length === 1 ? only : new Pieces(parts);
 }

@@ -149,7 +149,11 @@ async function exitWithin(broker: BrokerProcess, timeoutMs: number): Promise<num
  * archiver releases what it has archived. */
 async function killWithTornTail(broker: BrokerProcess): Promise<void> {
   for (let tries = 0; tries < 5; tries++) {
-    await until("the partition has a segment", passMsMax, () => newestSegment(broker) !== undefined);
+    await until(
+      "the partition has a segment",
+      passMsMax,
+      () => newestSegment(broker) !== undefined,
+    );
     await broker.kill9();
     const path = newestSegment(broker);
     if (path !== undefined) return tearTail(path);

@@ -150,6 +150,48 @@ describe.skipIf(!hasLibrary)("the native engine", () => {
     await engine.close();
   });
 
+  test("large bytes go both ways as they are, and outlive their engine", async () => {
+    using dir = tempDir();
+    const engine = await openEngine(dir.path);
+    const files = new NativeFiles(engine);
+    const path = `${dir.path}/large`;
+    const part = (n: number) => new Uint8Array(300_000 + n).fill(n);
+    await files.appendScratch(path, 0, part(1));
+    const kept: Uint8Array[] = [];
+    for (let n = 1; n <= 40; n++) {
+      await files.appendScratch(path, 0, part(n));
+      const read = await files.readFile(path);
+      if (n % 8 === 0) kept.push(read);
+      Bun.gc(true);
+    }
+    await engine.close();
+    Bun.gc(true);
+    expect(kept.map((bytes) => Buffer.from(bytes).equals(part(bytes[0] ?? 0)))).toEqual(
+      Array.from({ length: 5 }, () => true),
+    );
+    expect(kept.map(({ length }) => length - 300_000)).toEqual([8, 16, 24, 32, 40]);
+    // A result is writable like any other.
+    kept[0]?.fill(9);
+    expect(kept[0]?.at(-1)).toBe(9);
+  });
+
+  test("lent bytes wait where the queue is full, and are refused beyond the bound", async () => {
+    using dir = tempDir();
+    const engine = await openEngine(dir.path, { queueBytesMax: 1 << 20 });
+    const files = new NativeFiles(engine);
+    const bytes = new Uint8Array(400_000).fill(7);
+    const write = (n: number) => files.appendScratch(`${dir.path}/lent-${n}`, 0, bytes);
+    const settled = await Promise.allSettled(Array.from({ length: 30 }, (_, n) => write(n)));
+    const refused = settled.flatMap((a) => (a.status === "rejected" ? [a.reason.code] : []));
+    expect(new Set(refused)).toEqual(new Set(["CHRONIK_BUSY"]));
+    const taken = settled.findLastIndex((answer) => answer.status === "fulfilled") + 1;
+    expect(taken).toBe(30 - refused.length);
+    expect(taken).toBeGreaterThan(2);
+    const read = await files.readFile(`${dir.path}/lent-${taken - 1}`);
+    expect(Buffer.from(read).equals(bytes)).toBe(true);
+    await engine.close();
+  });
+
   test("beyond the bound of what waits, commands are refused with BUSY", async () => {
     using dir = tempDir();
     const engine = await openEngine(dir.path, { queueBytesMax: 1 << 20 });

@@ -1,3 +1,4 @@
+import { CString, type Pointer } from "bun:ffi";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { BrokerError } from "../../src/lib/errors.ts";
@@ -45,6 +46,13 @@ describe("the function table", () => {
     expect(native.chronik_read(engine, 2 ** 40, 2 ** 52, out, 8, used)).toBe(-3);
     expect(used[0]).toBe(2n ** 40n);
     expect(new DataView(out.buffer).getBigUint64(0, true)).toBe(2n ** 52n);
+    const [command, raw] = [new Uint8Array([5, 6]), new Uint8Array([7, 8, 9])];
+    expect(native.chronik_submit_lent(engine, command, 2, raw, 3)).toBe(17);
+    const parts = new BigUint64Array(2);
+    expect(native.chronik_take(engine, 2 ** 30, parts)).toBe(0);
+    expect(new CString(Number(parts[0]) as Pointer).toString()).toBe("handed over");
+    expect(parts[1]).toBe(engine + 2n ** 30n);
+    expect(Number(native.chronik_releaser())).toBeGreaterThan(0);
     expect(native.chronik_check(new Uint8Array([9, 8, 7]), 3, out, 2)).toBe(2);
     expect([...out.subarray(0, 3)]).toEqual([9, 8, 0]);
     expect(native.chronik_last_error(engine, out, 16)).toBe(7);

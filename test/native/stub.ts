@@ -25,6 +25,14 @@ int32_t chronik_reap(uint64_t engine, uint8_t* out, uint64_t cap, uint64_t* used
 int32_t chronik_read(uint64_t e, uint64_t t, uint64_t o, uint8_t* out, uint64_t c, uint64_t* used) {
   memcpy(out, &o, c < 8 ? c : 8); *used = t; return -3;
 }
+int32_t chronik_submit_lent(uint64_t e, const uint8_t* c, uint64_t n, const uint8_t* r, uint64_t m) {
+  return (int32_t)(n + m + c[0] + r[0]);
+}
+static const uint8_t lent[] = "handed over";
+int32_t chronik_take(uint64_t engine, uint64_t token, uint64_t* parts) {
+  parts[0] = (uint64_t)lent; parts[1] = engine + token; return 0;
+}
+uint64_t chronik_releaser(void) { return (uint64_t)&chronik_take; }
 int32_t chronik_check(const uint8_t* batch, uint64_t len, uint8_t* out, uint64_t cap) {
   uint64_t n = len < cap ? len : cap; memcpy(out, batch, n); return (int32_t)n;
 }

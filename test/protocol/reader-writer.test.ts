@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { AssertionError } from "../../src/lib/assert.ts";
 import { ProtocolError } from "../../src/lib/errors.ts";
+import { Pieces } from "../../src/protocol/pieces.ts";
 import { Reader } from "../../src/protocol/reader.ts";
 import { isUuid, uuidFromBytes, uuidToBytes, zeroUuid } from "../../src/protocol/uuid.ts";
 import { Writer } from "../../src/protocol/writer.ts";
@@ -214,6 +215,8 @@ describe("limits", () => {
   });
 });
 
+const noBytes = new Uint8Array(0);
+
 describe("writer", () => {
   test("grows, frames and starts over", () => {
     const w = new Writer(1);
@@ -244,6 +247,81 @@ describe("writer", () => {
     w.int32(-1);
     expect(hex(taken)).toBe("00000001");
     expect(hex(w.bytesWritten())).toBe("ffffffff");
+  });
+
+  /** Frames of values of some sizes, as plain bytes or in two pieces. */
+  const frames = fc.array(
+    fc.array(fc.record({ size: fc.integer({ min: 0, max: 60 }), inPieces: fc.boolean() }), {
+      maxLength: 5,
+    }),
+    { minLength: 1, maxLength: 5 },
+  );
+  type Values = readonly { readonly size: number; readonly inPieces: boolean }[];
+  const writeFrame = (w: Writer, values: Values, seed: number): void => {
+    const start = w.beginFrame();
+    for (const [index, { size, inPieces }] of values.entries()) {
+      const bytes = new Uint8Array(size).map((_, at) => seed + index * 7 + at);
+      const half = size >> 1;
+      const value = inPieces ? new Pieces([bytes.subarray(0, half), bytes.subarray(half)]) : bytes;
+      w.compactNullableBytes(value);
+      w.nullableBytes(value);
+      w.int8(index);
+    }
+    w.endFrame(start);
+  };
+
+  test("what is spliced leaves as if it had been copied, up to any frame's end", () => {
+    fc.assert(
+      fc.property(frames, fc.nat(), fc.integer({ min: 1, max: 70 }), (all, cut, min) => {
+        const copied = new Writer();
+        const spliced = new Writer(64, min);
+        const lengths = all.map((values, index) => {
+          writeFrame(copied, values, index);
+          writeFrame(spliced, values, index);
+          expect(spliced.length).toBe(copied.length);
+          return copied.length;
+        });
+        expect(hex(Buffer.concat(spliced.pieces()))).toBe(hex(copied.bytesWritten()));
+        const length = lengths[cut % lengths.length] ?? 0;
+        spliced.truncate(length);
+        const expected = hex(copied.bytesWritten().subarray(0, length));
+        const pieces = spliced.pieces();
+        expect(hex(Buffer.concat(pieces))).toBe(expected);
+        const kept = spliced.keep(pieces);
+        spliced.reset();
+        for (let n = 0; n < 300; n++) spliced.int32(-1);
+        expect(hex(Buffer.concat(kept))).toBe(expected);
+        expect(spliced.length).toBe(1200);
+      }),
+    );
+  });
+
+  test("much that is kept is handed over", () => {
+    const w = new Writer(64, 64);
+    for (let n = 0; n < 50_000; n++) w.int32(n);
+    const [piece] = w.pieces();
+    const [kept] = w.keep(w.pieces());
+    expect(kept?.buffer).toBe(piece?.buffer);
+    w.reset();
+    for (let n = 0; n < 50_000; n++) w.int32(-1);
+    expect(new Reader(kept?.subarray(196) ?? noBytes).int32()).toBe(49);
+  });
+
+  test("what was spliced cannot be taken for a part of the buffer", () => {
+    const misused: ((w: Writer) => void)[] = [
+      (w) => w.bytesWritten(),
+      (w) => w.take(),
+      (w) => w.truncate(10),
+    ];
+    for (const misuse of misused) {
+      const w = new Writer(64, 16);
+      w.bytes(new Uint8Array(20));
+      expect(() => misuse(w)).toThrow(AssertionError);
+    }
+    const w = new Writer(64, 16);
+    const tag = w.beginTag(0);
+    w.bytes(new Uint8Array(20));
+    expect(() => w.endTag(tag)).toThrow(AssertionError);
   });
 
   const wrong: [string, (w: Writer) => void][] = [

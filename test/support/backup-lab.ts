@@ -126,6 +126,7 @@ export function backupLab(store: MemoryStore, changes: { enabled?: boolean } = {
         queueMicrotask(task);
         return { cancel: () => undefined };
       },
+      soon: (task) => queueMicrotask(task),
     },
     logger: silentLogger(),
     newRun: () => `run-${runs++}`,

@@ -30,6 +30,11 @@ export class FakeClock implements Clock {
     return { cancel: () => this.timers.delete(id) };
   }
 
+  /** As a timer that is due. */
+  soon(task: () => void): void {
+    this.schedule(0, task);
+  }
+
   /** Moves time on by `ms`, firing what falls due, including timers set on the way. */
   advance(ms: number): void {
     const targetMs = this.now + ms;

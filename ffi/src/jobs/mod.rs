@@ -227,20 +227,35 @@ impl Job {
         }
     }
 
-    /// Heavy jobs run on threads of lower priority.
-    pub fn is_heavy(&self) -> bool {
-        matches!(
-            self,
+    /// Which threads run it.
+    pub fn room(&self) -> Room {
+        match self {
+            Job::InflateChunk { .. }
+            | Job::ReadToc { .. }
+            | Job::ReadManifest { .. }
+            | Job::FindTime { .. } => Room::Cold,
             Job::RemoveDir { .. }
-                | Job::BuildArchive(_)
-                | Job::RewriteArchive(_)
-                | Job::MapKeys(_)
-                | Job::CompactArchive(_)
-                | Job::VerifyArchive { .. }
-                | Job::Clean(_)
-                | Job::VerifyLog(_)
-        )
+            | Job::BuildArchive(_)
+            | Job::RewriteArchive(_)
+            | Job::MapKeys(_)
+            | Job::CompactArchive(_)
+            | Job::VerifyArchive { .. }
+            | Job::Clean(_)
+            | Job::VerifyLog(_) => Room::Heavy,
+            _ => Room::Light,
+        }
     }
+}
+
+/// Threads of one priority each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// What somebody waits for.
+    Light,
+    /// Readers of archives.
+    Cold,
+    /// Work in the background.
+    Heavy,
 }
 
 /// The job in a payload, and where its raw bytes start.

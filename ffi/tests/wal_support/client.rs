@@ -148,13 +148,36 @@ impl Client {
         }
     }
 
-    pub fn job(&mut self, job: &Value, raw: &[u8]) -> (i32, Value, Vec<u8>) {
+    /// One job in a block of its own, and its token.
+    pub fn job_block(&mut self, job: &Value, raw: &[u8]) -> (Vec<u8>, u64) {
         let text = job.to_string();
         let mut payload = (text.len() as u32).to_le_bytes().to_vec();
         payload.extend(text.as_bytes());
         payload.extend(raw);
         let mut block = Vec::new();
         let token = self.command(&mut block, 3, 0, &payload);
+        (block, token)
+    }
+
+    /// Waits for one completion, whose result it leaves where it is; the result's length.
+    pub fn wait_without_result(&mut self, token: u64) -> usize {
+        let mut out = [0u8; 40];
+        loop {
+            let mut used = 0;
+            let status = unsafe { chronik_reap(self.engine, out.as_mut_ptr(), 40, &raw mut used) };
+            assert_eq!(status, 0);
+            if used == 40 {
+                assert_eq!(out[..8], token.to_le_bytes());
+                assert_eq!(out[8..12], [0; 4]);
+                return u64::from_le_bytes(out[32..].try_into().unwrap()) as usize;
+            }
+            let mut bytes = [0; 64];
+            assert!(self.bell.read(&mut bytes).expect("the doorbell rings") > 0);
+        }
+    }
+
+    pub fn job(&mut self, job: &Value, raw: &[u8]) -> (i32, Value, Vec<u8>) {
+        let (block, token) = self.job_block(job, raw);
         assert_eq!(self.submit(&block), 0);
         let done = self.wait(token);
         let length = u32::from_le_bytes(done.result[..4].try_into().unwrap()) as usize;
