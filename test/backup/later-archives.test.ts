@@ -19,6 +19,7 @@ import { MemoryJournal } from "../support/memory-journal.ts";
 import { MemoryStore } from "../support/memory-store.ts";
 import { untilBackedUp } from "../support/restore-process.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
+import { staleLists } from "../support/stale-lists.ts";
 
 const isCi = process.env["CI"] === "true";
 const ours = "AAAAAAAAAAAAAAAAAAAAAQ";
@@ -226,6 +227,23 @@ test("no object goes that was put, or put again, after the backup", async () => 
   expect(retired).toEqual([rewrite]);
   expect(retired).not.toContain(far);
   expect(retired).not.toContain(reused.key);
+});
+
+test("nor where the listing is stale: what the backup names is asked for", async () => {
+  const { store, before, put, run } = await lab();
+  const endStale = staleLists(store);
+  const key = await put(100, 149, { suffix: "11111111" });
+  await before().intend(segmentEntry(100, 149, { topicId: ours, key }));
+  const gone = await put(150, 199, { suffix: "22222222" });
+  await before().intend(segmentEntry(150, 199, { topicId: ours, key: gone }));
+  store.objects.delete(gone);
+  const { keys, retired } = await run();
+  endStale();
+  expect(keys).toEqual([
+    [0, 99],
+    [100, 149],
+  ]);
+  expect(retired).toEqual([gone]);
 });
 
 test("what was retired before the backup, and is still that, goes", async () => {
