@@ -60,7 +60,7 @@ export class LaterArchives {
   private readonly parts: LaterParts;
   private readonly backedUp: BackedUp;
   private readonly places = new Map<string, Place>();
-  /** Retired in the backup, and put again, or put for the first time, since then. */
+  /** Retired or begun in the backup, and put again, or put for the first time, since then. */
   private readonly doubtful = new Map<string, { object: RetiredObject; bytes: number }>();
   /** What the newest adopted archive of a partition says, by `{topic id}/{partition}`. */
   readonly adopted = new Map<string, ArchiveFacts>();
@@ -84,6 +84,7 @@ export class LaterArchives {
     const { registry } = this.backedUp;
     const retired = new Map<string, RetiredObject>();
     for (const object of registry.retiredObjects()) retired.set(object.key, object);
+    for (const object of registry.begunArchives()) retired.set(object.key, object);
     const unlisted = new Map(retired);
     let after: string | null = null;
     do {
@@ -94,7 +95,8 @@ export class LaterArchives {
         unlisted.delete(key);
         if (object !== undefined) {
           // It lay there before it was retired: it is what was retired.
-          if (modifiedMs != null && modifiedMs < object.retiredMs - clockSkewMs) continue;
+          const isBefore = modifiedMs != null && modifiedMs < object.retiredMs - clockSkewMs;
+          if (isBefore && object.first === undefined) continue;
           this.doubtful.set(key, { object, bytes });
         }
         this.candidate(key, bytes);
@@ -199,7 +201,9 @@ export class LaterArchives {
       const isLater = image.topicsById.has(facts.topicId) && facts.base >= end;
       if (facts.topicId !== object.topicId || isLater) kept.push(key);
     }
-    await registry.objectsDeleted(kept);
+    // What was begun has no segments here that would go on with it.
+    const begun = registry.begunArchives().map(({ key }) => key);
+    await registry.objectsDeleted([...kept, ...begun]);
   }
 
   /** Null, told by name, for what is no archive or a damaged one. */

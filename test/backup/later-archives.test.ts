@@ -229,6 +229,24 @@ test("no object goes that was put, or put again, after the backup", async () => 
   expect(retired).not.toContain(reused.key);
 });
 
+test("what was begun at the backup is adopted, or stays without a name", async () => {
+  const { store, before, put, run } = await lab();
+  const begun = async (base: number, last: number) => {
+    const key = await put(base, last, { modifiedMs: -86_400_000 });
+    await before().begin(segmentEntry(base, last, { topicId: ours, key }));
+    return key;
+  };
+  await begun(100, 149);
+  const far = await begun(300, 349);
+  const { registry, keys, retired } = await run();
+  expect(keys).toEqual([
+    [0, 99],
+    [100, 149],
+  ]);
+  expect([retired, registry.begunArchives()]).toEqual([[], []]);
+  expect(store.objects.has(far)).toBe(true);
+});
+
 test("nor where the listing is stale: what the backup names is asked for", async () => {
   const { store, before, put, run } = await lab();
   const endStale = staleLists(store);
