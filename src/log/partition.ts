@@ -232,9 +232,10 @@ export class Partition {
     return this.state.segments.start ?? this.logEndOffset;
   }
 
-  /** One past the last archived offset; null: nothing is archived. */
+  /** One past the last offset that was ever archived; null: none was. */
   get archivedEndOffset(): number | null {
-    return this.parts.cold.archivedRange(this.topicId, this.index)?.end ?? null;
+    const { end = 0 } = this.parts.cold.archivedRange(this.topicId, this.index) ?? {};
+    return Math.max(end, this.store.archivedTo) || null;
   }
 
   endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number } {
