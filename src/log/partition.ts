@@ -234,8 +234,7 @@ export class Partition {
 
   /** One past the last offset that was ever archived; null: none was. */
   get archivedEndOffset(): number | null {
-    const { end = 0 } = this.parts.cold.archivedRange(this.topicId, this.index) ?? {};
-    return Math.max(end, this.store.archivedTo) || null;
+    return this.store.archivedEnd(this.parts.cold.archivedRange(this.topicId, this.index));
   }
 
   endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number } {
