@@ -3,6 +3,9 @@
 import { expect, test } from "bun:test";
 import { chooseCluster, findBackup } from "../../src/backup/find-backup.ts";
 import { manifestKey, partsOf } from "../../src/backup/format.ts";
+import { ManifestRestore } from "../../src/backup/manifest-restore.ts";
+import type { RestoreParts } from "../../src/backup/restore.ts";
+import { StoreError } from "../../src/store/object-store.ts";
 import { findOrphans } from "../../src/tier/orphans.ts";
 import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { backupLab } from "../support/backup-lab.ts";
@@ -87,4 +90,22 @@ test("the orphan report is late, or names what is gone; entries are never in it"
   endStale();
   expect(await find()).toEqual([orphan.key]);
   expect(registry.segments(first.topicId, first.partition).map(({ base }) => base)).toEqual([10]);
+});
+
+test("a restore from archives alone names what is gone, and makes no empty broker", async () => {
+  const store = new MemoryStore("");
+  const { key } = segmentEntry(0, 9);
+  await store.putBytes(key, new Uint8Array(1));
+  staleLists(store);
+  await store.delete(key);
+  const printed: string[] = [];
+  const parts: Partial<RestoreParts> = {
+    store,
+    readArchive: (asked) => Promise.reject(new StoreError("not-found", asked, "is missing")),
+    print: (line) => void printed.push(line),
+  };
+  const restore = new ManifestRestore(parts as RestoreParts, { clusterId: "lab", nodeId: 1 });
+  await expect(restore.run()).rejects.toThrow("lists no archive that can be used");
+  expect(printed.find((line) => line.startsWith(key))).toContain("is not used");
+  expect(printed.at(-1)).toBe("0 archives were found");
 });
