@@ -56,8 +56,9 @@ export async function runRestore(request: RestoreRequest): Promise<void> {
       const clusterId = request.clusterId ?? config.cluster.id ?? newUuid();
       await new ManifestRestore(parts, { clusterId, nodeId: config.node.id }).run();
     } else {
-      const clusterId = await chooseCluster(store, request.clusterId ?? config.cluster.id);
-      const manifest = await findBackup(store, clusterId, request.backup);
+      const { backup } = request;
+      const wanted = request.clusterId ?? config.cluster.id;
+      const manifest = await findBackup(store, await chooseCluster(store, wanted, backup), backup);
       await new Restore(parts, manifest).run();
     }
     await parts.faultPoint("restore-built");

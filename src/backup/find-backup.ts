@@ -25,17 +25,25 @@ export async function findClusters(store: ObjectStore): Promise<string[]> {
   return found;
 }
 
-/** The cluster that is meant; rejects with CHRONIK_RESTORE where that is not clear. */
-export async function chooseCluster(store: ObjectStore, wanted: string | null): Promise<string> {
+/** The cluster that is meant; rejects with CHRONIK_RESTORE where that is not clear. One that is
+ * named needs no listing, which may be stale. */
+export async function chooseCluster(
+  store: ObjectStore,
+  wanted: string | null,
+  backup: number | null = null,
+): Promise<string> {
+  if (wanted !== null && backup !== null) return wanted;
   const clusters = await findClusters(store);
   if (wanted !== null && clusters.includes(wanted)) return wanted;
+  if (wanted !== null && (await newestSequence(store, wanted, [])) > 0) return wanted;
   const [only] = clusters;
   if (wanted === null && only !== undefined && clusters.length === 1) return only;
   const list = clusters.map((id) => `\n  ${id}`).join("");
   const problem =
     only === undefined
-      ? `there is no backup in ${store.description}; if archives are there, their topics are ` +
-        "found with --from-manifests"
+      ? `${store.description} lists no backup; one that is there all the same is named with ` +
+        "--cluster-id and --backup; if archives are there, their topics are found with " +
+        "--from-manifests"
       : wanted === null
         ? `${store.description} holds backups of several clusters; name one with ` +
           `--cluster-id:${list}`

@@ -44,6 +44,7 @@ type Epochs = ArchiveFacts["epochs"];
 const folderPattern = /^tantivy_indexes\/([^/]+)\/partition-(\d{1,9})\/segment-/;
 const namePattern = /\/segment-(\d{1,16})-(\d{1,16})(?:\.g(\d{1,9})-[0-9a-f]{8})?\.tar\.gz$/;
 const placesAtOnce = 4;
+const headsAtOnce = 16;
 /** A store's clock may differ by this from that of the broker that retired an object. */
 const clockSkewMs = 300_000;
 /** Say nothing about the object: the restore is given up, and tried again. */
@@ -59,7 +60,7 @@ export class LaterArchives {
   private readonly parts: LaterParts;
   private readonly backedUp: BackedUp;
   private readonly places = new Map<string, Place>();
-  /** Retired in the backup, and put again, or put for the first time, since then. */
+  /** Retired or begun in the backup, and put again, or put for the first time, since then. */
   private readonly doubtful = new Map<string, { object: RetiredObject; bytes: number }>();
   /** What the newest adopted archive of a partition says, by `{topic id}/{partition}`. */
   readonly adopted = new Map<string, ArchiveFacts>();
@@ -83,21 +84,39 @@ export class LaterArchives {
     const { registry } = this.backedUp;
     const retired = new Map<string, RetiredObject>();
     for (const object of registry.retiredObjects()) retired.set(object.key, object);
+    for (const object of registry.begunArchives()) retired.set(object.key, object);
+    const unlisted = new Map(retired);
     let after: string | null = null;
     do {
       const page = await this.parts.store.list("tantivy_indexes/", after, listLimitMax);
       for (const { key, bytes, modifiedMs } of page.objects) {
         if (registry.entryOf(key) !== undefined) continue;
         const object = retired.get(key);
+        unlisted.delete(key);
         if (object !== undefined) {
           // It lay there before it was retired: it is what was retired.
-          if (modifiedMs != null && modifiedMs < object.retiredMs - clockSkewMs) continue;
+          const isBefore = modifiedMs != null && modifiedMs < object.retiredMs - clockSkewMs;
+          if (isBefore && object.first === undefined) continue;
           this.doubtful.set(key, { object, bytes });
         }
         this.candidate(key, bytes);
       }
       after = page.next;
     } while (after !== null);
+    await this.lookFor([...unlisted.values()]);
+  }
+
+  /** What is retired may go, and is known by name: a listing that lacks it may be stale. */
+  private async lookFor(unlisted: RetiredObject[]): Promise<void> {
+    const look = async () => {
+      for (let object = unlisted.pop(); object; object = unlisted.pop()) {
+        const found = await this.parts.store.head(object.key);
+        if (found === null) continue;
+        this.doubtful.set(object.key, { object, bytes: found.bytes });
+        this.candidate(object.key, found.bytes);
+      }
+    };
+    await Promise.all(Array.from({ length: headsAtOnce }, look));
   }
 
   private candidate(key: string, bytes: number): void {
@@ -182,7 +201,9 @@ export class LaterArchives {
       const isLater = image.topicsById.has(facts.topicId) && facts.base >= end;
       if (facts.topicId !== object.topicId || isLater) kept.push(key);
     }
-    await registry.objectsDeleted(kept);
+    // What was begun has no segments here that would go on with it.
+    const begun = registry.begunArchives().map(({ key }) => key);
+    await registry.objectsDeleted([...kept, ...begun]);
   }
 
   /** Null, told by name, for what is no archive or a damaged one. */

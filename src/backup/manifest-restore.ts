@@ -1,8 +1,13 @@
-import { errorText } from "../lib/errors.ts";
+import { BrokerError, errorText } from "../lib/errors.ts";
 import type { TopicImage } from "../metadata/image.ts";
 import { encodeSnapshot } from "../metadata/journal-entry.ts";
 import { isInternalTopic } from "../metadata/topic-name.ts";
-import { listLimitMax, type StoredObject, StoreError } from "../store/object-store.ts";
+import {
+  listLimitMax,
+  type ObjectStore,
+  type StoredObject,
+  StoreError,
+} from "../store/object-store.ts";
 import {
   type FoundArchive,
   type PlannedTopic,
@@ -33,7 +38,9 @@ export class ManifestRestore {
     const { print } = this.parts;
     print("from the archives alone: deleted topics and records may come back, topics get default");
     print("configs, and offsets of groups, users, ACLs and quotas are lost");
-    const { topics, remarks } = planFromManifests(await this.readAll());
+    const archives = await this.readAll();
+    if (archives.length === 0) throw nothingFound(this.parts.store);
+    const { topics, remarks } = planFromManifests(archives);
     for (const remark of remarks) print(remark);
     await this.writeRegistry(topics);
     for (const topic of topics) await this.writeTopic(topic);
@@ -104,6 +111,7 @@ export class ManifestRestore {
       const last = archives.at(-1);
       if (first === undefined || last === undefined) continue;
       const range = restoredRange(undefined, { start: first.base, end: last.last + 1 });
+      this.parts.print(`${name}-${partition}: offsets ${first.base} to ${last.last}`);
       const { epochs, producers } = last;
       const bytes = restoredCheckpoint({ topicId: id, partition }, range, epochs, producers);
       await files.makeDir(`${folder}/${partition}`);
@@ -132,4 +140,9 @@ export class ManifestRestore {
     await journal.append(encodeSnapshot(restoredSnapshot(image)));
     await journal.close();
   }
+}
+
+function nothingFound({ description }: ObjectStore): BrokerError {
+  const text = `${description} lists no archive that can be used: nothing was restored`;
+  return new BrokerError("CHRONIK_RESTORE", text);
 }

@@ -17,6 +17,8 @@ import { getWhole, inflate } from "./parts.ts";
 const keptMin = 3;
 /** Objects of one kind that a listing takes in: a broker leaves a few hundred. */
 const listedMax = 100_000;
+/** Backups behind the newest one listed that are asked for by name: half an hour's. */
+const unlistedMax = 32;
 
 /** The backups of one cluster in the store: which is next, and which may go. */
 export class OldBackups {
@@ -52,9 +54,13 @@ export class OldBackups {
       const sequence = sequenceOf(key);
       if (sequence !== null) this.kept.set(sequence, null);
     }
-    if (this.newest > 0) this.kept.set(this.newest, null);
-    const recent = [...this.kept.keys()].sort((a, b) => b - a).slice(0, keptMin);
-    for (const sequence of recent) this.kept.set(sequence, await this.partsIn(sequence));
+    // A stale listing may lack what is to be kept, and name what is gone.
+    for (let back = 0; back < keptMin && back < this.newest; back++) {
+      const sequence = this.newest - back;
+      const parts = await this.partsIn(sequence);
+      if (parts === "absent") this.kept.delete(sequence);
+      else this.kept.set(sequence, parts);
+    }
     for (const { key } of parts) this.partKeys.add(key);
     this.seen = true;
   }
@@ -105,10 +111,10 @@ export class OldBackups {
     }
   }
 
-  private async partsIn(sequence: number): Promise<readonly Part[] | null> {
+  private async partsIn(sequence: number): Promise<readonly Part[] | null | "absent"> {
     const key = manifestKey(this.clusterId, sequence);
     const head = await this.store.head(key);
-    if (head === null) return null;
+    if (head === null) return "absent";
     try {
       return partsOf(await readManifest(this.store, this.clusterId, sequence, head.bytes));
     } catch {
@@ -139,15 +145,23 @@ export async function readManifest(
   return decodeManifest(raw, key, clusterId);
 }
 
-/** A listing may be stale: what comes behind its newest is asked for by name. */
+/** A listing may be stale: what comes behind its newest is asked for by name, past those that were
+ * deleted since. */
 export async function newestSequence(
   store: ObjectStore,
   clusterId: string,
   manifests: readonly StoredObject[],
 ): Promise<number> {
   let newest = manifests.reduce((most, { key }) => Math.max(most, sequenceOf(key) ?? 0), 0);
-  while ((await store.head(manifestKey(clusterId, newest + 1))) !== null) newest++;
-  return newest;
+  for (;;) {
+    const next = Array.from({ length: unlistedMax }, (_, index) => newest + 1 + index);
+    const heads = await Promise.all(
+      next.map((sequence) => store.head(manifestKey(clusterId, sequence))),
+    );
+    const found = next.findLast((_, index) => heads[index] !== null);
+    if (found === undefined) return newest;
+    newest = found;
+  }
 }
 
 export async function listAll(store: ObjectStore, prefix: string): Promise<StoredObject[]> {

@@ -81,6 +81,11 @@ export class PartitionStore {
     return this.written.archivedTo;
   }
 
+  /** One past the last offset of the archives that there are (`archived`) or were; null: none. */
+  archivedEnd(archived: { readonly end: number } | null): number | null {
+    return Math.max(archived?.end ?? 0, this.archivedTo) || null;
+  }
+
   /** Whether a checkpoint would say something new of a log that ends at `logEnd`. */
   isBehind(logEnd: number): boolean {
     return logEnd !== this.written.logEnd || this.parts.aborted.isAhead;

@@ -232,9 +232,9 @@ export class Partition {
     return this.state.segments.start ?? this.logEndOffset;
   }
 
-  /** One past the last archived offset; null: nothing is archived. */
+  /** One past the last offset that was ever archived; null: none was. */
   get archivedEndOffset(): number | null {
-    return this.parts.cold.archivedRange(this.topicId, this.index)?.end ?? null;
+    return this.store.archivedEnd(this.parts.cold.archivedRange(this.topicId, this.index));
   }
 
   endOffsetForEpoch(epoch: number): { leaderEpoch: number; endOffset: number } {

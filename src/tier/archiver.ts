@@ -40,8 +40,6 @@ export interface ArchiveOutcome {
 /** Aborts of one archive; the log seals a segment before it has many more. A manifest of 16 MiB
  * holds 160,000, at 98 bytes at most. */
 const abortedMax = 100_000;
-/** Objects that are looked at of those that begin with the same offset. */
-const storedMax = 100;
 
 /**
  * One archive from WAL to registry, in the order of D7: build, put, read back and verify,
@@ -61,7 +59,8 @@ export class Archiver {
     const path = `${this.deps.scratchDir}/archive-${this.scratchCount++}.tar.gz`;
     try {
       const built = await engine.build(request, path);
-      const stored = await this.put(request, path, built);
+      const isWanted = () => planned.partition.isOpen;
+      const stored = await this.put(request, path, built, isWanted);
       await this.deps.faultPoint("register");
       const entry = registryEntry(request, stored.key, stored.summary, this.deps.nowMs());
       await this.register(entry, task);
@@ -106,41 +105,15 @@ export class Archiver {
     return segments.filter(({ last }) => last < end);
   }
 
-  /** Where an archive ends that is stored under a plain key and holds the first of these segments;
-   * null where there is none, or the store cannot be asked. */
-  async storedLast({ partition, segments }: ArchiveTask): Promise<number | null> {
-    const { topic, index } = partition;
-    const base = segments[0]?.base ?? 0;
-    const lastOf = new Map(
-      segments.map(({ last }) => [
-        archiveKey({ topic, partition: index, base, last, generation: 1 }),
-        last,
-      ]),
-    );
-    const [some = ""] = lastOf.keys();
-    const prefix = some.slice(0, some.lastIndexOf("-") + 1);
-    try {
-      const { objects } = await this.deps.store.list(prefix, null, storedMax);
-      const found = objects.find(({ key }) => lastOf.has(key));
-      return found === undefined ? null : (lastOf.get(found.key) ?? null);
-    } catch (error) {
-      this.deps.logger.debug("the store does not tell which archives a crash left", {
-        prefix,
-        error: errorText(error),
-      });
-      return null;
-    }
-  }
-
   /** A topic deleted meanwhile is not registered, and its object goes as its others do: by the
    * reaper, whose deletions are known to whoever looks for a free key. So does an object with a key
-   * that no later build has; one with a plain key is adopted at the next try. */
+   * that no later build has; one with a plain key stays begun, and is adopted at the next try. */
   private async register(entry: SegmentEntry, { partition }: ArchiveTask): Promise<void> {
     try {
       await this.deps.registry.add(entry, partition.logStartOffset, () => partition.isOpen);
     } catch (error) {
       const isGone = error instanceof BrokerError && error.code === "CHRONIK_TOPIC_GONE";
-      if (isGone || this.deps.registry.isIntendedKey(entry.key)) await this.retire(entry);
+      if (isGone || !this.deps.registry.isBegun(entry)) await this.retire(entry);
       throw error;
     }
   }
@@ -161,11 +134,14 @@ export class Archiver {
     request: ArchiveRequest,
     path: string,
     built: ArchiveSummary,
+    isWanted: () => boolean,
   ): Promise<{ key: string; summary: ArchiveSummary; adopted: boolean }> {
     const first = archiveKey(request);
     const suffixed = archiveKey(request, built.sha256);
+    const plain = registryEntry(request, first, built, this.deps.nowMs());
     // A deletion that a crash cut short is repeated: it would take a new object with the old key.
-    if (!this.deps.registry.isRetiredKey(first)) {
+    if (!this.deps.registry.isTakenKey(plain)) {
+      const isOurs = await this.begin(plain, isWanted);
       if ((await this.deps.store.putFile(first, path, built.sha256)) === "stored") {
         this.logUpload(first, built.bytes);
         return { key: first, summary: await this.verify(first, request, built), adopted: false };
@@ -176,6 +152,7 @@ export class Archiver {
         key: first,
         suffixed,
       });
+      if (isOurs) await this.retire(plain);
     }
     const entry = registryEntry(request, suffixed, built, this.deps.nowMs());
     await this.deps.registry.intend(entry);
@@ -185,6 +162,16 @@ export class Archiver {
       await this.retire(entry);
       throw error;
     }
+  }
+
+  /** Whether the object under the plain key is ours, if there is one: what lies there before it was
+   * begun is nobody's to delete. */
+  private async begin(plain: SegmentEntry, isWanted: () => boolean): Promise<boolean> {
+    const { registry, store } = this.deps;
+    if (registry.isBegun(plain)) return true;
+    if ((await store.head(plain.key)) !== null) return false;
+    await registry.begin(plain, isWanted);
+    return true;
   }
 
   private async putSuffixed(

@@ -1,3 +1,4 @@
+import { batchHeaderBytes } from "../protocol/record-batch.ts";
 import type { SegmentEntry } from "./segment-registry.ts";
 
 /** A topic's configs that say when to compact; Kafka's names in the comments. Milliseconds. */
@@ -101,6 +102,12 @@ export function groupsToRewrite(
     }
   }
   return groups;
+}
+
+/** Whether a round can find nothing to change in an archive (pure): of its records none is left,
+ * but the empty batch that it ends with. */
+export function isEmptied({ records, rawBytes, aborted }: SegmentEntry): boolean {
+  return records === 0 && rawBytes <= batchHeaderBytes && (aborted ?? 0) === 0;
 }
 
 /** Where the next offset map begins: behind the newest archive that a finished round ended with. A

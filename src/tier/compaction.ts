@@ -5,6 +5,7 @@ import {
   type CompactionPlan,
   type CompactionRules,
   groupsToRewrite,
+  isEmptied,
   planCompaction,
 } from "./compaction-plan.ts";
 import { type CompactionStats, countRound, noCompactions } from "./compaction-stats.ts";
@@ -284,11 +285,14 @@ export class Compaction {
     return rewrites.alone(partition.topicId, partition.index, async () => {
       const left = this.entries(partition).filter((entry) => entry.last >= next);
       const groups = groupsToRewrite(left, mapEnd, archiveBytesMax, archivesPerRewriteMax);
-      const last = groups[0]?.at(-1);
-      if (!groups[0] || !last) throw new BrokerError("CHRONIK_REGISTRY_CONFLICT", goneText);
+      const [group] = groups;
+      const last = group?.at(-1);
+      if (!group || !last) throw new BrokerError("CHRONIK_REGISTRY_CONFLICT", goneText);
+      const isLast = groups.length === 1;
+      if (!isLast && group.length === 1 && isEmptied(last)) return last.last + 1;
       // Joined meanwhile, it may reach further than the round.
       await partition.leaveToArchives(last.last + 1);
-      await this.rewrite(work, groups[0], groups.length === 1 ? mapEnd : null);
+      await this.rewrite(work, group, isLast ? mapEnd : null);
       return last.last + 1;
     });
   }

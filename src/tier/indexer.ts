@@ -6,6 +6,7 @@ import { addTotals, type IndexerStats, noTotals, type RunTotals } from "./indexe
 import type { IndexMode, TierPartition, WalSegment } from "./ports.ts";
 import {
   type ArchiveTask,
+  goesOn,
   partitionsToRelieve,
   partitionsToSeal,
   pendingSegments,
@@ -51,8 +52,6 @@ export interface IndexerDeps extends ArchiverDeps {
  * archive, and of what may stay in segments that are still written to. */
 const relievingArchiveShare = 1 / 8;
 const activeShare = 1 / 8;
-/** Questions to the store at a time. */
-const looksMax = 8;
 /** A run that failed while the WAL is pressed is repeated sooner than at the regular tick. */
 const pressedIntervalMs = 5_000;
 
@@ -64,9 +63,6 @@ export class Indexer {
   private readonly logger: Logger;
   private readonly archiver: Archiver;
   private readonly pendingSince = new WeakMap<TierPartition, { base: number; sinceMs: number }>();
-  /** Where the archive ends that a partition's last attempt was about. */
-  private readonly tried = new WeakMap<TierPartition, number>();
-  private lookedForTried = false;
   private readonly totals: { runs: number } & RunTotals = { runs: 0, ...noTotals() };
   private lastRun: RunTotals | null = null;
   private lastRunStartedAtMs: number | null = null;
@@ -194,7 +190,7 @@ export class Indexer {
     this.endRun = false;
     await this.finishReleases(run);
     await this.sealDue(run);
-    await this.findTried();
+    await this.retireBegun(run);
     // A run that hit its limit is followed at once by the next (D4), and so is one that leaves the
     // WAL more than half full.
     for (;;) {
@@ -202,6 +198,7 @@ export class Indexer {
       const isPressed = walSpace.isPressed;
       const errorsBefore = run.errors;
       if (isPressed) await this.sealLarge(run);
+      const begunEnds = this.begunEnds();
       const plan = planArchives(
         this.archivable(),
         (partition) => this.archivedEnd(partition),
@@ -209,7 +206,7 @@ export class Indexer {
         isPressed
           ? Math.min(this.config.archiveBytesMax, walSpace.bytesMax * relievingArchiveShare)
           : this.config.archiveBytesMax,
-        (partition) => this.tried.get(partition) ?? null,
+        (partition) => begunEnds.get(placeOf(partition)) ?? null,
       );
       await this.runTasks(plan.tasks, run);
       const goesOn = plan.more || (plan.tasks.length > 0 && walSpace.isPressed);
@@ -261,27 +258,29 @@ export class Indexer {
     }
   }
 
-  /** What a crash left between put and register: an object that is adopted if the archive is made
-   * of the same segments again, and would have no name for ever if later ones joined it. Looked for
-   * once, by its plain key; where the store cannot be asked, it is made again as it comes. */
-  private async findTried(): Promise<void> {
-    if (this.lookedForTried) return;
-    this.lookedForTried = true;
-    const left: ArchiveTask[] = [];
-    for (const partition of this.archivable()) {
-      const segments = pendingSegments(partition, this.archivedEnd(partition));
-      const [only] = segments;
-      if (segments.length > 1) left.push({ partition, segments });
-      // What is sealed for room before the archive is made does not join it.
-      else if (only !== undefined) this.tried.set(partition, only.last);
+  /** First archives that were begun, by a failed try or before a crash, and that no segments go on
+   * with any more: their records were deleted. The others are found again under their keys. */
+  private async retireBegun(run: RunTotals): Promise<void> {
+    const begun = this.deps.registry.begunArchives();
+    if (begun.length === 0) return;
+    const partitions = new Map([...this.eligible()].map((one) => [placeOf(one), one]));
+    for (const { key, topicId, partition: index, first } of begun) {
+      // A deleted topic's are retired with it; what is damaged or not open yet has time.
+      const partition = partitions.get(`${topicId}/${index}`);
+      if (!partition?.isOpen) continue;
+      if (goesOn(partition, this.archivedEnd(partition), first)) continue;
+      await this.guard(run, partition, "retire", () => this.deps.registry.retireBegun(key));
     }
-    const look = async () => {
-      for (let next = left.shift(); next && !this.isEnding; next = left.shift()) {
-        const last = await this.archiver.storedLast(next);
-        if (last !== null) this.tried.set(next.partition, last);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(looksMax, left.length) }, look));
+  }
+
+  /** Where the archive ends that was begun, by partition: nothing joins it. */
+  private begunEnds(): ReadonlyMap<string, number> {
+    const ends = new Map<string, number>();
+    for (const { topicId, partition, first } of this.deps.registry.begunArchives()) {
+      const place = `${topicId}/${partition}`;
+      ends.set(place, Math.min(first.last, ends.get(place) ?? first.last));
+    }
+    return ends;
   }
 
   /** What a crash left between register and release: archived segments still in the WAL. */
@@ -331,7 +330,6 @@ export class Indexer {
         offsets: `${segments[0]?.base}-${segments[segments.length - 1]?.last}`,
         index: mode,
       });
-      this.tried.set(partition, segments[segments.length - 1]?.last ?? -1);
       // An archive may take fewer; the others come before what lies behind them.
       for (
         let rest = undeleted(task);
@@ -446,6 +444,10 @@ export class Indexer {
   private archivedEnd(partition: TierPartition): number {
     return this.deps.registry.range(partition.topicId, partition.index)?.end ?? 0;
   }
+}
+
+function placeOf({ topicId, index }: TierPartition): string {
+  return `${topicId}/${index}`;
 }
 
 /** Without the segments that lie below the log start as a whole by now. */

@@ -29,13 +29,15 @@ export type JournalEntry =
     }
   | { v: 2; type: "retire-topic"; topicId: string; nowMs: number }
   | { v: 2; type: "retire-object"; object: RetiredObject }
-  /** The object is about to be put: it is retired at the next start unless an entry names it. */
+  /** The object is about to be put: it is retired at the next start unless an entry names it. A
+   * first archive (`first`) is begun and stays so; who does not know the field retires it. */
   | { v: 2; type: "intend"; object: RetiredObject }
   | { v: 2; type: "objects-deleted"; keys: readonly string[] }
   | SnapshotPart;
 
 /** Some of what a snapshot holds: entries of one or more partitions in offset order, and retired
- * objects, oldest first. The parts of one snapshot are replayed in order, before anything else. */
+ * objects, oldest first, with those that were begun. The parts of one snapshot are replayed in
+ * order, before anything else. */
 interface SnapshotPart {
   v: 2;
   type: "snapshot-part";

@@ -1,7 +1,12 @@
 import { assert } from "../lib/assert.ts";
 import { PartitionSegments } from "./partition-segments.ts";
 import { type JournalEntry, segmentsOf, snapshotParts } from "./registry-entry.ts";
-import type { RegistryTotals, RetiredObject, SegmentEntry } from "./segment-registry.ts";
+import type {
+  BegunArchive,
+  RegistryTotals,
+  RetiredObject,
+  SegmentEntry,
+} from "./segment-registry.ts";
 
 /** What the registry's journal says, entry by entry: what is archived, and which objects nothing
  * names any more. Knows no disk; applying an entry never fails. */
@@ -73,6 +78,21 @@ export class RegistryState {
     return this.intended.has(key);
   }
 
+  begun(key: string): BegunArchive | undefined {
+    const object = this.intended.get(key);
+    return object !== undefined && isBegun(object) ? object : undefined;
+  }
+
+  begunArchives(): readonly BegunArchive[] {
+    return [...this.intended.values()].filter(isBegun);
+  }
+
+  /** Whether a topic has entries, or archives that were begun. */
+  holdsTopic(topicId: string): boolean {
+    if (this.topics.has(topicId)) return true;
+    return this.begunArchives().some((object) => object.topicId === topicId);
+  }
+
   retiredCount(topicId: string): number {
     return this.retiredByTopic.get(topicId) ?? 0;
   }
@@ -81,13 +101,14 @@ export class RegistryState {
   parts(): Generator<Uint8Array> {
     const lists = [...this.partitions()].map(({ entries }) => entries.slice());
     // Whoever replays a snapshot puts nothing any more: what was intended is retired unless an
-    // entry that follows names it.
+    // entry that follows names it, or it was begun.
     return snapshotParts(lists, [...this.retired.values(), ...this.intended.values()]);
   }
 
-  /** After a replay: what an earlier life was about to put, and did not register, may go. */
+  /** After a replay: what an earlier life was about to put, and did not register, may go. What was
+   * begun is gone on with under the same key. */
   retireIntended(): void {
-    for (const object of [...this.intended.values()]) this.retire(object);
+    for (const object of [...this.intended.values()]) if (!isBegun(object)) this.retire(object);
   }
 
   /** Applies a journal entry; returns the segments it took out. */
@@ -120,7 +141,10 @@ export class RegistryState {
         return [];
       case "snapshot-part":
         for (const segment of segmentsOf(entry)) this.put(segment);
-        for (const object of entry.retired) this.retire(object);
+        for (const object of entry.retired) {
+          if (isBegun(object)) this.intended.set(object.key, object);
+          else this.retire(object);
+        }
         return [];
     }
   }
@@ -182,6 +206,9 @@ export class RegistryState {
     this.topics.delete(topicId);
     const removed = lists.flat();
     this.retireAll(removed, nowMs);
+    for (const { first: _, ...object } of this.begunArchives()) {
+      if (object.topicId === topicId) this.retire({ ...object, retiredMs: nowMs });
+    }
     return removed;
   }
 
@@ -258,4 +285,8 @@ export class RegistryState {
 export function retiredObject(segment: SegmentEntry, retiredMs: number): RetiredObject {
   const { key, topic, topicId, partition, bytes } = segment;
   return { key, topicId, topic, partition, bytes, retiredMs };
+}
+
+function isBegun(object: RetiredObject): object is BegunArchive {
+  return object.first !== undefined;
 }

@@ -55,7 +55,7 @@ export function partitionsToRelieve(
 /**
  * Sealed segments ready for archiving (pure): below the archivable end, not archived yet, joined
  * up to `archiveBytesMax` (a larger segment still makes one archive), at most `segmentsMax` in
- * all, oldest data first. `triedLast`: where an archive ends that was begun and did not succeed;
+ * all, oldest data first. `begunLast`: where an archive ends that was begun and did not succeed;
  * its object may be stored already, and is found again only under the same offsets.
  */
 export function planArchives(
@@ -63,14 +63,14 @@ export function planArchives(
   archivedEnd: (partition: TierPartition) => number,
   segmentsMax: number,
   archiveBytesMax: number,
-  triedLast: (partition: TierPartition) => number | null = () => null,
+  begunLast: (partition: TierPartition) => number | null = () => null,
 ): { tasks: ArchiveTask[]; more: boolean } {
   const groups = [...partitions].flatMap((partition) =>
     archiveGroups(
       pendingSegments(partition, archivedEnd(partition)),
       partition,
       archiveBytesMax,
-      triedLast(partition),
+      begunLast(partition),
     ),
   );
   groups.sort((a, b) => firstAppend(a) - firstAppend(b));
@@ -96,19 +96,33 @@ export function pendingSegments(partition: TierPartition, archivedEnd: number): 
     .filter((s) => s.last >= logStartOffset);
 }
 
+/** Whether a first archive that was begun is one of the next (pure): its segments are the first
+ * that are neither archived nor deleted, or lie where the WAL does not reach yet. */
+export function goesOn(
+  partition: TierPartition,
+  archivedEnd: number,
+  { base, last }: { readonly base: number; readonly last: number },
+): boolean {
+  const segments = partition.segments();
+  if (base < archivedEnd || last < partition.logStartOffset) return false;
+  if (last > (segments[segments.length - 1]?.last ?? -1)) return true;
+  const left = segments.filter((s) => s.base >= archivedEnd && s.last >= partition.logStartOffset);
+  return left[0]?.base === base && left.some((s) => s.sealed && s.last === last);
+}
+
 function archiveGroups(
   pending: readonly WalSegment[],
   partition: TierPartition,
   bytesMax: number,
-  triedLast: number | null,
+  begunLast: number | null,
 ): ArchiveTask[] {
   const groups: ArchiveTask[] = [];
   let group: WalSegment[] = [];
   let bytes = 0;
-  const triedAt = pending.findIndex(({ last }) => last === triedLast);
+  const begunAt = pending.findIndex(({ last }) => last === begunLast);
   for (const [at, segment] of pending.entries()) {
-    const isFull = at > triedAt ? bytes + segment.bytes > bytesMax : false;
-    if (group.length > 0 && (isFull || at === triedAt + 1)) {
+    const isFull = at > begunAt ? bytes + segment.bytes > bytesMax : false;
+    if (group.length > 0 && (isFull || at === begunAt + 1)) {
       groups.push({ partition, segments: group });
       group = [];
       bytes = 0;

@@ -1,6 +1,6 @@
 import { assert } from "../lib/assert.ts";
-import { BrokerError } from "../lib/errors.ts";
 import type { RegistryJournal } from "./ports.ts";
+import { checkCovers, checkWanted, conflict, where } from "./registry-checks.ts";
 import { decodeEntry, encodeEntry, type JournalEntry } from "./registry-entry.ts";
 import { RegistryState, retiredObject } from "./registry-state.ts";
 
@@ -48,7 +48,12 @@ export interface RetiredObject {
   readonly partition: number;
   readonly bytes: number;
   readonly retiredMs: number;
+  /** Not retired, but about to be put: a segment's first archive, of these offsets. */
+  readonly first?: { readonly base: number; readonly last: number };
 }
+
+/** A first archive that was begun and has no entry yet. */
+export type BegunArchive = RetiredObject & Required<Pick<RetiredObject, "first">>;
 
 /** A change of the registry that is durable and in force. */
 export interface RegistryChange {
@@ -184,10 +189,11 @@ export class SegmentRegistry {
     await this.setQuarantine(entry, null);
   }
 
-  /** Takes all entries of a deleted topic out of sight; the objects may go once this is durable. */
+  /** Takes all entries of a deleted topic out of sight; their objects, and those of archives that
+   * were begun, may go once this is durable. */
   async retireTopic(topicId: string): Promise<void> {
     await this.commit(() => {
-      if (this.state.partitionsOf(topicId).size === 0) return null;
+      if (!this.state.holdsTopic(topicId)) return null;
       return { v: 2, type: "retire-topic", topicId, nowMs: this.nowMs() };
     });
   }
@@ -199,6 +205,40 @@ export class SegmentRegistry {
     await this.commit(() => {
       this.checkKeyFree(segment);
       return { v: 2, type: "intend", object: retiredObject(segment, this.nowMs()) };
+    });
+  }
+
+  /** As `intend`, for a segment's first archive, whose key all builds of it have: it stays begun
+   * over starts, until an entry names it, its topic is retired, or `retireBegun`. Nothing else may
+   * lie under the key. Rejects with CHRONIK_TOPIC_GONE as `add`. */
+  async begin(segment: SegmentEntry, isWanted: () => boolean = () => true): Promise<void> {
+    await this.commit(() => {
+      checkWanted(segment, isWanted);
+      if (this.isBegun(segment)) return null;
+      this.checkKeyFree(segment);
+      const { base, last } = segment;
+      const object = { ...retiredObject(segment, this.nowMs()), first: { base, last } };
+      return { v: 2, type: "intend", object };
+    });
+  }
+
+  /** First archives that were begun, in this life or an earlier one, and have no entry yet. */
+  begunArchives(): readonly BegunArchive[] {
+    return this.state.begunArchives();
+  }
+
+  /** Whether this first archive was begun. */
+  isBegun({ topicId, key }: SegmentEntry): boolean {
+    return this.state.begun(key)?.topicId === topicId;
+  }
+
+  /** Retires a first archive that nobody will go on with. */
+  async retireBegun(key: string): Promise<void> {
+    await this.commit(() => {
+      const begun = this.state.begun(key);
+      if (begun === undefined) return null;
+      const { first: _, ...object } = begun;
+      return { v: 2, type: "retire-object", object: { ...object, retiredMs: this.nowMs() } };
     });
   }
 
@@ -227,10 +267,11 @@ export class SegmentRegistry {
     return this.state.retiredCount(topicId);
   }
 
-  /** Forgets retired objects that are deleted, durable when resolved. */
+  /** Forgets retired objects that are deleted, and begun ones that are to stay; durable when
+   * resolved. */
   async objectsDeleted(keys: readonly string[]): Promise<void> {
     await this.commit(() => {
-      const known = keys.filter((key) => this.state.isRetired(key));
+      const known = keys.filter((key) => this.state.isRetired(key) || this.state.begun(key));
       return known.length === 0 ? null : { v: 2, type: "objects-deleted", keys: known };
     });
   }
@@ -238,6 +279,13 @@ export class SegmentRegistry {
   /** Whether the object under this key is still on its way out. */
   isRetiredKey(key: string): boolean {
     return this.state.isRetired(key);
+  }
+
+  /** Whether the key is, or was a moment ago, another object's than this entry's. */
+  isTakenKey({ key, topicId }: SegmentEntry): boolean {
+    const begun = this.state.begun(key);
+    const isNamed = this.state.isRetired(key) || this.state.entryOf(key) !== undefined;
+    return isNamed || (begun !== undefined && begun.topicId !== topicId);
   }
 
   /** Whether an object is about to be put under this key, or was a moment ago. */
@@ -396,6 +444,10 @@ export class SegmentRegistry {
 
   /** An object that is named already, or about to be deleted, cannot be an entry's. */
   private checkKeyFree(segment: SegmentEntry): void {
+    const begun = this.state.begun(segment.key);
+    if (begun !== undefined && begun.topicId !== segment.topicId) {
+      throw conflict(segment, `has the key ${segment.key} of an archive of ${begun.topicId}`);
+    }
     if (this.state.isRetired(segment.key)) {
       throw conflict(segment, `has the key ${segment.key} of an object that is being deleted`);
     }
@@ -410,45 +462,4 @@ export class SegmentRegistry {
       if (now.quarantined) throw conflict(entry, "is in quarantine");
     }
   }
-}
-
-function checkWanted(segment: SegmentEntry, isWanted: () => boolean): void {
-  if (isWanted()) return;
-  throw new BrokerError(
-    "CHRONIK_TOPIC_GONE",
-    `topic ${segment.topic} was deleted or is closing; its archive was not registered`,
-  );
-}
-
-/** Whether both lists are consecutive and cover the same offsets of one partition. */
-function checkCovers(remove: readonly SegmentEntry[], add: readonly SegmentEntry[]): void {
-  const [first] = remove;
-  const last = remove[remove.length - 1];
-  assert(first !== undefined && last !== undefined, "there is something to replace");
-  const keys = new Set<string>();
-  for (const list of [remove, add]) {
-    let next = first.base;
-    for (const segment of list) {
-      const isOurs = segment.topicId === first.topicId && segment.partition === first.partition;
-      assert(isOurs, `archive ${where(segment)} is of the partition of ${where(first)}`);
-      if (keys.has(segment.key)) throw conflict(segment, `has the key ${segment.key} of another`);
-      if (segment.base !== next || segment.last < segment.base) {
-        throw conflict(segment, `does not follow offset ${next - 1}`);
-      }
-      keys.add(segment.key);
-      next = segment.last + 1;
-    }
-    if (next !== last.last + 1) throw conflict(first, `is not covered up to ${last.last}`);
-  }
-}
-
-function conflict(segment: SegmentEntry, problem: string): BrokerError {
-  return new BrokerError(
-    "CHRONIK_REGISTRY_CONFLICT",
-    `archive ${where(segment)} ${problem}; the registry is unchanged`,
-  );
-}
-
-function where({ topic, partition, base, last }: SegmentEntry): string {
-  return `${topic}-${partition} [${base}, ${last}]`;
 }

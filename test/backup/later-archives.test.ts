@@ -19,6 +19,7 @@ import { MemoryJournal } from "../support/memory-journal.ts";
 import { MemoryStore } from "../support/memory-store.ts";
 import { untilBackedUp } from "../support/restore-process.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
+import { staleLists } from "../support/stale-lists.ts";
 
 const isCi = process.env["CI"] === "true";
 const ours = "AAAAAAAAAAAAAAAAAAAAAQ";
@@ -226,6 +227,41 @@ test("no object goes that was put, or put again, after the backup", async () => 
   expect(retired).toEqual([rewrite]);
   expect(retired).not.toContain(far);
   expect(retired).not.toContain(reused.key);
+});
+
+test("what was begun at the backup is adopted, or stays without a name", async () => {
+  const { store, before, put, run } = await lab();
+  const begun = async (base: number, last: number) => {
+    const key = await put(base, last, { modifiedMs: -86_400_000 });
+    await before().begin(segmentEntry(base, last, { topicId: ours, key }));
+    return key;
+  };
+  await begun(100, 149);
+  const far = await begun(300, 349);
+  const { registry, keys, retired } = await run();
+  expect(keys).toEqual([
+    [0, 99],
+    [100, 149],
+  ]);
+  expect([retired, registry.begunArchives()]).toEqual([[], []]);
+  expect(store.objects.has(far)).toBe(true);
+});
+
+test("nor where the listing is stale: what the backup names is asked for", async () => {
+  const { store, before, put, run } = await lab();
+  const endStale = staleLists(store);
+  const key = await put(100, 149, { suffix: "11111111" });
+  await before().intend(segmentEntry(100, 149, { topicId: ours, key }));
+  const gone = await put(150, 199, { suffix: "22222222" });
+  await before().intend(segmentEntry(150, 199, { topicId: ours, key: gone }));
+  store.objects.delete(gone);
+  const { keys, retired } = await run();
+  endStale();
+  expect(keys).toEqual([
+    [0, 99],
+    [100, 149],
+  ]);
+  expect(retired).toEqual([gone]);
 });
 
 test("what was retired before the backup, and is still that, goes", async () => {

@@ -1,15 +1,27 @@
 /**
- * Every way a store can fail, with a broker in front of it: producing goes on, archiving waits and
- * resumes, readers of the WAL notice nothing, cold readers are told and recover, nothing leaves the
- * WAL before its archive is verified, and in the end registry, bucket and producers agree.
+ * Every way a store can fail, or be late, with a broker in front of it: producing goes on,
+ * archiving waits and resumes, readers of the WAL notice nothing, cold readers are told and
+ * recover, nothing leaves the WAL before its archive is verified, and in the end registry, bucket
+ * and producers agree.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { registrySegments, untilAllArchived, walPartitions } from "../support/archives.ts";
 import { type BrokerProcess, startBroker, until } from "../support/broker-process.ts";
 import { type FaultKind, FaultProxy } from "../support/fault-proxy.ts";
+import { runRestore } from "../support/restore-process.ts";
 import { type S3Server, s3SkipReason, startS3 } from "../support/s3-server.ts";
 import { Kafka } from "./kafka.ts";
 import {
@@ -61,8 +73,9 @@ describe.skipIf(s3SkipReason !== null)("a broker over a faulty store", () => {
     server = await startS3();
     proxy = await FaultProxy.start(server.endpoint);
     const parallel = ["-X", "parallel_indexing=true", "-X", "max_concurrent_tasks=16"];
+    const backups = ["-X", "backup.interval=1"];
     broker = await startBroker({
-      args: [...hurriedStoreArgs, ...parallel],
+      args: [...hurriedStoreArgs, ...parallel, ...backups],
       env: s3Environment(proxy.endpoint, server.bucket),
     });
   }, 600_000);
@@ -106,6 +119,18 @@ describe.skipIf(s3SkipReason !== null)("a broker over a faulty store", () => {
   const runIndexer = () => fetch(`${broker.adminUrl}/admin/indexer/run`, { method: "POST" });
   const archived = async (topic: string) =>
     (await registrySegments(broker)).filter((segment) => segment.topic === topic);
+  async function integrityReport() {
+    const url = `${broker.adminUrl}/admin/integrity`;
+    await fetch(`${url}/run?deep=false`, { method: "POST" });
+    type Report = {
+      quarantined: number;
+      run: { finished_at: string | null } | null;
+      orphans: { list: { key: string }[] };
+    };
+    const report = async () => (await (await fetch(url)).json()) as Report;
+    await until("the run ends", 30_000, async () => (await report()).run?.finished_at != null);
+    return report();
+  }
   const firstInWal = async (topic: string) => {
     const partition = (await walPartitions(broker)).find((one) => one.topic === topic);
     return (partition?.segments[0] as { base_offset?: number } | undefined)?.base_offset ?? null;
@@ -222,6 +247,57 @@ describe.skipIf(s3SkipReason !== null)("a broker over a faulty store", () => {
       await checkTopic(broker, topicOf("once", fault), acked);
     }
   }, 90_000);
+
+  test("lists that are stale: nothing is missed, and nothing deleted that is needed", async () => {
+    const writer = new Writer("listed");
+    const doomed = new Writer("doomed");
+    for (const topic of ["listed", "doomed"]) await kafka.createTopic(topic);
+    await writer.write(kafka, 20);
+    await doomed.write(kafka, 20);
+    await untilAllArchived(broker);
+    await broker.restart();
+    kafka.close();
+    kafka = await Kafka.connect(broker.kafkaPort);
+    proxy.will({ kind: "stale-list", method: "GET", path: /list-type=2/ });
+    const doomedKeys = (await archived("doomed")).map(({ key }) => key);
+    await writer.write(kafka, 20);
+    await untilAllArchived(broker);
+    await kafka.deleteTopic("doomed");
+    // The next life looks for backups in that listing; deletions wait for the next of them.
+    await broker.restart();
+    kafka.close();
+    kafka = await Kafka.connect(broker.kafkaPort);
+    await until("the deleted topic's objects are gone", 60_000, () =>
+      doomedKeys.every((key) => !existsSync(join(s3Folder(server), key))),
+    );
+    const report = await integrityReport();
+    expect(report.quarantined).toBe(0);
+    // Late about what is there, and at worst about what is gone.
+    const left = report.orphans.list.map(({ key }) => key);
+    expect(left.filter((key) => existsSync(join(s3Folder(server), key)))).toEqual([]);
+    expect(left).toEqual(expect.arrayContaining(doomedKeys));
+    await checkTopic(broker, "listed", writer.acked);
+    await checkStore(broker, server, ["listed"]);
+    expect(await broker.stop()).toBe(0);
+    const environment = s3Environment(proxy.endpoint, server.bucket);
+    const dataDir = mkdtempSync(join(tmpdir(), "chronik-stale-"));
+    const { code, out, err } = await runRestore(["--data-dir", dataDir], environment);
+    expect([code, err]).toEqual([0, ""]);
+    const manifests = readdirSync(s3Folder(server), { recursive: true, encoding: "utf8" })
+      .filter((path) => path.includes("/manifests/"))
+      .sort();
+    const newest = Number(/(\d{16})/.exec(manifests.at(-1) ?? "")?.[1]);
+    expect(newest).toBeGreaterThan(0);
+    expect(out).toContain(`backup ${newest} of cluster`);
+    expect(out).toContain("0 offsets known at");
+    const env = environment;
+    const args = [...hurriedStoreArgs];
+    await using restored = await startBroker({ dataDir, args, env });
+    await checkTopic(restored, "listed", writer.acked);
+    expect(await restored.stop()).toBe(0);
+    rmSync(dataDir, { recursive: true });
+    await broker.restart();
+  }, 120_000);
 
   test("a store that is down: producing and tailing go on, and all catches up", async () => {
     await kafka.createTopic("down");

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32c } from "../../src/protocol/crc32c.ts";
 import { recordsPayload } from "../../src/protocol/record-batch.ts";
@@ -44,11 +44,20 @@ export async function registryAgreesWithStore(
 }
 
 function isStored({ key, bytes, sha256 }: RegistrySegment, objects: string): boolean {
-  const path = join(objects, key);
-  if (!existsSync(path)) return false;
-  const object = readFileSync(path);
+  const object = bytesOf(join(objects, key));
+  if (object === null) return false;
   const hash = createHash("sha256").update(object).digest("hex");
   return object.length === bytes && hash === sha256;
+}
+
+/** null: it is gone, maybe since a moment. */
+function bytesOf(path: string): Buffer | null {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
 }
 
 function checkContiguous(segments: readonly RegistrySegment[]): void {

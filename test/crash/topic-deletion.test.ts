@@ -16,6 +16,11 @@ const old = ["old 0", "old 1", "old 2"];
 const young = ["new 0", "new 1"];
 const goneMsMax = 30_000;
 
+/** Archives are made when they are asked for. */
+const idleTierArgs = ["--wal-indexing-interval", "3600", "-X", "min_segment_age_secs=0"];
+const runIndexer = ({ adminUrl }: BrokerProcess) =>
+  fetch(`${adminUrl}/admin/indexer/run`, { method: "POST" });
+
 function objects(broker: BrokerProcess): string[] {
   const folder = join(broker.dataDir, "tantivy_indexes");
   const found = readdirSync(folder, { recursive: true, encoding: "utf8" });
@@ -81,6 +86,37 @@ describe("deleting a topic", () => {
       await onlyNew(broker);
       await broker.restart();
       await onlyNew(broker);
+    },
+    60_000,
+  );
+
+  test.each(["verify", "register"])(
+    "after a kill at %s, the archive that was put goes too",
+    async (point) => {
+      await using broker = await startBroker({ bin, args: idleTierArgs });
+      for (const how of ["topic", "records"]) {
+        await broker.restart({ CHRONIK_FP: `${point}=kill` });
+        const kafka = await Kafka.connect(broker.kafkaPort);
+        await kafka.createTopic(topic);
+        await kafka.append(topic, 0, old);
+        kafka.close();
+        const ended = broker.exited();
+        await runIndexer(broker).catch(() => undefined);
+        expect(await ended).toBe(128 + 9);
+        await broker.restart();
+        expect([objects(broker).length, await registrySegments(broker)]).toEqual([1, []]);
+        if (how === "records") {
+          const again = await Kafka.connect(broker.kafkaPort);
+          await again.append(topic, 0, ["old 3"]);
+          await again.deleteRecords(topic, 0, old.length + 1);
+          again.close();
+          await runIndexer(broker);
+        } else {
+          await deleteTopic(broker);
+        }
+        await until("no object is left", goneMsMax, () => objects(broker).length === 0);
+        expect(await registrySegments(broker)).toEqual([]);
+      }
     },
     60_000,
   );

@@ -83,6 +83,38 @@ describe.skipIf(!hasLibrary)("compacted batches", () => {
     await lab.close();
   });
 
+  test("an archive of which nothing is left is not read by the rounds that follow", async () => {
+    using dir = tempDir();
+    const { lab, clock, put, end } = await open(dir.path);
+    await put("k", "1");
+    await lab.archive();
+    await put("k", "aborted", 1, 0);
+    await end(1, false);
+    await lab.archive();
+    const read: number[][] = [];
+    for (let n = 0; n < 7; n++) {
+      clock.advance(retentionMs + 1);
+      await put("k", `${n}`);
+      await lab.archive();
+      lab.read.length = 0;
+      expect((await lab.run()).length).toBe(1);
+      read.push([...lab.read]);
+    }
+    // The abort's range goes a round after its record; its marker is dated, and goes at last.
+    expect(read).toEqual([
+      [0, 2, 3],
+      [2, 3, 4],
+      [2, 4, 5],
+      [2, 5, 6],
+      [6, 7],
+      [7, 8],
+      [8, 9],
+    ]);
+    expect(lab.entries.map(({ records }) => records)).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    expect((await headers(lab)).map(({ baseOffset }) => baseOffset).at(-1)).toBe(9);
+    await lab.close();
+  });
+
   test("a tombstone is dated by the first cleaning that finds it last, and goes then", async () => {
     using dir = tempDir();
     const { lab, clock, put } = await open(dir.path, 1 << 20);

@@ -48,6 +48,8 @@ export class CompactionLab {
   mapEnd = -1;
   /** Last offset of each archive that was put in the place of others since it was emptied. */
   readonly replaced: number[] = [];
+  /** Last offset of each archive, or of those that are to be one, that was read for a rewrite. */
+  readonly read: number[] = [];
   private readonly archiver: Archiver;
 
   private constructor(log: NativeLog, options: CompactionLabOptions, registry: SegmentRegistry) {
@@ -160,7 +162,10 @@ export class CompactionLab {
   private watched(engine: CompactionEngine): CompactionEngine {
     return {
       stopBuilds: () => engine.stopBuilds(),
-      compact: (request, sources, path, clean) => engine.compact(request, sources, path, clean),
+      compact: (request, sources, path, clean) => {
+        this.read.push(request.last);
+        return engine.compact(request, sources, path, clean);
+      },
       mapKeys: async (source, map, fromOffset) => {
         const taken = await engine.mapKeys(source, map, fromOffset);
         this.mapEnd = taken.end;

@@ -27,7 +27,9 @@ export type FaultKind =
   /** One bit of the request's body is another. */
   | "flip-request"
   /** The request is carried out; its answer never comes. */
-  | "lose-answer";
+  | "lose-answer"
+  /** A listing as it was when the script began: without what was put, with what was deleted. */
+  | "stale-list";
 
 export interface Fault {
   readonly kind: FaultKind;
@@ -111,7 +113,7 @@ export class FaultProxy implements AsyncDisposable {
     const bytes = await bytesOf(answer);
     if (kind === "lose-answer") return void request.socket.destroy();
     const half = bytes.subarray(0, bytes.length >> 1);
-    const changed = change(bytes, kind);
+    const changed = kind === "stale-list" ? this.stale(bytes, path) : change(bytes, kind);
     const headers = { ...answer.headers };
     if (headers["content-length"] !== undefined && method !== "HEAD") {
       headers["content-length"] = String(changed.length);
@@ -137,6 +139,37 @@ export class FaultProxy implements AsyncDisposable {
     }
     found.left--;
     return found.fault.kind;
+  }
+
+  /** Keys are by the paths of the requests seen: `/bucket/key`. */
+  private stale(listing: Buffer, path: string): Buffer {
+    const prefix = new URL(path, "http://any").searchParams.get("prefix") ?? "";
+    const after = new URL(path, "http://any").searchParams.get("start-after") ?? "";
+    const changed = new Map<string, "put" | "deleted">();
+    for (const { method, path: asked } of this.seen) {
+      const { pathname, searchParams } = new URL(asked, "http://any");
+      const [, key = ""] = /^\/[^/]+\/(.+)$/.exec(decodeURIComponent(pathname)) ?? [];
+      const isPut = method === "PUT" || (method === "POST" && searchParams.has("uploadId"));
+      if (isPut && !searchParams.has("partNumber") && !changed.has(key)) changed.set(key, "put");
+      if (method === "DELETE" && !searchParams.has("uploadId") && !changed.has(key)) {
+        changed.set(key, "deleted");
+      }
+    }
+    const text = listing.toString();
+    const contents = new Map<string, string>();
+    for (const [content = "", key = ""] of text.matchAll(
+      /<Contents>.*?<Key>(.*?)<\/Key>.*?<\/Contents>/gs,
+    )) {
+      if (changed.get(key) !== "put") contents.set(key, content);
+    }
+    for (const [key, what] of changed) {
+      if (what !== "deleted" || !key.startsWith(prefix) || key <= after) continue;
+      const modified = "<LastModified>2020-01-01T00:00:00.000Z</LastModified>";
+      contents.set(key, `<Contents><Key>${key}</Key>${modified}<Size>1000</Size></Contents>`);
+    }
+    const sorted = [...contents.keys()].sort().map((key) => contents.get(key));
+    const rest = text.replaceAll(/<Contents>.*?<\/Contents>/gs, "");
+    return Buffer.from(rest.replace("</ListBucketResult>", `${sorted.join("")}$&`));
   }
 
   /** Headers stay as they came: they are signed. */

@@ -32,14 +32,17 @@ export function segment(
 export interface WorldOptions {
   readonly deleteAfterIndex?: boolean;
   readonly others?: readonly FakePartition[];
+  /** What an earlier life left. */
+  readonly files?: Map<string, string>;
+  readonly journal?: MemoryJournal;
   readonly walSpace?: { bytesMax: number; isPressed: boolean; isStrained: boolean };
 }
 
 export async function world(partition: FakePartition, over: WorldOptions = {}) {
-  const files = new Map<string, string>();
+  const files = over.files ?? new Map<string, string>();
   const engine = new FakeArchives(files);
   const store = new FakeStore(files);
-  const journal = new MemoryJournal();
+  const journal = over.journal ?? new MemoryJournal();
   const registry = await SegmentRegistry.open(journal);
   const clock = new FakeClock(1_000_000);
   const config = {

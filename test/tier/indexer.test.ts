@@ -1,6 +1,5 @@
 import { expect, test } from "bun:test";
 import { StoreError } from "../../src/store/object-store.ts";
-import type { ArchiveRequest } from "../../src/tier/ports.ts";
 import { FakePartition } from "../support/fake-tier.ts";
 import { registryEntry, segment, world } from "../support/indexer-lab.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
@@ -91,50 +90,6 @@ test("an archive that was stored and not verified is made again as it was", asyn
   ]);
   // Nothing is left that no entry names.
   expect([...files.keys()].sort()).toEqual(entries.map(({ key }) => key).sort());
-});
-
-test("an archive that a crash left without a name is found again, not joined", async () => {
-  const partition = new FakePartition({ segments: [segment(1, 0, 9), segment(2, 10, 19)] });
-  const { indexer, registry, engine, store, files } = await world(partition);
-  const request: ArchiveRequest = {
-    ...{
-      walHandle: 1,
-      topic: "t",
-      topicId: "id-t",
-      partition: 0,
-      generation: 1,
-      base: 0,
-      last: 19,
-    },
-    ...{ leaderEpochs: [], producerSnapshot: "[]", aborted: [] },
-    indexMode: "full",
-  };
-  const key = "tantivy_indexes/t/partition-0/segment-0-19.tar.gz";
-  await engine.build(request, key);
-  const asked: string[] = [];
-  Object.assign(store, {
-    list(prefix: string) {
-      asked.push(prefix);
-      return Promise.resolve({ objects: [{ key, bytes: 10 }], next: null });
-    },
-  });
-  partition.wal = [...partition.wal, segment(3, 20, 29)];
-  await indexer.run();
-  partition.wal = [segment(4, 30, 39), segment(5, 40, 49)];
-  await indexer.run();
-  expect(registry.segments("id-t", 0).map(({ base, last }) => [base, last])).toEqual([
-    [0, 19],
-    [20, 29],
-    [30, 49],
-  ]);
-  expect([...files.keys()].sort()).toEqual(
-    registry
-      .segments("id-t", 0)
-      .map((s) => s.key)
-      .sort(),
-  );
-  // Once: afterwards this process knows what it put.
-  expect(asked).toEqual(["tantivy_indexes/t/partition-0/segment-0-"]);
 });
 
 test("a key taken by other bytes leads to a key with generation and hash", async () => {

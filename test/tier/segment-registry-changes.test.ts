@@ -125,6 +125,54 @@ test("an object that was put and never registered is retired, a named one is not
   expect((await reopened()).totals()).toMatchObject({ segments: 1, retired: 0, retired_bytes: 0 });
 });
 
+test("a first archive that was begun stays so over starts, until an entry names it", async () => {
+  const { registry, journal, reopened } = await registryOf(1);
+  const next = segmentEntry(10, 19);
+  await registry.begin(next);
+  const entries = journal.entries.length;
+  // Another try of it, of other bytes.
+  await registry.begin({ ...next, bytes: 5 });
+  expect(journal.entries).toHaveLength(entries);
+  expect(registry.begin({ ...next, topicId: "id-u" })).rejects.toThrow("has the key");
+  const gone = () => false;
+  expect(registry.begin(segmentEntry(20, 29), gone)).rejects.toThrow("was deleted or is closing");
+  let again = await reopened();
+  for (const one of [registry, again]) {
+    expect(one.begunArchives().map(({ first }) => first)).toEqual([{ base: 10, last: 19 }]);
+    expect([one.isBegun(next), one.isIntendedKey(next.key), retiredOf(one)]).toEqual([
+      true,
+      true,
+      [],
+    ]);
+  }
+  journal.entries = [...again.snapshotParts()];
+  again = await reopened();
+  expect(again.isBegun(next)).toBe(true);
+  await again.add(next, 0);
+  for (const one of [again, await reopened()]) {
+    expect([one.begunArchives(), retiredOf(one)]).toEqual([[], []]);
+    expect(one.range("id-t", 0)).toEqual({ start: 0, end: 20 });
+  }
+});
+
+test("a first archive that nobody goes on with is retired, alone or with its topic", async () => {
+  const { registry, reopened } = await registryOf(0);
+  const [one, other] = [segmentEntry(0, 9), segmentEntry(10, 19)];
+  for (const segment of [one, other]) await registry.begin(segment);
+  await registry.retireBegun(one.key);
+  await registry.retireBegun("unknown");
+  expect(retiredOf(registry)).toEqual([[one.key, 5_000]]);
+  expect(registry.isTakenKey(one)).toBe(true);
+  await registry.retireTopic("id-t");
+  for (const each of [registry, await reopened()]) {
+    expect(retiredOf(each)).toEqual([
+      [one.key, 5_000],
+      [other.key, 5_000],
+    ]);
+    expect([each.begunArchives(), each.retiredCount("id-t")]).toEqual([[], 2]);
+  }
+});
+
 test("a journal of the first release is read", async () => {
   const journal = new MemoryJournal();
   const lines = await Bun.file(`${import.meta.dir}/../fixtures/registry-v1.jsonl`).text();

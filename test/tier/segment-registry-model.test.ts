@@ -11,6 +11,8 @@ type Step =
   | { do: "quarantine"; topic: number; partition: number; at: number; back: boolean }
   | { do: "retire"; topic: number }
   | { do: "orphan"; topic: number }
+  | { do: "begin"; topic: number; partition: number }
+  | { do: "give-up" }
   | { do: "delete"; count: number }
   | { do: "restart"; compacted: boolean };
 
@@ -27,6 +29,8 @@ const steps = fc.array(
     { weight: 2, arbitrary: record("quarantine", { at: fc.nat(9), back: fc.boolean() }) },
     fc.record({ do: fc.constant("retire" as const), topic }),
     fc.record({ do: fc.constant("orphan" as const), topic }),
+    fc.record({ do: fc.constant("begin" as const), topic, partition }),
+    fc.record({ do: fc.constant("give-up" as const) }),
     fc.record({ do: fc.constant("delete" as const), count: fc.nat(4) }),
     fc.record({ do: fc.constant("restart" as const), compacted: fc.boolean() }),
   ),
@@ -49,6 +53,8 @@ function record<N extends string, T extends Record<string, fc.Arbitrary<unknown>
 class Model {
   segments: SegmentEntry[] = [];
   retired: { key: string; topicId: string }[] = [];
+  /** Oldest first. */
+  begun: SegmentEntry[] = [];
 
   of(topicNumber: number, index: number): SegmentEntry[] {
     const topicId = `id-${topicNumber}`;
@@ -79,14 +85,16 @@ function shownBy(registry: SegmentRegistry) {
   return {
     segments: registry.all().sort(byPlace),
     retired: Array.from(registry.retiredObjects(), ({ key }) => key).sort(),
+    begun: registry.begunArchives().map(({ key, first }) => [key, first.base, first.last]),
     totals: { segments, records, bytes, quarantined, retired },
   };
 }
 
-function shownByModel({ segments, retired }: Model) {
+function shownByModel({ segments, retired, begun }: Model) {
   return {
     segments: [...segments].sort(byPlace),
     retired: retired.map(({ key }) => key).sort(),
+    begun: begun.map(({ key, base, last }) => [key, base, last]),
     totals: {
       segments: segments.length,
       records: segments.reduce((sum, s) => sum + s.records, 0),
@@ -151,12 +159,28 @@ class World {
         const gone = this.model.segments.filter((s) => s.topicId === `id-${step.topic}`);
         await this.registry.retireTopic(`id-${step.topic}`);
         this.model.take(gone);
+        const ofTopic = ({ topicId }: SegmentEntry) => topicId === `id-${step.topic}`;
+        this.model.retired.push(...this.model.begun.filter(ofTopic));
+        this.model.begun = this.model.begun.filter((one) => !ofTopic(one));
         return;
       }
       case "orphan": {
         const segment = this.fresh(step.topic, 0, 900, 909);
         await this.registry.retireUnregistered(segment);
         this.model.retired.push(segment);
+        return;
+      }
+      case "begin": {
+        const segment = this.fresh(step.topic, step.partition, 800, 809);
+        await this.registry.begin(segment);
+        await this.registry.begin({ ...segment, bytes: 1 });
+        this.model.begun.push(segment);
+        return;
+      }
+      case "give-up": {
+        const [oldest] = this.model.begun.splice(0, 1);
+        if (oldest) await this.registry.retireBegun(oldest.key);
+        if (oldest) this.model.retired.push(oldest);
         return;
       }
       case "delete": {
@@ -181,6 +205,7 @@ class World {
     const list = this.model.of(step.topic, step.partition);
     const base = Math.max(this.ends.get(place) ?? 0, (list.at(-1)?.last ?? -1) + 1) + step.gap;
     const segment = this.fresh(step.topic, step.partition, base, base + step.length - 1);
+    if (step.length % 2 === 0) await this.registry.begin(segment);
     await this.registry.add(segment, base);
     this.ends.set(place, segment.last + 1);
     this.model.put(segment);
