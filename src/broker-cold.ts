@@ -44,7 +44,7 @@ const cacheFolder = "cache";
 /** Tables of contents of archives kept in memory. */
 const tocCacheBytesMax = 16 << 20;
 /** Bytes on their way from the store for all readers. */
-const bytesInFlightMax = 32 << 20;
+const bytesInFlightMax = 16 << 20;
 /** Of readers in a row: bytes that are read before they ask, on their way or waiting for them. */
 const aheadBytesMax = 16 << 20;
 

@@ -245,7 +245,7 @@ export const settings = {
     doc: "Memory that holds the newest batches of all partitions together",
   }),
   "limits.chunkCacheBytesMax": bytes({
-    default: 64 * MiB,
+    default: 32 * MiB,
     min: 0,
     doc: "Memory that holds chunks read from archives",
   }),

@@ -2,7 +2,7 @@ import type { Clock } from "../lib/clock.ts";
 import {
   decodeIndex,
   encodeIndex,
-  encodeRecord,
+  encodeRecords,
   indexLength,
   isIntact,
   parseSlabFile,
@@ -67,7 +67,7 @@ const slabsAbout = 32;
 /** Of a small cache: what goes at a time is a quarter of it at most. */
 const slabsMin = 4;
 /** Bytes that wait to be written; what comes on top is not cached. */
-const waitingBytesMax = 16 << 20;
+const waitingBytesMax = 8 << 20;
 /** What waits is written together up to this size. */
 const writeBytesMax = 1 << 20;
 /** A disk that refused is left alone so long. */
@@ -258,13 +258,12 @@ export class ChunkDisk {
   private async write(batch: readonly Waiting[]): Promise<void> {
     const { files, stats, faultPoint } = this.deps;
     const fresh = batch.filter(({ name, bytes }) => !this.has(name, bytes.length));
-    const encoded = fresh.map(({ name, bytes }) => encodeRecord(name, bytes));
-    const records = Buffer.concat(encoded.map(({ record }) => record));
+    const { records, ranges } = encodeRecords(fresh);
     if (records.length === 0) return;
     if (this.active !== null && this.active.bytes + records.length > this.slabBytes) {
       await this.finishActive();
     }
-    if (!(await this.makeRoom(records.length + indexRowBytes * encoded.length))) return;
+    if (!(await this.makeRoom(records.length + indexRowBytes * ranges.length))) return;
     this.active ??= this.add(this.nextNumber++);
     const slab = this.active;
     await faultPoint("cache-write");
@@ -278,11 +277,11 @@ export class ChunkDisk {
       throw error;
     }
     this.pausedUntilMs = 0;
-    for (const { record, range } of encoded) {
+    for (const range of ranges) {
       this.place(slab, { ...range, at: slab.bytes + range.at });
-      this.grow(slab, record.length);
       count(stats.diskCacheWrites, range.length);
     }
+    this.grow(slab, records.length);
   }
 
   private async finishActive(): Promise<void> {

@@ -56,26 +56,35 @@ export function rangeName(entry: SegmentEntry, position: number): RangeName {
   return { topicId, key, sha256: sha256.slice(0, 16), position };
 }
 
-/** One record; `range.at` counts from the record's beginning. */
-export function encodeRecord(
-  name: RangeName,
-  bytes: Uint8Array,
-): { record: Uint8Array; range: SlabRange } {
-  const nameBytes = encodeName(name);
-  const at = recordHeaderBytes + nameBytes.length;
-  const record = new Uint8Array(at + bytes.length);
-  record.set(nameBytes, recordHeaderBytes);
-  record.set(bytes, at);
-  const hash = rangeHash(nameBytes, bytes);
-  const view = new DataView(record.buffer);
-  view.setUint32(0, recordMagic, true);
-  view.setUint32(4, nameBytes.length, true);
-  view.setUint32(8, bytes.length, true);
-  view.setBigUint64(16, hash, true);
-  return { record, range: { name, at, length: bytes.length, hash } };
+/** Records end to end; `at` of the ranges counts from the first one's beginning. */
+export function encodeRecords(
+  parts: readonly { readonly name: RangeName; readonly bytes: Uint8Array }[],
+): { records: Uint8Array; ranges: SlabRange[] } {
+  const named = parts.map(({ name, bytes }) => ({ name, bytes, nameBytes: encodeName(name) }));
+  let length = 0;
+  for (const { nameBytes, bytes } of named) {
+    length += recordHeaderBytes + nameBytes.length + bytes.length;
+  }
+  const records = new Uint8Array(length);
+  const view = new DataView(records.buffer);
+  const ranges: SlabRange[] = [];
+  let start = 0;
+  for (const { name, nameBytes, bytes } of named) {
+    const at = start + recordHeaderBytes + nameBytes.length;
+    const hash = rangeHash(nameBytes, bytes);
+    view.setUint32(start, recordMagic, true);
+    view.setUint32(start + 4, nameBytes.length, true);
+    view.setUint32(start + 8, bytes.length, true);
+    view.setBigUint64(start + 16, hash, true);
+    records.set(nameBytes, start + recordHeaderBytes);
+    records.set(bytes, at);
+    ranges.push({ name, at, length: bytes.length, hash });
+    start = at + bytes.length;
+  }
+  return { records, ranges };
 }
 
-/** Bytes that encodeRecord makes, at most. */
+/** Bytes that a record of encodeRecords has. */
 export function recordBytes(name: RangeName, length: number): number {
   return recordHeaderBytes + encodeName(name).length + length;
 }

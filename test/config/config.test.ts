@@ -87,7 +87,7 @@ describe("defaults", () => {
       inFlightBytesPerConnectionMax: 16_777_216,
       connectionsMax: 10_000,
       tailCacheBytesMax: 67_108_864,
-      chunkCacheBytesMax: 67_108_864,
+      chunkCacheBytesMax: 33_554_432,
       fetchBytesMax: 57_671_680,
     });
     expect(config.topic).toMatchObject({

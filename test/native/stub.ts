@@ -25,7 +25,8 @@ int32_t chronik_reap(uint64_t engine, uint8_t* out, uint64_t cap, uint64_t* used
 int32_t chronik_read(uint64_t e, uint64_t t, uint64_t o, uint8_t* out, uint64_t c, uint64_t* used) {
   memcpy(out, &o, c < 8 ? c : 8); *used = t; return -3;
 }
-int32_t chronik_submit_lent(uint64_t e, const uint8_t* c, uint64_t n, const uint8_t* r, uint64_t m) {
+int32_t chronik_submit_lent(
+    uint64_t e, const uint8_t* c, uint64_t n, const uint8_t* r, uint64_t m) {
   return (int32_t)(n + m + c[0] + r[0]);
 }
 static const uint8_t lent[] = "handed over";

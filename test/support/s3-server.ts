@@ -25,6 +25,8 @@ export interface S3Server extends AsyncDisposable {
   readonly folder: string;
   /** Sub-folder of `folder`; made by the server's start. */
   readonly bucket: string;
+  /** Of the process that runs now. */
+  readonly pid: number;
   start(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -60,6 +62,11 @@ class Versitygw implements S3Server {
       tls === null ? [] : ["--cert", tls.cert, "--key", tls.key],
       ["posix", this.folder],
     ].flat();
+  }
+
+  get pid(): number {
+    if (this.#child === undefined) throw new Error("the S3 server does not run");
+    return this.#child.pid;
   }
 
   async start(): Promise<void> {
