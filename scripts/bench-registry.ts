@@ -1,6 +1,6 @@
 import { NativeJournal } from "../src/native/journal.ts";
-import { encodeEntry, snapshotParts } from "../src/tier/registry-entry.ts";
-import { type SegmentEntry, SegmentRegistry } from "../src/tier/segment-registry.ts";
+import { encodeEntry, snapshotParts } from "../src/tier/registry/registry-entry.ts";
+import { type SegmentEntry, SegmentRegistry } from "../src/tier/registry/segment-registry.ts";
 import { openEngine, tempDir } from "../test/support/native.ts";
 import { print } from "./figures.ts";
 import { main } from "./support.ts";

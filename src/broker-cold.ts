@@ -9,13 +9,13 @@ import type { NativeFiles } from "./native/files.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { ArchiveChunks } from "./tier/archive-chunks.ts";
-import { type CacheFiles, ChunkDisk } from "./tier/chunk-disk.ts";
-import { ChunkSource } from "./tier/chunk-source.ts";
-import { ArchiveReader } from "./tier/cold-reader.ts";
 import type { ArchiveEngine } from "./tier/ports.ts";
-import type { SegmentRegistry } from "./tier/segment-registry.ts";
-import { TierStats } from "./tier/tier-stats.ts";
+import { ArchiveChunks } from "./tier/read/archive-chunks.ts";
+import { type CacheFiles, ChunkDisk } from "./tier/read/chunk-disk.ts";
+import { ChunkSource } from "./tier/read/chunk-source.ts";
+import { ArchiveReader } from "./tier/read/cold-reader.ts";
+import { TierStats } from "./tier/read/tier-stats.ts";
+import type { SegmentRegistry } from "./tier/registry/segment-registry.ts";
 
 /** The object store and how archives are read from it. */
 export interface ColdRooms {

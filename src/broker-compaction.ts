@@ -7,9 +7,9 @@ import type { Metadata } from "./metadata/controller.ts";
 import { isInternalTopic } from "./metadata/topic-name.ts";
 import type { NativeArchives } from "./native/archives.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { Compaction, type CompactionSettings, type Rewrites } from "./tier/compaction.ts";
 import type { CompactionEngine } from "./tier/ports.ts";
-import type { RewriteQueue, Rewriter } from "./tier/rewriter.ts";
+import { Compaction, type CompactionSettings, type Rewrites } from "./tier/rewrite/compaction.ts";
+import type { RewriteQueue, Rewriter } from "./tier/rewrite/rewriter.ts";
 
 /** As ffi/src/jobs/compact.rs answers. */
 interface CompactedJson {

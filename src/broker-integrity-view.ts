@@ -1,6 +1,6 @@
-import { adviceOf, type Finding } from "./tier/findings.ts";
-import type { OrphanReport } from "./tier/orphans.ts";
-import type { Scrub } from "./tier/scrub.ts";
+import { adviceOf, type Finding } from "./tier/check/findings.ts";
+import type { OrphanReport } from "./tier/check/orphans.ts";
+import type { Scrub } from "./tier/check/scrub.ts";
 
 /** The answer of `GET /admin/integrity`. */
 export function integrityView(scrub: Scrub): unknown {

@@ -11,11 +11,11 @@ import { uuidToBytes } from "./protocol/uuid.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { ArchiveDamage } from "./tier/archive-chunks.ts";
-import { Scrub } from "./tier/scrub.ts";
-import type { ScrubbedWal } from "./tier/scrub-wal.ts";
-import type { ArchiveInspector } from "./tier/segment-check.ts";
-import type { SegmentEntry, SegmentRegistry } from "./tier/segment-registry.ts";
+import { Scrub } from "./tier/check/scrub.ts";
+import type { ScrubbedWal } from "./tier/check/scrub-wal.ts";
+import type { ArchiveInspector } from "./tier/check/segment-check.ts";
+import { ArchiveDamage } from "./tier/read/archive-chunks.ts";
+import type { SegmentEntry, SegmentRegistry } from "./tier/registry/segment-registry.ts";
 
 interface ManifestJson {
   readonly topic_id: string;

@@ -16,7 +16,7 @@ import { NativeWal } from "./native/wal.ts";
 import { newUuid } from "./protocol/uuid.ts";
 import { type ObjectStore, StoreError } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
-import { SegmentRegistry } from "./tier/segment-registry.ts";
+import { SegmentRegistry } from "./tier/registry/segment-registry.ts";
 
 export interface RestoreRequest {
   readonly config: Config;

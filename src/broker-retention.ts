@@ -5,8 +5,8 @@ import type { Metadata } from "./metadata/controller.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import type { RetainedPartition } from "./tier/ports.ts";
+import type { SegmentRegistry } from "./tier/registry/segment-registry.ts";
 import { Retainer, type RetainerTotals } from "./tier/retainer.ts";
-import type { SegmentRegistry } from "./tier/segment-registry.ts";
 
 interface RetentionParts {
   readonly loaded: LoadedConfig;

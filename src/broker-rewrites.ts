@@ -7,13 +7,13 @@ import type { Metadata } from "./metadata/controller.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import type { Compaction } from "./tier/compaction.ts";
 import type { Indexer } from "./tier/indexer.ts";
-import type { MergePolicy } from "./tier/merge-plan.ts";
-import { Merger } from "./tier/merger.ts";
 import type { ArchiveEngine, TierPartition } from "./tier/ports.ts";
-import { RewriteQueue, Rewriter } from "./tier/rewriter.ts";
-import type { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { SegmentRegistry } from "./tier/registry/segment-registry.ts";
+import type { Compaction } from "./tier/rewrite/compaction.ts";
+import type { MergePolicy } from "./tier/rewrite/merge-plan.ts";
+import { Merger } from "./tier/rewrite/merger.ts";
+import { RewriteQueue, Rewriter } from "./tier/rewrite/rewriter.ts";
 
 export interface RewriteParts {
   readonly config: Config;

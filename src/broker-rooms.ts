@@ -34,10 +34,10 @@ import { newUuid } from "./protocol/uuid.ts";
 import type { ShareGroups } from "./share/share-groups.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
+import type { Scrub } from "./tier/check/scrub.ts";
 import { Indexer, type IndexerDeps } from "./tier/indexer.ts";
+import type { SegmentRegistry } from "./tier/registry/segment-registry.ts";
 import type { Retainer } from "./tier/retainer.ts";
-import type { Scrub } from "./tier/scrub.ts";
-import type { SegmentRegistry } from "./tier/segment-registry.ts";
 import type { TransactionCoordinator } from "./transaction/coordinator.ts";
 
 /** What the broker is made of, built bottom-up. */

@@ -5,9 +5,9 @@ import type { ObjectStore } from "./store/object-store.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
 import { archiveLag } from "./tier/archive-lag.ts";
 import type { Indexer } from "./tier/indexer.ts";
+import type { TierStats } from "./tier/read/tier-stats.ts";
 import type { Reaper } from "./tier/reaper.ts";
-import type { SegmentRegistry } from "./tier/segment-registry.ts";
-import type { TierStats } from "./tier/tier-stats.ts";
+import type { SegmentRegistry } from "./tier/registry/segment-registry.ts";
 
 /** The store with every call counted on `/metrics`. */
 export function meteredStore(store: ObjectStore, clock: Clock, metrics: Metrics): ObjectStore {

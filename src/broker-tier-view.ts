@@ -6,7 +6,7 @@ import type {
   TiersView,
 } from "../admin/view.ts";
 import type { Partition } from "./log/partition.ts";
-import type { SegmentEntry, SegmentRegistry } from "./tier/segment-registry.ts";
+import type { SegmentEntry, SegmentRegistry } from "./tier/registry/segment-registry.ts";
 
 export function segmentView(segment: SegmentEntry): SegmentView {
   return {

@@ -4,7 +4,7 @@ import { errorText } from "./lib/errors.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import { Reaper } from "./tier/reaper.ts";
-import { SegmentRegistry } from "./tier/segment-registry.ts";
+import { SegmentRegistry } from "./tier/registry/segment-registry.ts";
 import { Timeline } from "./tier/timeline.ts";
 
 /** What the tiers keep beside archives and reads: who deletes, and what is told of them. */

@@ -9,7 +9,7 @@ import type { MetadataChange } from "./metadata/requests.ts";
 import { isInternalTopic } from "./metadata/topic-name.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { Reaper } from "./tier/reaper.ts";
-import type { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { SegmentRegistry } from "./tier/registry/segment-registry.ts";
 
 export interface TopicKeeperParts {
   readonly metadata: Metadata;

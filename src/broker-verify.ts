@@ -10,11 +10,15 @@ import type { Clock } from "./lib/clock.ts";
 import { BrokerError, errorText } from "./lib/errors.ts";
 import type { ObjectStore } from "./store/object-store.ts";
 import type { Logger } from "./telemetry/logger.ts";
-import { adviceOf, type Finding } from "./tier/findings.ts";
-import { findOrphans, type OrphanReport } from "./tier/orphans.ts";
-import { EntryWalk } from "./tier/scrub-state.ts";
-import { type CheckOutcome, checkSegment, type SegmentCheckDeps } from "./tier/segment-check.ts";
-import { type SegmentEntry, SegmentRegistry } from "./tier/segment-registry.ts";
+import { adviceOf, type Finding } from "./tier/check/findings.ts";
+import { findOrphans, type OrphanReport } from "./tier/check/orphans.ts";
+import { EntryWalk } from "./tier/check/scrub-state.ts";
+import {
+  type CheckOutcome,
+  checkSegment,
+  type SegmentCheckDeps,
+} from "./tier/check/segment-check.ts";
+import { type SegmentEntry, SegmentRegistry } from "./tier/registry/segment-registry.ts";
 
 export interface SegmentVerifyParts {
   readonly config: Config;

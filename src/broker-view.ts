@@ -8,11 +8,11 @@ import type { Partition } from "./log/partition.ts";
 import type { Partitions } from "./log/partitions.ts";
 import type { Metadata } from "./metadata/controller.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import type { ArchiveChunks } from "./tier/archive-chunks.ts";
+import type { Scrub } from "./tier/check/scrub.ts";
 import type { Indexer } from "./tier/indexer.ts";
-import type { Merger } from "./tier/merger.ts";
-import type { Scrub } from "./tier/scrub.ts";
-import type { SegmentRegistry } from "./tier/segment-registry.ts";
+import type { ArchiveChunks } from "./tier/read/archive-chunks.ts";
+import type { SegmentRegistry } from "./tier/registry/segment-registry.ts";
+import type { Merger } from "./tier/rewrite/merger.ts";
 import type { Timeline } from "./tier/timeline.ts";
 
 export interface ViewParts {

@@ -2,7 +2,11 @@ import { BrokerError, errorText } from "../lib/errors.ts";
 import type { MetadataImage, TopicImage } from "../metadata/image.ts";
 import { listLimitMax, type ObjectStore, StoreError } from "../store/object-store.ts";
 import type { ArchiveSummary } from "../tier/ports.ts";
-import type { RetiredObject, SegmentEntry, SegmentRegistry } from "../tier/segment-registry.ts";
+import type {
+  RetiredObject,
+  SegmentEntry,
+  SegmentRegistry,
+} from "../tier/registry/segment-registry.ts";
 import type { ArchiveFacts } from "./archive-facts.ts";
 import type { PartitionHead } from "./format.ts";
 import { refusal } from "./manifest-plan.ts";

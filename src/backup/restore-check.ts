@@ -1,7 +1,7 @@
 import type { Clock } from "../lib/clock.ts";
 import { BrokerError, errorText } from "../lib/errors.ts";
 import { listLimitMax, type ObjectStore } from "../store/object-store.ts";
-import type { SegmentEntry, SegmentRegistry } from "../tier/segment-registry.ts";
+import type { SegmentEntry, SegmentRegistry } from "../tier/registry/segment-registry.ts";
 
 export interface CheckParts {
   readonly store: ObjectStore;

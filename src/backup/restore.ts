@@ -6,7 +6,7 @@ import type { MetadataImage, TopicImage } from "../metadata/image.ts";
 import { encodeSnapshot } from "../metadata/journal-entry.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import type { ArchiveSummary } from "../tier/ports.ts";
-import type { SegmentEntry, SegmentRegistry } from "../tier/segment-registry.ts";
+import type { SegmentEntry, SegmentRegistry } from "../tier/registry/segment-registry.ts";
 import type { ArchiveFacts } from "./archive-facts.ts";
 import { type EndById, OffsetsCut, PreparedCommits, ShareCut } from "./cut-offsets.ts";
 import { logHead, type Manifest, type PartitionHead, partitionHead } from "./format.ts";

@@ -1,5 +1,5 @@
 /** What the log needs from other rooms. Structural: native/wal.ts, native/files.ts and
- * tier/cold-reader.ts satisfy these without importing them; broker.ts is where that is checked.
+ * tier/read/ satisfy these without importing them; broker.ts is where that is checked.
  * Offsets are numbers below 2^53; `bytes` are sizes; timestamps are milliseconds. */
 import type { BrokerError } from "../lib/errors.ts";
 import type { AbortedTransaction } from "./aborted-index.ts";

@@ -9,9 +9,9 @@ import type {
   IndexMode,
   WalSegment,
 } from "./ports.ts";
+import type { SegmentEntry, SegmentRegistry } from "./registry/segment-registry.ts";
 import { releasableEnd } from "./retention.ts";
 import type { ArchiveTask } from "./run-plan.ts";
-import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
 export interface ArchiverDeps {
   readonly engine: ArchiveEngine;

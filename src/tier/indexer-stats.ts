@@ -1,4 +1,4 @@
-import type { RegistryTotals } from "./segment-registry.ts";
+import type { RegistryTotals } from "./registry/segment-registry.ts";
 
 /** Counters of R13; times in milliseconds, sizes in bytes. */
 export interface RunTotals {

@@ -1,4 +1,4 @@
-import type { RetiredObject } from "./segment-registry.ts";
+import type { RetiredObject } from "./registry/segment-registry.ts";
 
 /** How long a retired object waits for its readers. */
 const pinGraceMs = 60_000;

@@ -3,7 +3,7 @@ import { errorText } from "../lib/errors.ts";
 import type { ObjectStore } from "../store/object-store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import { ReapPlan, retryMs } from "./reap-plan.ts";
-import type { RetiredObject, SegmentRegistry } from "./segment-registry.ts";
+import type { RetiredObject, SegmentRegistry } from "./registry/segment-registry.ts";
 
 export interface ReaperDeps {
   readonly registry: SegmentRegistry;

@@ -2,9 +2,9 @@ import type { Clock, Timer } from "../lib/clock.ts";
 import { errorText } from "../lib/errors.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { RetainedPartition } from "./ports.ts";
+import type { SegmentEntry, SegmentRegistry } from "./registry/segment-registry.ts";
 import { planLocalRelease, planRetention, releasableEnd, retentionUnits } from "./retention.ts";
 import { RetentionClock } from "./retention-clock.ts";
-import type { SegmentEntry, SegmentRegistry } from "./segment-registry.ts";
 
 export interface RetainerDeps {
   readonly registry: Pick<SegmentRegistry, "segments" | "dropBefore">;

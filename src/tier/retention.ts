@@ -4,7 +4,7 @@
  * segments go, oldest first; the first one that stays ends it.
  */
 import type { LocalRetention, PartitionRetention, WalSegment } from "./ports.ts";
-import type { SegmentEntry } from "./segment-registry.ts";
+import type { SegmentEntry } from "./registry/segment-registry.ts";
 
 /** The least that can be dropped: an archive, or a WAL segment that is not archived. */
 export interface RetentionUnit {

@@ -1,4 +1,4 @@
-import type { RegistryChange, SegmentEntry } from "./segment-registry.ts";
+import type { RegistryChange, SegmentEntry } from "./registry/segment-registry.ts";
 
 export type TimelineEventType =
   | "sealed"

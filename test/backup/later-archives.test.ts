@@ -10,7 +10,7 @@ import { apply } from "../../src/metadata/apply.ts";
 import { emptyImage } from "../../src/metadata/image.ts";
 import { StoreError } from "../../src/store/object-store.ts";
 import { archiveKey } from "../../src/tier/archiver.ts";
-import { type SegmentEntry, SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { type SegmentEntry, SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { Kafka } from "../broker/kafka.ts";
 import { registrySegments, untilAllArchived } from "../support/archives.ts";
 import { brokerExists } from "../support/broker-process.ts";

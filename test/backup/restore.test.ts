@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { makeBackup } from "../../src/backup/backup-run.ts";
 import { Restore, type RestoreParts } from "../../src/backup/restore.ts";
 import { decodeEntry, encodeCommands } from "../../src/metadata/journal-entry.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { LabJournal, LabPartition } from "../support/backup-lab.ts";
 import { brokerExists } from "../support/broker-process.ts";
 import { FakeClock } from "../support/fake-clock.ts";

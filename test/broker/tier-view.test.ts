@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { segmentsPage, tiersView } from "../../src/broker-tier-view.ts";
 import type { Partition } from "../../src/log/partition.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
 import { segmentEntry } from "../support/segment-entry.ts";
 

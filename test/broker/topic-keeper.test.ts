@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { TopicKeeper } from "../../src/broker-topics.ts";
 import { Reaper } from "../../src/tier/reaper.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { LogLab, turn } from "../support/log-lab.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";
 import { noSpace } from "../support/memory-wal.ts";

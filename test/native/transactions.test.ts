@@ -12,8 +12,8 @@ import { batchesIn, isControl, recordsPayload } from "../../src/protocol/record-
 import { parseRecords } from "../../src/protocol/records.ts";
 import { LocalStore } from "../../src/store/local-store.ts";
 import { Archiver } from "../../src/tier/archiver.ts";
-import { ArchiveReader } from "../../src/tier/cold-reader.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { ArchiveReader } from "../../src/tier/read/cold-reader.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { coldChunks } from "../support/cold-chunks.ts";
 import { batch } from "../support/log-lab.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";

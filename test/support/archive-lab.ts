@@ -7,15 +7,15 @@ import type { Partition } from "../../src/log/partition.ts";
 import { NativeArchives } from "../../src/native/archives.ts";
 import { NativeFiles } from "../../src/native/files.ts";
 import { Archiver } from "../../src/tier/archiver.ts";
-import { ArchiveReader } from "../../src/tier/cold-reader.ts";
-import type { IndexMode } from "../../src/tier/ports.ts";
 import {
   type CheckOutcome,
   checkSegment,
   type Depth,
   type SegmentCheckDeps,
-} from "../../src/tier/segment-check.ts";
-import { type SegmentEntry, SegmentRegistry } from "../../src/tier/segment-registry.ts";
+} from "../../src/tier/check/segment-check.ts";
+import type { IndexMode } from "../../src/tier/ports.ts";
+import { ArchiveReader } from "../../src/tier/read/cold-reader.ts";
+import { type SegmentEntry, SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { coldChunks } from "./cold-chunks.ts";
 import { batch, topicA } from "./log-lab.ts";
 import { MemoryJournal } from "./memory-journal.ts";

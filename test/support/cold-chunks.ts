@@ -4,10 +4,10 @@ import {
   ArchiveChunks,
   type ArchiveChunksDeps,
   type ColdReaderLimits,
-} from "../../src/tier/archive-chunks.ts";
-import type { ChunkDisk } from "../../src/tier/chunk-disk.ts";
-import { ChunkSource, type ChunkSourceLimits } from "../../src/tier/chunk-source.ts";
-import { TierStats } from "../../src/tier/tier-stats.ts";
+} from "../../src/tier/read/archive-chunks.ts";
+import type { ChunkDisk } from "../../src/tier/read/chunk-disk.ts";
+import { ChunkSource, type ChunkSourceLimits } from "../../src/tier/read/chunk-source.ts";
+import { TierStats } from "../../src/tier/read/tier-stats.ts";
 import { FakeClock } from "./fake-clock.ts";
 
 export interface ColdChunksOptions {

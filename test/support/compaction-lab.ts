@@ -9,17 +9,17 @@ import type { CompressionType } from "../../src/protocol/record-batch.ts";
 import { LocalStore } from "../../src/store/local-store.ts";
 import type { Logger } from "../../src/telemetry/logger.ts";
 import { Archiver } from "../../src/tier/archiver.ts";
-import { ArchiveReader } from "../../src/tier/cold-reader.ts";
+import type { ArchiveEngine, CompactionEngine } from "../../src/tier/ports.ts";
+import { ArchiveReader } from "../../src/tier/read/cold-reader.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import {
   Compaction,
   type CompactionRound,
   type CompactionSettings,
   type Rewrites,
-} from "../../src/tier/compaction.ts";
-import type { ArchiveEngine, CompactionEngine } from "../../src/tier/ports.ts";
-import { RewriteQueue, Rewriter } from "../../src/tier/rewriter.ts";
+} from "../../src/tier/rewrite/compaction.ts";
+import { RewriteQueue, Rewriter } from "../../src/tier/rewrite/rewriter.ts";
 import { pendingSegments } from "../../src/tier/run-plan.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { coldChunks } from "./cold-chunks.ts";
 import type { FakeClock } from "./fake-clock.ts";
 import type { MemoryJournal } from "./memory-journal.ts";

@@ -1,6 +1,6 @@
 import { type ObjectStore, StoreError } from "../../src/store/object-store.ts";
 import type { ArchiveEngine, TimeHit, TocChunk } from "../../src/tier/ports.ts";
-import type { SegmentEntry } from "../../src/tier/segment-registry.ts";
+import type { SegmentEntry } from "../../src/tier/registry/segment-registry.ts";
 import { segmentEntry } from "./segment-entry.ts";
 
 type Engine = Pick<ArchiveEngine, "readToc" | "readAborted" | "inflateChunk" | "findTime">;

@@ -1,7 +1,7 @@
 import type { Logger } from "../../src/telemetry/logger.ts";
 import { Indexer } from "../../src/tier/indexer.ts";
 import type { WalSegment } from "../../src/tier/ports.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { FakeClock } from "./fake-clock.ts";
 import { FakeArchives, type FakePartition, FakeStore } from "./fake-tier.ts";
 import { MemoryJournal } from "./memory-journal.ts";

@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import type { CacheFiles } from "../../src/tier/chunk-disk.ts";
+import type { CacheFiles } from "../../src/tier/read/chunk-disk.ts";
 
 /** The engine's file jobs, without the engine. */
 export class RealFiles implements CacheFiles {

@@ -1,4 +1,4 @@
-import type { SegmentEntry } from "../../src/tier/segment-registry.ts";
+import type { SegmentEntry } from "../../src/tier/registry/segment-registry.ts";
 
 /** A registry entry of offsets [base, last] with plausible other fields. */
 export function segmentEntry(

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { StoreError } from "../../src/store/object-store.ts";
 import type { WalSegment } from "../../src/tier/ports.ts";
-import type { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import type { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { FakePartition } from "../support/fake-tier.ts";
 import { registryEntry, segment, world } from "../support/indexer-lab.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Reaper } from "../../src/tier/reaper.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { turn } from "../support/log-lab.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { LocalRetention, WalSegment } from "../../src/tier/ports.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { Retainer } from "../../src/tier/retainer.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { FakePartition } from "../support/fake-tier.ts";
 import { turn } from "../support/log-lab.ts";

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { archiveLag } from "../../src/tier/archive-lag.ts";
-import { SegmentRegistry } from "../../src/tier/segment-registry.ts";
+import { SegmentRegistry } from "../../src/tier/registry/segment-registry.ts";
 import { Timeline } from "../../src/tier/timeline.ts";
 import { FakePartition } from "../support/fake-tier.ts";
 import { MemoryJournal } from "../support/memory-journal.ts";

@@ -1,10 +1,10 @@
+import type { SegmentEntry } from "../../../src/tier/registry/segment-registry.ts";
 import {
   type CompactionRules,
   dirtyState,
   groupsToRewrite,
   planCompaction,
-} from "../../../src/tier/compaction-plan.ts";
-import type { SegmentEntry } from "../../../src/tier/segment-registry.ts";
+} from "../../../src/tier/rewrite/compaction-plan.ts";
 import { segmentEntry } from "../../support/segment-entry.ts";
 import { type Player, parseCommand } from "../play.ts";
 
