@@ -13,10 +13,10 @@ import { main } from "./support.ts";
  * What archives cost readers, one JSON line a figure; `bun scripts/bench-tiers.ts cold`:
  * a fetch that finds nothing in any cache, from the local store and from an S3 server, beside a GET
  * of that server; how long records take to a consumer at the end of a log, at rest and while
- * `--scans 4` consumers read archives; what those cost in requests' bytes and memory. The scanning
- * clients and the S3 server get only the time that nobody else wants: in the field they have
- * machines of their own. What they cost all the same shows on a second broker that nobody scans,
- * whose tail is measured in turn with that of the first.
+ * `--scans 4` consumers read archives, each as fast as it can or `--pace 20` MiB/s; what those
+ * cost in requests' bytes and memory. The scanning clients and the S3 server get only the time that
+ * nobody else wants: in the field they have machines of their own. What they cost all the same
+ * shows on a second broker that nobody scans, whose tail is measured in turn with the first one's.
  */
 
 const { values, positionals } = parseArgs({
@@ -24,6 +24,8 @@ const { values, positionals } = parseArgs({
   options: {
     archives: { type: "string", default: "150" },
     scans: { type: "string", default: "4" },
+    /** MiB/s of each scan; 0: as fast as it goes. */
+    pace: { type: "string", default: "0" },
     seconds: { type: "string", default: "15" },
     /** For the processes that this one starts: consumes a topic over and over. */
     scan: { type: "string" },
@@ -37,6 +39,7 @@ const measureMs = Number(values.seconds) * 1000;
 const recordsPerArchive = 2_400;
 const scanRecords = 120_000;
 const everyMs = 5;
+const pace = Number(values.pace) * (1 << 20);
 const rounds = 3;
 
 /** Every archive has little more than a MiB; nothing is cached but in memory. */
@@ -140,6 +143,15 @@ async function createTopics(broker: BrokerProcess, ...topics: string[]): Promise
   kafka.close();
 }
 
+/** As fast as `--pace` allows. */
+async function scanOnce(port: number, name: string, records: number): Promise<void> {
+  const startMs = performance.now();
+  await scan(port, name, records, 0, async (bytes) => {
+    const aheadMs = pace === 0 ? 0 : (bytes / pace) * 1000 - (performance.now() - startMs);
+    if (aheadMs > 0) await Bun.sleep(aheadMs);
+  });
+}
+
 /** Runs when nobody else wants to (SCHED_IDLE). */
 function giveWay(pid: number): void {
   const done = Bun.spawnSync(["chrt", "--all-tasks", "--idle", "--pid", "0", String(pid)]);
@@ -177,6 +189,8 @@ async function tails(broker: BrokerProcess, backend: string): Promise<void> {
         String(broker.kafkaPort),
         "--records",
         String(scanRecords),
+        "--pace",
+        values.pace,
       ]),
       { stdout: "ignore", stderr: "inherit" },
     ),
@@ -214,7 +228,7 @@ async function cold(): Promise<void> {
 
 await main(async () => {
   if (values.scan !== undefined) {
-    for (;;) await scan(Number(values.port), values.scan, Number(values.records));
+    for (;;) await scanOnce(Number(values.port), values.scan, Number(values.records));
   }
   if (positionals[0] !== "cold") {
     console.error(`usage: bun ${join("scripts", "bench-tiers.ts")} cold`);

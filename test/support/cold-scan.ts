@@ -17,12 +17,13 @@ export interface ColdScan {
 }
 
 /** Reads a partition from offset 0 up to `end` as a consumer does, 1 MiB a fetch; throws where an
- * offset is missing or comes twice. */
+ * offset is missing or comes twice. `pause` is called after each fetch with the bytes so far. */
 export async function scan(
   port: number,
   topic: string,
   end: number,
   partition = 0,
+  pause?: (bytes: number) => Promise<void>,
 ): Promise<ColdScan> {
   const client = await WireClient.open({ host: "127.0.0.1", port, clientId: "scan" });
   const hash = createHash("sha256");
@@ -43,6 +44,7 @@ export async function scan(
       }
       hash.update(records);
       bytes += records.length;
+      await pause?.(bytes);
     }
   } finally {
     client.close();
