@@ -11,7 +11,7 @@ import { cpuSecs, print } from "./figures.ts";
 import { main, ScriptError } from "./support.ts";
 import { consumeThrough, type Tally, ThroughProducer } from "./through-load.ts";
 
-type Phase = "produce" | "archive" | "consume";
+type Phase = "produce" | "archive" | "index" | "consume";
 
 export interface ThroughOptions {
   readonly bytes: number;
@@ -19,6 +19,8 @@ export interface ThroughOptions {
   readonly cacheBytesMax: number;
   readonly partitions: number;
   readonly store: "local" | "s3";
+  /** Every archive has its index before the first is read. */
+  readonly isIndexed?: boolean;
 }
 
 export interface ThroughReport {
@@ -27,6 +29,8 @@ export interface ThroughReport {
   readonly produceSecs: number;
   /** From the last acknowledgement until the WAL is empty. */
   readonly archiveSecs: number;
+  /** Until no archive is without its index; 0 unless that is asked for. */
+  readonly indexSecs: number;
   readonly consumeSecs: number;
   readonly refusedBatches: number;
   readonly throttledSecs: number;
@@ -78,6 +82,10 @@ export async function runThrough(options: ThroughOptions): Promise<ThroughReport
   );
   watch.phase = "archive";
   const archiving = await timed(broker, () => untilWalIsEmpty(broker));
+  watch.phase = "index";
+  const indexing = await timed(broker, async () => {
+    if (options.isIndexed === true) await untilIndexed(broker);
+  });
   proxy?.will();
   watch.phase = "consume";
   const consuming = await timed(broker, () =>
@@ -92,6 +100,7 @@ export async function runThrough(options: ThroughOptions): Promise<ThroughReport
     consumed: consuming.result,
     produceSecs: producing.secs,
     archiveSecs: archiving.secs,
+    indexSecs: indexing.secs,
     consumeSecs: consuming.secs,
     refusedBatches: producers.reduce((sum, { refused }) => sum + refused, 0),
     throttledSecs: producers.reduce((sum, { throttledMs }) => sum + throttledMs, 0) / 1000,
@@ -99,6 +108,7 @@ export async function runThrough(options: ThroughOptions): Promise<ThroughReport
     brokerCpuSecs: {
       produce: producing.cpuSecs,
       archive: archiving.cpuSecs,
+      index: indexing.cpuSecs,
       consume: consuming.cpuSecs,
     },
     archives: segments.length,
@@ -125,6 +135,7 @@ export function summaryOf(report: ThroughReport): Record<string, unknown> {
     secs: {
       produce: Math.round(report.produceSecs),
       archive: Math.round(report.archiveSecs),
+      index: Math.round(report.indexSecs),
       consume: Math.round(report.consumeSecs),
     },
     mib_per_sec: {
@@ -171,6 +182,14 @@ async function untilWalIsEmpty(broker: BrokerProcess): Promise<void> {
   await until("everything is archived", 3_600_000, isEmpty, 250);
 }
 
+async function untilIndexed(broker: BrokerProcess): Promise<void> {
+  const isDone = async () => {
+    const segments = (await registrySegments(broker)).filter((one) => one.topic === topic);
+    return segments.every((segment) => (segment as { index?: string }).index !== "pending");
+  };
+  await until("every archive has its index", 7_200_000, isDone, 1_000);
+}
+
 /** From the locator in the last bytes of the archive, see ffi/src/archive/FORMAT.md. */
 function chunksOf(path: string): number {
   const size = statSync(path).size;
@@ -204,6 +223,7 @@ class Watch implements AsyncDisposable {
   private readonly resident = {
     produce: { all: 0, heap: 0 },
     archive: { all: 0, heap: 0 },
+    index: { all: 0, heap: 0 },
     consume: { all: 0, heap: 0 },
   };
   private walBytes = 0;
@@ -272,8 +292,8 @@ function blocksIn(folder: string): number {
   return bytes * 512;
 }
 
-/** `bun scripts/bench-tiers-through.ts [--gib N] [--store local|s3]`: 20 GiB through a WAL of 1 GiB
- * and a cache of 256 MiB, as one JSON line. Uses dist/chronik. */
+/** `bun scripts/bench-tiers-through.ts [--gib N] [--store local|s3] [--indexed]`: 20 GiB through a
+ * WAL of 1 GiB and a cache of 256 MiB, as one JSON line. Uses dist/chronik. */
 if (import.meta.main) {
   await main(async () => {
     const args = process.argv.slice(2);
@@ -288,6 +308,7 @@ if (import.meta.main) {
       cacheBytesMax: 256 << 20,
       partitions: 4,
       store,
+      isIndexed: args.includes("--indexed"),
     });
     const summary = summaryOf(report);
     print(`through_${gib}_gib_${store}`, summary);
