@@ -42,14 +42,18 @@ const everyMs = 5;
 const pace = Number(values.pace) * (1 << 20);
 const rounds = 3;
 
-/** Every archive has little more than a MiB; nothing is cached but in memory. */
-const coldArgs = [
+/** Nothing is cached but in memory. */
+const tailArgs = [
   ["--wal-indexing-interval", "1"],
   ["-X", "min_segment_age_secs=0"],
-  ["-X", "wal.segment_bytes_max=1MiB"],
-  ["-X", "indexer.archive_bytes_max=1MiB"],
   ["-X", "max_segments_per_run=100000"],
   ["-X", "cache.max_bytes=0"],
+].flat();
+/** The same, and every archive has little more than a MiB. */
+const coldArgs = [
+  tailArgs,
+  ["-X", "wal.segment_bytes_max=1MiB"],
+  ["-X", "indexer.archive_bytes_max=1MiB"],
 ].flat();
 
 function quantiles(ms: readonly number[]): Record<string, number> {
@@ -170,9 +174,10 @@ async function measureTails(pair: readonly BrokerProcess[]): Promise<Record<stri
 }
 
 /** Tail consumers beside nothing, beside scans, and again beside nothing. */
-async function tails(broker: BrokerProcess, backend: string): Promise<void> {
+async function tails(backend: string, env: Record<string, string> = {}): Promise<void> {
   if (measureMs === 0) return;
-  await using unscanned = await startBroker({ args: coldArgs });
+  await using broker = await startBroker({ args: tailArgs, env });
+  await using unscanned = await startBroker({ args: tailArgs });
   const pair = [broker, unscanned];
   await createTopics(broker, "tail", "scanned");
   await createTopics(unscanned, "tail");
@@ -215,15 +220,18 @@ async function cold(): Promise<void> {
   {
     await using broker = await startBroker({ args: coldArgs });
     print("cold fetch", { backend: "local", ...(await coldFetches(broker)) });
-    await tails(broker, "local");
   }
+  await tails("local");
   await using server = await startS3();
-  await using broker = await startBroker({ args: coldArgs, env: s3Environment(server) });
-  const fetches = await coldFetches(broker);
-  print("own GET", { backend: "s3", ...(await ownGets(broker, server)) });
-  print("cold fetch", { backend: "s3", ...fetches });
+  const env = s3Environment(server);
+  {
+    await using broker = await startBroker({ args: coldArgs, env });
+    const fetches = await coldFetches(broker);
+    print("own GET", { backend: "s3", ...(await ownGets(broker, server)) });
+    print("cold fetch", { backend: "s3", ...fetches });
+  }
   giveWay(server.pid);
-  await tails(broker, "s3");
+  await tails("s3", env);
 }
 
 await main(async () => {
