@@ -39,7 +39,7 @@ export function retentionUnits(
     base: entry.base,
     last: entry.last,
     bytes: entry.rawBytes,
-    timestampMs: entry.maxTimestamp >= 0 ? entry.maxTimestamp : entry.createdMs,
+    timestampMs: agedFromMs(entry),
   }));
   const archivedEnd = archivedEndOf(entries);
   for (const [index, { base, last, bytes, maxTimestamp, firstAppendMs }] of segments.entries()) {
@@ -50,6 +50,14 @@ export function retentionUnits(
     units.push({ base, last, bytes, timestampMs });
   }
   return units;
+}
+
+/** What an archive's age counts from: records without timestamps are as old as the archive. */
+export function agedFromMs({
+  maxTimestamp,
+  createdMs,
+}: Pick<SegmentEntry, "maxTimestamp" | "createdMs">): number {
+  return maxTimestamp >= 0 ? maxTimestamp : createdMs;
 }
 
 /**

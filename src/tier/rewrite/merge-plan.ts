@@ -1,5 +1,6 @@
 import type { IndexMode } from "../ports.ts";
 import type { SegmentEntry } from "../registry/segment-registry.ts";
+import { agedFromMs } from "../retention.ts";
 import { type CompactionRules, dirtyState } from "./compaction-plan.ts";
 
 /** What bounds a merge. */
@@ -88,7 +89,7 @@ function leaving(entries: readonly SegmentEntry[], policy: MergePolicy, nowMs: n
   if (retentionMs >= 0) {
     const before = nowMs + Math.min(leavingMs, retentionMs / retentionPart) - retentionMs;
     for (const entry of entries) {
-      if (entry.maxTimestamp >= before) break;
+      if (agedFromMs(entry) >= before) break;
       count++;
     }
   }

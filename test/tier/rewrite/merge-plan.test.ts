@@ -109,6 +109,15 @@ describe("retention", () => {
     expect(plan(hourly, { retentionMs }, nowMs + 7000)).toBeNull();
   });
 
+  test("records without timestamps are as old as their archive", () => {
+    const without = { maxTimestamp: -1, createdMs: 1000 * hour };
+    const eight = archives([1, 1, 1, 1, 1, 1, 1, 1], without);
+    expect(bases(plan(eight, { retentionMs: hour }, 1000 * hour))?.length).toBe(8);
+    expect(plan(eight, { retentionMs: hour }, 1001 * hour)).toBeNull();
+    const pending = archives([1], { ...without, index: "pending" });
+    expect(bases(plan(pending, { retentionMs: hour }, 1000 * hour))).toEqual([0]);
+  });
+
   test("by bytes the same", () => {
     expect(bases(plan(hourly, { retentionBytes: 100 }))?.[0]).toBe(0);
     const sized = archives(Array.from({ length: 20 }, () => 1));
