@@ -131,16 +131,17 @@ export function decodeDirectory(
   if (bytes.length < directoryBytes(run.blocks)) throw corrupt(file, "is cut short");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (view.getUint32(0) !== magic) throw corrupt(file, "does not begin as aborted transactions");
+  if (view.getUint32(36) !== run.blocks) throw corrupt(file, "is not what the checkpoint names");
+  if (view.getUint32(crcAt) !== directoryCrc(bytes, run.blocks)) {
+    throw corrupt(file, "fails its checksum");
+  }
+  // Behind the checksum: a format that was flipped is damage, not a later one.
   const found = view.getUint8(4);
   if (found > version) {
     throw new BrokerError(
       "CHRONIK_UNKNOWN_VERSION",
       `${file} has format ${found}, this chronik reads 1 to ${version}: use a newer one`,
     );
-  }
-  if (view.getUint32(36) !== run.blocks) throw corrupt(file, "is not what the checkpoint names");
-  if (view.getUint32(crcAt) !== directoryCrc(bytes, run.blocks)) {
-    throw corrupt(file, "fails its checksum");
   }
   const topicId = bytes.subarray(topicIdAt, topicIdAt + topicIdBytes);
   const isOwn = Buffer.compare(topicId, owner.topicId) === 0;

@@ -12,6 +12,7 @@ import {
   runFile,
   runIdOf,
 } from "../../src/log/aborted-run.ts";
+import { crc32c } from "../../src/protocol/crc32c.ts";
 
 const owner = { topicId: new Uint8Array(16).fill(7), partition: 3 };
 
@@ -74,6 +75,10 @@ test("a file of another partition or format, or another file of this one, is tol
   expect(of({ ...owner, topicId: new Uint8Array(16) }, 9)).toThrow("another partition");
   expect(of(owner, 8)).toThrow("another file");
   const next = bytes.with(4, 2);
+  // As long as its checksum does not agree, it is this format, damaged.
+  expect(() => decodeDirectory(next, owner, run, "f")).toThrow("f fails its checksum");
+  const head = Buffer.concat([next.subarray(0, 12), next.subarray(16, directoryBytes(run.blocks))]);
+  new DataView(next.buffer).setUint32(12, crc32c(head));
   expect(() => decodeDirectory(next, owner, run, "f")).toThrow("this chronik reads 1 to 1");
 });
 
