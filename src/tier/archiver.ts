@@ -9,6 +9,7 @@ import type {
   IndexMode,
   WalSegment,
 } from "./ports.ts";
+import { entryOf } from "./registry/entry-of.ts";
 import type { SegmentEntry, SegmentRegistry } from "./registry/segment-registry.ts";
 import { releasableEnd } from "./retention.ts";
 import type { ArchiveTask } from "./run-plan.ts";
@@ -328,28 +329,9 @@ function registryEntry(
   request: ArchiveRequest,
   key: string,
   summary: ArchiveSummary,
-  nowMs: number,
+  createdMs: number,
 ): SegmentEntry {
-  return {
-    topic: request.topic,
-    topicId: request.topicId,
-    partition: request.partition,
-    generation: request.generation,
-    base: request.base,
-    last: request.last,
-    records: summary.records,
-    minTimestamp: summary.minTimestamp,
-    maxTimestamp: summary.maxTimestamp,
-    key,
-    bytes: summary.bytes,
-    rawBytes: summary.rawBytes,
-    sha256: summary.sha256,
-    tocPosition: summary.tocPosition,
-    ...(summary.tocCrc32c === undefined ? {} : { tocCrc32c: summary.tocCrc32c }),
-    documents: summary.documents,
-    aborted: request.aborted.length,
-    // One that was adopted may have been built in another mode.
-    index: summary.index ?? request.indexMode,
-    createdMs: nowMs,
-  };
+  // One that was adopted may have been built in another mode.
+  const index = summary.index ?? request.indexMode;
+  return entryOf(request, { key, index, createdMs }, summary);
 }

@@ -154,12 +154,14 @@ export class FakeArchives implements ArchiveEngine {
     const text = this.files.get(path);
     if (text === undefined || this.failVerify)
       return Promise.reject(new Error("verification failed"));
-    const file = JSON.parse(text) as ArchiveIdentity & { indexMode?: IndexMode };
+    const file = JSON.parse(text) as ArchiveIdentity &
+      Partial<Pick<ArchiveRequest, "indexMode" | "aborted">>;
     if (file.batchesSha256 !== expected.batchesSha256)
       return Promise.reject(new Error("other batches"));
     const summary = this.summary(expected.base, expected.last, file.batchesSha256, "verified");
     const index = file.indexMode === undefined ? {} : { index: file.indexMode };
-    return Promise.resolve({ ...summary, ...index });
+    const aborted = file.aborted?.length ?? 0;
+    return Promise.resolve({ ...summary, ...index, aborted });
   }
 
   manifest(path: string): Promise<ArchiveIdentity> {

@@ -4,6 +4,7 @@ import type { ObjectStore } from "../../store/object-store.ts";
 import type { Logger } from "../../telemetry/logger.ts";
 import { archiveKey } from "../archiver.ts";
 import type { ArchiveEngine, ArchiveSummary, IndexMode, RewriteRequest } from "../ports.ts";
+import { entryOf } from "../registry/entry-of.ts";
 import type { SegmentEntry, SegmentRegistry } from "../registry/segment-registry.ts";
 
 export interface RewriterDeps {
@@ -171,31 +172,15 @@ function rewrittenEntry(
   request: RewriteRequest,
   task: RewriteTask,
   summary: ArchiveSummary,
-  nowMs: number,
+  createdMs: number,
 ): SegmentEntry {
-  const mode = request.index === "merge" ? (task.sources[0]?.index ?? "none") : request.index;
+  const index = request.index === "merge" ? (task.sources[0]?.index ?? "none") : request.index;
   // A copy of the same batches is as clean as they were.
   const kept = task.build ? undefined : task.sources.findLast((source) => source.cleanedTo);
   const cleanedTo = task.cleanedTo ?? kept?.cleanedTo;
+  const key = archiveKey(request, summary.sha256);
   return {
-    topic: request.topic,
-    topicId: request.topicId,
-    partition: request.partition,
-    generation: request.generation,
-    base: request.base,
-    last: request.last,
-    records: summary.records,
-    minTimestamp: summary.minTimestamp,
-    maxTimestamp: summary.maxTimestamp,
-    key: archiveKey(request, summary.sha256),
-    bytes: summary.bytes,
-    rawBytes: summary.rawBytes,
-    sha256: summary.sha256,
-    tocPosition: summary.tocPosition,
-    documents: summary.documents,
-    aborted: summary.aborted,
-    index: mode,
-    createdMs: nowMs,
+    ...entryOf(request, { key, index, createdMs }, summary),
     merges: task.merges,
     ...(cleanedTo === undefined ? {} : { cleanedTo }),
   };
