@@ -322,15 +322,22 @@ async function readExactly(
   stream: ReadableStream<Uint8Array>,
   length: number,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
+  let bytes: Uint8Array<ArrayBuffer> | null = null;
   let filled = 0;
   for await (const piece of stream) {
     if (filled + piece.length > length) {
       throw new BadAnswer(`asked for ${length} bytes, more are sent`);
     }
-    bytes.set(piece, filled);
     filled += piece.length;
+    const { buffer } = piece;
+    const isAll = piece.length === length && buffer.byteLength === length;
+    if (isAll && buffer instanceof ArrayBuffer) {
+      bytes = new Uint8Array(buffer);
+      continue;
+    }
+    bytes ??= new Uint8Array(length);
+    bytes.set(piece, filled - piece.length);
   }
-  if (filled === length) return bytes;
+  if (bytes !== null && filled === length) return bytes;
   throw new BadAnswer(`asked for ${length} bytes, ${filled} are sent`);
 }

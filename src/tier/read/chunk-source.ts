@@ -35,6 +35,13 @@ export interface ChunkSourceLimits {
   readonly aheadGetsMax: number;
 }
 
+/** What one ranged read brings: all of it stays in memory while any of its parts does. */
+interface Range {
+  readonly length: number;
+  /** Parts that nobody came for yet. */
+  parts: number;
+}
+
 interface Flight {
   readonly promise: Promise<FoundPart>;
   /** Somebody waits for it. */
@@ -42,6 +49,7 @@ interface Flight {
 }
 
 interface Landed {
+  readonly range: Range;
   readonly key: string;
   readonly bytes: Uint8Array;
   readonly sinceMs: number;
@@ -63,7 +71,7 @@ export class ChunkSource {
   private readonly flights = new Map<string, Flight>();
   /** Read ahead and not come for yet, oldest first. */
   private readonly landed = new Map<string, Landed>();
-  private landedBytes = 0;
+  /** Of ranges on their way or with parts that nobody came for. */
   private aheadBytes = 0;
   private aheadGets = 0;
 
@@ -74,7 +82,7 @@ export class ChunkSource {
 
   /** Bytes read ahead, on their way and in memory. */
   get bytesAhead(): number {
-    return this.aheadBytes + this.landedBytes;
+    return this.aheadBytes;
   }
 
   read(entry: SegmentEntry, part: ArchivePart): Promise<FoundPart> {
@@ -129,7 +137,8 @@ export class ChunkSource {
     const whole = this.get(entry, { position: first.position, length });
     this.aheadGets++;
     if (!wanted) count(this.deps.stats.aheadGets, length);
-    const landing = parts.map((part) => this.land(entry, part, first.position, whole));
+    const range = { length, parts: parts.length };
+    const landing = parts.map((part) => this.land(entry, part, range, first.position, whole));
     return Promise.allSettled(landing).then(() => {
       this.aheadGets--;
     });
@@ -147,6 +156,7 @@ export class ChunkSource {
   private async land(
     entry: SegmentEntry,
     part: ArchivePart,
+    range: Range,
     start: number,
     whole: Promise<Uint8Array>,
   ): Promise<void> {
@@ -154,21 +164,27 @@ export class ChunkSource {
     const id = partId(entry, part);
     const cut = whole.then((bytes): FoundPart => {
       const at = part.position - start;
-      // A copy: the part must not keep its neighbours in memory.
-      return { bytes: bytes.slice(at, at + part.length), source: "store" };
+      // No copy: the range counts until its last part is gone.
+      return { bytes: bytes.subarray(at, at + part.length), source: "store" };
     });
     const flight = { promise: cut, wanted: false };
     this.flights.set(id, flight);
+    let isKept = false;
     try {
       const { bytes } = await cut;
       disk?.put(rangeName(entry, part.position), bytes);
       if (flight.wanted) return;
-      this.landed.set(id, { key: entry.key, bytes, sinceMs: clock.monotonicMs() });
-      this.landedBytes += bytes.length;
+      this.landed.set(id, { range, key: entry.key, bytes, sinceMs: clock.monotonicMs() });
+      isKept = true;
     } finally {
       this.flights.delete(id);
-      this.aheadBytes -= part.length;
+      if (!isKept) this.leave(range);
     }
+  }
+
+  /** One part less is kept. */
+  private leave(range: Range): void {
+    if (--range.parts === 0) this.aheadBytes -= range.length;
   }
 
   /** The first run of neighbours that are not at hand. */
@@ -228,7 +244,7 @@ export class ChunkSource {
     const landed = this.landed.get(id);
     if (landed === undefined) return null;
     this.landed.delete(id);
-    this.landedBytes -= landed.bytes.length;
+    this.leave(landed.range);
     return landed.bytes;
   }
 
