@@ -193,6 +193,7 @@ function openPartitions(
       producerIdCheckIntervalMs: config.producer.idExpirationCheckIntervalMs,
       producersMax: config.limits.producersPerPartitionMax,
       readBytesMax: config.limits.readBytesMax,
+      coldPercentBesideTails: config.limits.coldPercentBesideTails,
       fetchWaitersMax: config.limits.fetchWaitersMax,
     },
     events: {

@@ -82,7 +82,7 @@ export function tierMetrics(
 }
 
 /** Where readers' bytes came from, and how long they took where they were not in memory. */
-function readMetrics(metrics: Metrics, { reads }: Partitions): void {
+function readMetrics(metrics: Metrics, { reads, coldPace }: Partitions): void {
   const labels = ["tier"];
   const count = metrics.gauge({
     name: "chronik_tier_reads",
@@ -95,12 +95,22 @@ function readMetrics(metrics: Metrics, { reads }: Partitions): void {
     help: "Time a read of the WAL or of archives took",
     labels,
   });
+  const held = metrics.gauge({
+    name: "chronik_tier_reads_held",
+    help: "Reads of archives since start that waited for readers of new records",
+  });
+  const heldSeconds = metrics.gauge({
+    name: "chronik_tier_reads_held_seconds",
+    help: "How long they waited, all together",
+  });
   reads.onTimed = (tier, duration) => seconds.observe(duration, [tier]);
   metrics.onCollect(() => {
     for (const tier of ["tail", "wal", "archive"] as const) {
       count.set(reads[tier].count, [tier]);
       bytes.set(reads[tier].bytes, [tier]);
     }
+    held.set(coldPace.held.count);
+    heldSeconds.set(coldPace.held.ms / 1000);
   });
 }
 

@@ -193,6 +193,7 @@ export class Broker {
       connectionThrottleMs: (address) => this.rooms.quotas.connection(address),
       onBacklog: (bytes) => this.rooms.partitions.readBudget.hold(bytes),
       clock,
+      pace: this.rooms.partitions.coldPace,
       logger: logger.child("net"),
       metrics,
     });

@@ -260,6 +260,12 @@ export const settings = {
     min: MiB,
     doc: "Bytes that fetches of all connections read, or wait with for slow readers, at a time",
   }),
+  "limits.coldPercentBesideTails": integer({
+    default: 2,
+    min: 1,
+    max: 100,
+    doc: "Percent of the event loop for reading archives beside readers of new records; 100: all",
+  }),
   "limits.inFlightRequestsPerConnectionMax": integer({
     default: 64,
     min: 1,

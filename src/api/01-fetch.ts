@@ -53,6 +53,8 @@ interface Target {
 interface Round {
   readonly answers: AskAnswer[];
   readonly bytes: number;
+  /** Some of it is of archives. */
+  readonly isCold: boolean;
   /** A partition has an error or diverged: answer at once. */
   readonly urgent: boolean;
 }
@@ -124,6 +126,7 @@ async function fetch(
     const reading = readRound(context, targets, request, version, bytesMax, patience);
     const round = await reading.finally(() => patience.end());
     const waitMs = endMs - clock.monotonicMs();
+    if (round.isCold) context.giveWay();
     const enough = round.urgent || round.bytes >= bytesMin || !hasInteresting;
     const done = () => respond(context, request, version, session, round.answers);
     if (enough || waitMs <= 0 || context.signal.aborted) return done();
@@ -172,6 +175,7 @@ async function readRound(
   const answers: AskAnswer[] = [];
   let bytes = 0;
   let urgent = false;
+  let isCold = false;
   try {
     for (const { ask, found } of targets) {
       const outcome = check(found, ask, isFollower, version);
@@ -190,13 +194,14 @@ async function readRound(
       const reading = readOne(outcome, ask, request, left, bytes === 0, patience);
       const read = reading instanceof Promise ? await reading : reading;
       bytes += read.bytes;
+      isCold ||= read.isCold === true;
       urgent ||= read.errorCode !== ErrorCode.NONE;
       answers.push({ ask, answer: answerOf(outcome, ask, read) });
     }
   } finally {
     readBudget.giveBack(granted);
   }
-  return { answers, bytes, urgent };
+  return { answers, bytes, urgent, isCold };
 }
 
 /** The partition to read, or an ErrorCode. */

@@ -114,6 +114,7 @@ async function serve(
       });
   const [acknowledged, fetched] = await Promise.all([acknowledging, fetching]);
   if (epoch === finalEpoch) await endSession(context, groupId, memberId);
+  if (fetched.some(({ isCold }) => isCold === true)) context.giveWay();
   const bytes = fetched.reduce((sum, { records }) => sum + records.length, 0);
   const throttleTimeMs = services.quotas.deliver(context.client, bytes);
   context.throttle(throttleTimeMs);

@@ -62,6 +62,8 @@ export interface RequestContext {
   /** The connection is left unread for so long after the answer, which tells it; of several the
    * longest counts. */
   throttle(throttleMs: number): void;
+  /** The answer holds records of archives: where others read new ones, it leaves in small steps. */
+  giveWay(): void;
 }
 
 /** One Kafka API. The range served may be narrower than what the codec can parse: ApiVersions is

@@ -29,6 +29,8 @@ export interface Reply {
   writeTo(writer: Writer): void;
   /** For so long from now on nothing more is read from the client (KIP-219). */
   readonly muteMs?: number;
+  /** Leaves in small steps with pauses where others read new records. */
+  readonly givesWay?: boolean;
 }
 
 export interface Dispatcher {
@@ -185,7 +187,7 @@ export class Router implements Dispatcher {
     }
     const { throttleMs } = context;
     if (response === null) return throttleMs > 0 ? new Mute(throttleMs) : null;
-    return new EncodedReply(handler.codec, context.header, response, throttleMs);
+    return new EncodedReply(handler.codec, context, response);
   }
 
   private refuse(apiKey: number, version: number, correlationId: number, session: Session): Reply {
@@ -227,6 +229,7 @@ class Request implements RequestContext {
   readonly services: Services;
   readonly requestBytes: number;
   throttleMs = 0;
+  givesWay = false;
   private readonly peer: Peer;
   private readonly startMs: number;
   /** −1 until the handler returned, an answer or a promise of one. */
@@ -258,6 +261,10 @@ class Request implements RequestContext {
     this.throttleMs = Math.max(this.throttleMs, throttleMs);
   }
 
+  giveWay(): void {
+    this.givesWay = true;
+  }
+
   get session(): Session {
     return this.peer.session;
   }
@@ -269,19 +276,20 @@ class Request implements RequestContext {
 
 class EncodedReply implements Reply {
   readonly muteMs: number;
+  readonly givesWay: boolean;
   private readonly codec: ApiCodec<unknown, unknown>;
   private readonly header: RequestHeader;
   private readonly response: unknown;
 
   constructor(
     codec: ApiCodec<unknown, unknown>,
-    header: RequestHeader,
+    { header, throttleMs, givesWay }: Request,
     response: unknown,
-    throttleMs: number,
   ) {
     this.codec = codec;
     this.header = header;
     this.muteMs = throttleMs;
+    this.givesWay = givesWay;
     // Messages without that field ignore it.
     this.response =
       throttleMs > 0 ? { ...toObject(response), throttleTimeMs: throttleMs } : response;

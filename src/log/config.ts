@@ -89,6 +89,8 @@ export interface LogLimits {
   readonly abortedAllMax: number;
   /** Bytes that fetches read at a time, in all. */
   readonly readBytesMax: number;
+  /** Of the event loop's time for readers of archives while others read the ends of logs. */
+  readonly coldPercentBesideTails: number;
   /** Fetches parked in all. */
   readonly fetchWaitersMax: number;
 }
@@ -108,5 +110,6 @@ export const defaultLogLimits: LogLimits = {
   abortedSpillMin: 8_192,
   abortedAllMax: 1_000_000,
   readBytesMax: 256 << 20,
+  coldPercentBesideTails: 2,
   fetchWaitersMax: 10_000,
 };

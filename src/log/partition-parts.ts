@@ -2,6 +2,7 @@ import type { Clock } from "../lib/clock.ts";
 import type { BrokerError } from "../lib/errors.ts";
 import type { AbortedBudget } from "./aborted-budget.ts";
 import type { AppendBudget } from "./append-budget.ts";
+import type { ColdPace } from "./cold-pace.ts";
 import type { LogLimits } from "./config.ts";
 import type { Partition } from "./partition.ts";
 import type { ColdReader, Damage, Files, Wal } from "./ports.ts";
@@ -41,5 +42,7 @@ export interface PartitionParts {
   readonly recompressions: Turns;
   /** Of all partitions. */
   readonly reads: ReadStats;
+  /** Of those who read archives, of all partitions. */
+  readonly coldPace: ColdPace;
   readonly events: LogEvents;
 }

@@ -3,6 +3,7 @@ import { BrokerError } from "../lib/errors.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import { lastOffset, parseBatchHeader, sizeInBytes } from "../protocol/record-batch.ts";
 import type { AbortedRange } from "./aborted-index.ts";
+import type { ColdPace } from "./cold-pace.ts";
 import type { ColdReader, TimeHit, Wal } from "./ports.ts";
 import type { ReadStats } from "./read-stats.ts";
 import type { Tail } from "./tail-cache.ts";
@@ -30,6 +31,8 @@ export interface ReadResult {
   readonly bytes: number;
   /** One past the last offset in `chunks`; the requested offset where there is none. */
   readonly nextOffset: number;
+  /** Some of it is of archives. */
+  readonly isCold?: boolean;
   /** Where asked for: aborted transactions that overlap the batches, by first offset. */
   readonly aborted?: readonly AbortedRange[];
 }
@@ -51,6 +54,7 @@ export interface ReaderParts {
   readonly tail: Tail;
   readonly clock: Pick<Clock, "monotonicMs">;
   readonly reads: ReadStats;
+  readonly coldPace: ColdPace;
   readonly view: () => ReadView;
   /** A range that should be readable is not. */
   readonly unreadable: (offset: number, error: BrokerError) => void;
@@ -96,7 +100,7 @@ export class PartitionReader {
     }
     const hit = this.parts.tail.read(offset, offsetLimit, bytesMax);
     if (hit === null) return this.readLower(options);
-    this.parts.reads.answered("tail", hit.bytes);
+    this.tailRead(hit.bytes);
     return unlessTooLarge(options, hit);
   }
 
@@ -140,11 +144,17 @@ export class PartitionReader {
     return hit.timestamp > best.timestamp ? hit : best;
   }
 
+  private tailRead(bytes: number): void {
+    this.parts.reads.answered("tail", bytes);
+    if (bytes > 0) this.parts.coldPace.tailRead();
+  }
+
   private async readLower(options: ReadOptions): Promise<ReadResult> {
     const { offsetLimit, bytesMax, coldBytesMax = bytesMax } = options;
     const chunks: Uint8Array[] = [];
     let bytes = 0;
     let coldLeft = coldBytesMax;
+    let isCold = false;
     let offset = options.offset;
     while (offset < offsetLimit && (bytes === 0 || bytes < bytesMax)) {
       let piece: Piece;
@@ -161,10 +171,13 @@ export class PartitionReader {
       chunks.push(...piece.chunks);
       bytes += piece.bytes;
       offset = piece.nextOffset;
-      if (piece.isCold === true) coldLeft -= piece.bytes;
+      if (piece.isCold === true) {
+        coldLeft -= piece.bytes;
+        isCold = true;
+      }
       if (coldLeft <= 0) break;
     }
-    return unlessTooLarge(options, { chunks, bytes, nextOffset: offset });
+    return unlessTooLarge(options, { chunks, bytes, nextOffset: offset, isCold });
   }
 
   /** What the fastest tier that holds `offset` has of it. */
@@ -178,7 +191,7 @@ export class PartitionReader {
     const tail = this.parts.tail.read(offset, offsetLimit, bytesMax);
     const { reads, clock } = this.parts;
     if (tail !== null) {
-      reads.answered("tail", tail.bytes);
+      this.tailRead(tail.bytes);
       return tail;
     }
     const startMs = clock.monotonicMs();
@@ -199,10 +212,35 @@ export class PartitionReader {
     }
     const isPatient = coldPatience === undefined;
     const coldMax = Math.min(bytesMax, coldLeft, isPatient ? bytesMax : impatientBytesMax);
-    const cold = this.coldPiece(offset, offsetLimit, coldMax);
-    const piece = isPatient ? await cold : await this.orNothing(cold, offset, coldPatience());
+    const piece = isPatient
+      ? await this.coldPiece(offset, offsetLimit, coldMax)
+      : await this.pacedPiece(offset, offsetLimit, coldMax, coldPatience());
     if (piece.bytes > 0) reads.timed("archive", piece.bytes, clock.monotonicMs() - startMs);
     return piece;
+  }
+
+  /** Readers of archives wait for those at the ends of logs, as long as they have patience. */
+  private async pacedPiece(
+    offset: number,
+    offsetLimit: number,
+    bytesMax: number,
+    patience: Promise<void>,
+  ): Promise<Piece> {
+    const turn = this.parts.coldPace.turn(bytesMax);
+    let bytes = 0;
+    try {
+      if (turn.wait !== null) {
+        const has = turn.wait.promise.then(() => true);
+        const isOver = patience.then(() => false);
+        if (!(await Promise.race([has, isOver]))) return nothingAt(offset);
+      }
+      const cold = this.coldPiece(offset, offsetLimit, bytesMax);
+      const piece = await this.orNothing(cold, offset, patience);
+      bytes = piece.bytes;
+      return piece;
+    } finally {
+      turn.end(bytes);
+    }
   }
 
   /** Nothing where `patience` ends before the archives answer. */
@@ -218,7 +256,7 @@ export class PartitionReader {
     reading.catch((error: unknown) => {
       if (error instanceof BrokerError) this.parts.unreadable(offset, error);
     });
-    return { chunks: [], bytes: 0, nextOffset: offset };
+    return nothingAt(offset);
   }
 
   private async coldPiece(offset: number, offsetLimit: number, bytesMax: number): Promise<Piece> {
@@ -232,12 +270,16 @@ export class PartitionReader {
     }
     const { logStartOffset } = this.parts.view();
     // Deleted while we read: not a hole.
-    if (offset < logStartOffset) return { chunks: [], bytes: 0, nextOffset: offset };
+    if (offset < logStartOffset) return nothingAt(offset);
     throw new BrokerError(
       "CHRONIK_HOLE",
       `partition ${partition} of topic ${topicId} has no offset ${offset} in WAL or archives`,
     );
   }
+}
+
+function nothingAt(nextOffset: number): Piece {
+  return { chunks: [], bytes: 0, nextOffset };
 }
 
 /** Archived batches lie one behind the other from the one that holds `offset` on; between them may

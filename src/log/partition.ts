@@ -458,10 +458,10 @@ export class Partition {
   }
 
   private createReader(): PartitionReader {
-    const { wal, cold, clock, reads } = this.parts;
+    const { wal, cold, clock, reads, coldPace } = this.parts;
     return new PartitionReader({
       ...{ topicId: this.topicId, partition: this.index, log: this.walHandle },
-      ...{ wal, cold, clock, reads },
+      ...{ wal, cold, clock, reads, coldPace },
       tail: this.state.tail,
       view: () => ({
         logStartOffset: this.logStartOffset,

@@ -2,6 +2,7 @@ import { assert } from "../lib/assert.ts";
 import type { Clock, Timer } from "../lib/clock.ts";
 import { AbortedBudget } from "./aborted-budget.ts";
 import { AppendBudget } from "./append-budget.ts";
+import { ColdPace } from "./cold-pace.ts";
 import type { LogLimits, PartitionLogConfig } from "./config.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Partition } from "./partition.ts";
@@ -61,6 +62,7 @@ export class Partitions {
     const shared = {
       ...{ budget, space: this.walSpace, abortedBudget, recompressions },
       reads: new ReadStats(),
+      coldPace: new ColdPace(clock, limits.coldPercentBesideTails),
     };
     this.parts = { wal, files, cold, clock, limits, ...shared, events };
     this.folders = new TopicFolders(files, options.dataDir, events);
@@ -73,6 +75,10 @@ export class Partitions {
 
   get reads(): ReadStats {
     return this.parts.reads;
+  }
+
+  get coldPace(): ColdPace {
+    return this.parts.coldPace;
   }
 
   /** Memory of all tails. */

@@ -7,7 +7,7 @@ import type { BacklogMeter } from "./backlog-meter.ts";
 import type { ByteBudget } from "./byte-budget.ts";
 import { FrameShare } from "./frame-share.ts";
 import { Framer } from "./framer.ts";
-import { Outgoing, type Progress } from "./outgoing.ts";
+import { Outgoing, type Progress, type WritePace } from "./outgoing.ts";
 import { writeReply } from "./write-reply.ts";
 
 /** What a connection needs from Bun's socket. */
@@ -39,6 +39,7 @@ export interface ConnectionServices {
   readonly budget: ByteBudget;
   readonly backlogs: BacklogMeter;
   readonly clock: Clock;
+  readonly pace: WritePace;
   /** Scratch for responses; empty between calls. */
   readonly writer: Writer;
   /** Response bytes that began to wait for a slow peer; negative when they are gone. */
@@ -92,8 +93,6 @@ export class Connection {
   private backlogBytes = 0;
   /** Budget to give back when nothing is outgoing. */
   private outgoingBudget = 0;
-  /** The next turn writes on. */
-  private turnTaken = false;
   private paused = false;
   /** Runs while nothing is read because of a quota. */
   private mute: Timer | null = null;
@@ -117,7 +116,7 @@ export class Connection {
     this.socket = socket;
     this.session = session;
     this.services = services;
-    this.outgoing = new Outgoing(socket);
+    this.outgoing = new Outgoing(socket, services, () => this.onDrain());
     this.activeMs = services.clock.monotonicMs();
     this.share = new FrameShare(services.budget, () => this.pump());
     this.framer = new Framer({
@@ -148,7 +147,7 @@ export class Connection {
 
   /** The socket takes bytes again. */
   onDrain(): void {
-    if (this.closed || this.turnTaken) return;
+    if (this.closed || this.outgoing.isHeld) return;
     if (!this.outgoing.isEmpty) {
       const progress = this.outgoing.proceed();
       if (progress === "gone") return;
@@ -338,6 +337,7 @@ export class Connection {
     let budget = 0;
     let failure: unknown = null;
     let whole = 0;
+    let givesWay = false;
     for (;;) {
       const slot = this.slots[0];
       if (slot === undefined || slot.pending) break;
@@ -348,12 +348,14 @@ export class Connection {
       if (failure === null) failure = writeReply(slot.reply, writer);
       if (failure !== null) break;
       whole = writer.length;
+      givesWay ||= slot.reply?.givesWay === true;
       if (whole < writeBytesMax) continue;
-      if (!this.send(whole, budget)) return;
+      if (!this.send(whole, budget, givesWay)) return;
       budget = 0;
       whole = 0;
+      givesWay = false;
     }
-    const sent = this.send(whole, budget);
+    const sent = this.send(whole, budget, givesWay);
     if (failure !== null) {
       this.cut = true;
       this.forgetSettled();
@@ -364,11 +366,11 @@ export class Connection {
   }
 
   /** False when not everything went at once. The writer is empty afterwards. */
-  private send(length: number, budget: number): boolean {
+  private send(length: number, budget: number, givesWay: boolean): boolean {
     const { writer } = this.services;
     writer.truncate(length);
-    const progress =
-      length === 0 ? "all" : this.outgoing.begin(writer.pieces(), (rest) => writer.keep(rest));
+    const keep = (rest: readonly Uint8Array[]) => writer.keep(rest);
+    const progress = length === 0 ? "all" : this.outgoing.begin(writer.pieces(), keep, givesWay);
     writer.reset();
     if (progress === "gone") this.outgoing.clear();
     if (progress === "all" || progress === "gone") {
@@ -383,17 +385,8 @@ export class Connection {
   private settleOutgoing(progress: Progress): boolean {
     // What only waits for its turn waits for no peer.
     if (progress === "full" || this.backlogBytes > 0) this.countBacklog();
-    if (progress === "turn") {
-      this.turnTaken = true;
-      this.services.clock.soon(this.writeOn);
-    }
     return progress === "all";
   }
-
-  private readonly writeOn = (): void => {
-    this.turnTaken = false;
-    this.onDrain();
-  };
 
   /** Ends the connection because of `failure`; what was answered before still goes out. */
   private refuse(failure: unknown): void {

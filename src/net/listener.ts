@@ -9,6 +9,7 @@ import type { Counter, Gauge, Metrics } from "../telemetry/metrics.ts";
 import { BacklogMeter } from "./backlog-meter.ts";
 import { ByteBudget } from "./byte-budget.ts";
 import { Connection, type ConnectionLimits, type ConnectionServices } from "./connection.ts";
+import type { WritePace } from "./outgoing.ts";
 
 export interface ListenAddress {
   /** A numeric address or a name. */
@@ -34,6 +35,7 @@ export interface ListenerOptions {
   /** As of a connection: response bytes that peers did not take yet. */
   readonly onBacklog: (bytes: number) => void;
   readonly clock: Clock;
+  readonly pace: WritePace;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
@@ -81,6 +83,7 @@ export class Listener {
       budget: this.budget,
       backlogs: new BacklogMeter(options.limits.inFlightBytesTotalMax),
       clock: options.clock,
+      pace: options.pace,
       writer: new Writer(1024, spliceBytesMin),
       onBacklog: options.onBacklog,
       onEnd: (session, reason, severity) => this.logEnd(session, reason, severity),

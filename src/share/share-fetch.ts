@@ -30,6 +30,8 @@ export interface ShareFetched extends TopicIdPartition {
   readonly errorCode: number;
   readonly records: Uint8Array | Pieces;
   readonly acquired: readonly AcquiredRange[];
+  /** Some of the records are of archives. */
+  readonly isCold?: boolean;
 }
 
 interface Reading {
@@ -197,7 +199,8 @@ export class ShareFetcher {
       if (first === undefined || last === undefined) continue;
       for (const range of acquired) left -= range.last - range.first + 1;
       const records = slice(read.chunks, first.first, last.last);
-      fetched.push({ topicId, partition, errorCode: ErrorCode.NONE, records, acquired });
+      const isCold = read.isCold === true;
+      fetched.push({ topicId, partition, errorCode: ErrorCode.NONE, records, acquired, isCold });
     }
     return fetched;
   }

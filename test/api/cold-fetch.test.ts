@@ -1,6 +1,6 @@
 /** What a store that stalls does to fetches: it delays what lies there, nothing else for long. */
 
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { fetchHandler } from "../../src/api/01-fetch.ts";
 import { BrokerError } from "../../src/lib/errors.ts";
 import type { ArchivedAbort, ColdReader } from "../../src/log/ports.ts";
@@ -38,9 +38,9 @@ class SlowArchive extends MemoryArchive implements ColdReader {
 }
 
 /** Partition 0 is archived and released, partition 1 in the WAL. */
-async function lab() {
+async function lab(tailCacheBytesMax = 0) {
   const cold = new SlowArchive();
-  const api = new ApiLab({ cold, limits: { tailCacheBytesMax: 0 } });
+  const api = new ApiLab({ cold, limits: { tailCacheBytesMax, coldPercentBesideTails: 10 } });
   const [archived, local] = await api.open();
   for (const partition of [archived, local]) await partition.append(batch(), client);
   await archived.seal();
@@ -150,4 +150,60 @@ test("a failure in time is an error, one that comes later is told to the operato
   reject(failure);
   for (let i = 0; i < 5; i++) await turn();
   expect(api.log.heard.slice(before)).toEqual(["unreadable: 0 CHRONIK_STORE_UNAVAILABLE"]);
+});
+
+describe("beside readers of new records", () => {
+  const mebibyte = 1 << 20;
+
+  /** Somebody else was given so many milliseconds of the archives' time, a tenth of all. */
+  async function pacedLab(givenMs: number) {
+    const { api } = await lab();
+    const { coldPace } = api.services.partitions;
+    coldPace.tailRead();
+    coldPace.turn((givenMs / 10) * mebibyte);
+    return { api, coldPace };
+  }
+
+  test("who reads archives waits for a turn, and the answer gives way", async () => {
+    const { api, coldPace } = await pacedLab(200);
+    const answer = ask(api, { only: 0 });
+    expect(await timeOf(api, answer)).toBeWithin(200, 210);
+    expect(await answer).toEqual([[0, [0]]]);
+    expect([api.waysGiven, coldPace.held.count]).toEqual([1, 1]);
+  });
+
+  test("who reads no archives does neither", async () => {
+    const { api, coldPace } = await pacedLab(200);
+    const answer = ask(api, { only: 1 });
+    expect(await timeOf(api, answer)).toBe(0);
+    expect([api.waysGiven, coldPace.held.count]).toEqual([0, 0]);
+  });
+
+  test("who has no patience left gets the rest, and leaves the line", async () => {
+    const { api, coldPace } = await pacedLab(700);
+    const timers = api.log.clock.pendingTimers;
+    const answer = ask(api, {});
+    expect(await timeOf(api, answer)).toBeWithin(500, 520);
+    expect(await answer).toEqual([
+      [0, []],
+      [0, [0]],
+    ]);
+    expect(api.waysGiven).toBe(0);
+    coldPace.tailRead();
+    expect(coldPace.turn(1).wait).not.toBeNull();
+    expect(api.log.clock.pendingTimers).toBe(timers + 1);
+    api.log.clock.advance(2_000);
+    expect(await ask(api, { only: 0 })).toEqual([[0, [0]]]);
+    expect(api.log.clock.pendingTimers).toBe(timers);
+  });
+
+  test("what is read from memory counts as new", async () => {
+    const { api } = await lab(mebibyte);
+    const { coldPace } = api.services.partitions;
+    api.log.clock.advance(1_000);
+    const turns = () => [coldPace.turn(mebibyte).wait, coldPace.turn(mebibyte).wait];
+    expect(turns()).toEqual([null, null]);
+    expect(await ask(api, { only: 1 })).toEqual([[0, [0]]]);
+    expect(turns()).toEqual([null, expect.anything()]);
+  });
 });

@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { ColdPace } from "../../src/log/cold-pace.ts";
 import { ColdPatience } from "../../src/log/cold-patience.ts";
 import { PartitionReader } from "../../src/log/partition-reader.ts";
 import { type ColdReader, noColdReader, type Wal } from "../../src/log/ports.ts";
@@ -43,6 +44,7 @@ function readerOver(cold: ColdReader, clock: FakeClock): PartitionReader {
     wal: {} as Wal,
     tail: new TailCache(0).openTail(),
     reads: new ReadStats(),
+    coldPace: new ColdPace(clock, 10),
     view: () => ({ logStartOffset: 0, logEndOffset: batches, walStart: null }),
     unreadable: (_offset, error) => {
       throw error;

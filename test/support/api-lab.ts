@@ -46,6 +46,8 @@ export class ApiLab {
   readonly quotas: ClientQuotas;
   /** What handlers asked for, 0 included. */
   readonly throttles: number[] = [];
+  /** Answers that hold records of archives. */
+  waysGiven = 0;
   /** What the next requests take. */
   workMs = 0;
   readonly abort = new AbortController();
@@ -122,6 +124,9 @@ export class ApiLab {
       requestBytes: sentBytes,
       workMs: () => this.workMs,
       throttle: (throttleMs: number) => this.throttles.push(throttleMs),
+      giveWay: () => {
+        this.waysGiven++;
+      },
       signal: this.abort.signal,
     } as unknown as RequestContext;
     const response = await handler.handle(context, decoded, version);

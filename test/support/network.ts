@@ -51,6 +51,7 @@ export function serve(
     limits: { ...roomyLimits, ...limits },
     onBacklog: () => undefined,
     clock: systemClock,
+    pace: { wrote: () => 0 },
     logger,
     metrics: new Metrics(),
     ...changes,
