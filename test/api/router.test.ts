@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { ApiHandler } from "../../src/api/context.ts";
+import type { ApiHandler, Session } from "../../src/api/context.ts";
+import type { Reply } from "../../src/api/router.ts";
 import { apiInfos } from "../../src/protocol/api-key.ts";
 import { ErrorCode } from "../../src/protocol/error-code.ts";
 import { produceApi } from "../../src/protocol/messages/00-produce.ts";
@@ -35,6 +36,25 @@ const produceHandler: ApiHandler<unknown, unknown> = {
 };
 
 describe("router", () => {
+  test("an answer says whether it gives way", async () => {
+    const handler: ApiHandler<unknown, unknown> = {
+      codec: metadataApi,
+      minVersion: 1,
+      maxVersion: 1,
+      handle(context) {
+        if (context.header.correlationId === 1) context.giveWay();
+        return {};
+      },
+    };
+    await using api = await apiServer({ handlers: [handler] });
+    const peer = { session: { clientId: "" } as Session, signal: new AbortController().signal };
+    const answers = [1, 2].map((id) => {
+      const bytes = Buffer.from(`00030001 0000000${id} ffff 00000000`.replaceAll(" ", ""), "hex");
+      return api.router.dispatch(bytes, peer) as Reply;
+    });
+    expect(answers.map(({ givesWay }) => givesWay)).toEqual([true, false]);
+  });
+
   test("ApiVersions v0, byte for byte", async () => {
     await using api = await apiServer({ handlers: [] });
     // key 18, version 0, correlation id 7, client id "a"

@@ -99,6 +99,21 @@ describe("ShareFetch", () => {
     expect(next?.responses).toEqual([]);
   });
 
+  test("gives way where it holds records of archives", async () => {
+    await append(5);
+    expect(await acquired(ask(0))).toBe("0-4:1");
+    expect(lab.waysGiven).toBe(0);
+    await append(5);
+    const { read } = partition;
+    const cold = spyOn(partition, "read").mockImplementation(async (options) => ({
+      ...(await read.call(partition, options)),
+      isCold: true,
+    }));
+    expect(await acquired(ask(1))).toBe("5-9:1");
+    cold.mockRestore();
+    expect(lab.waysGiven).toBe(1);
+  });
+
   test("waits for archives that stall half a second, and holds nothing afterwards", async () => {
     await append(5);
     const stalled = spyOn(partition, "read").mockImplementation(

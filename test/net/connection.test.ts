@@ -1,14 +1,21 @@
 import { describe, expect, test } from "bun:test";
+import type { Session } from "../../src/api/context.ts";
 import type { Reply } from "../../src/api/router.ts";
 import { type Deferred, deferred } from "../../src/lib/deferred.ts";
 import { CloseConnection } from "../../src/lib/errors.ts";
+import { BacklogMeter } from "../../src/net/backlog-meter.ts";
+import { ByteBudget } from "../../src/net/byte-budget.ts";
+import { Connection } from "../../src/net/connection.ts";
 import { Pieces } from "../../src/protocol/pieces.ts";
+import { Writer } from "../../src/protocol/writer.ts";
+import { FakeClock } from "../support/fake-clock.ts";
 import {
   correlationIdOf,
   dispatcherOf,
   RawPeer,
   reply,
   requestFrame,
+  roomyLimits,
   serve,
   until,
 } from "../support/network.ts";
@@ -31,6 +38,97 @@ function heldDispatcher() {
     silence: (id: number) => answers.get(id)?.resolve(null),
     fail: (id: number, error: unknown) => answers.get(id)?.reject(error),
   };
+}
+
+describe("an answer that gives way", () => {
+  const bytes = 300 * 1024;
+
+  /** Writes of archived bytes, each followed by a pause of 50 ms by the fake clock. */
+  function paced(givesWay: boolean) {
+    const clock = new FakeClock();
+    const writes: number[] = [];
+    const pace = {
+      wrote(count: number): number {
+        writes.push(count);
+        return 50;
+      },
+    };
+    const dispatcher = dispatcherOf((frame) => ({
+      ...reply(correlationIdOf(frame), bytes),
+      givesWay,
+    }));
+    return { clock, writes, server: serve(dispatcher, {}, { clock, pace }) };
+  }
+
+  test("leaves in small turns with pauses, whenever the socket would take more", async () => {
+    const { clock, writes, server } = paced(true);
+    await using _ = server;
+    const peer = await RawPeer.connect(server.port);
+    peer.send(requestFrame(3, 1));
+    for (let turns = 1; turns <= 2; turns++) {
+      await until(() => writes.length === turns);
+      for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect([writes.length, peer.correlationIds]).toEqual([turns, []]);
+      clock.advance(50);
+    }
+    await peer.until(() => peer.correlationIds.length === 1);
+    expect(writes).toEqual([128 * 1024, 128 * 1024, bytes + 8 - 256 * 1024]);
+  });
+
+  test("others do not", async () => {
+    const { clock, writes, server } = paced(false);
+    await using _ = server;
+    const peer = await RawPeer.connect(server.port);
+    peer.send(requestFrame(3, 1));
+    await until(() => clock.pendingTimers > 0);
+    await peer.until(() => {
+      clock.advance(0);
+      return peer.correlationIds.length === 1;
+    });
+    expect(writes).toEqual([]);
+  });
+
+  test("waits for its turn when the socket asks for more before", () => {
+    const { connection, clock, taken } = connectionOf({ ...reply(1, bytes), givesWay: true });
+    connection.onData(requestFrame(3, 1));
+    connection.onDrain();
+    expect(taken()).toBe(128 * 1024);
+    clock.advance(50);
+    expect(taken()).toBe(256 * 1024);
+    connection.onDrain();
+    expect(taken()).toBe(256 * 1024);
+    clock.advance(50);
+    expect(taken()).toBe(bytes + 8);
+  });
+});
+
+/** A connection over a socket that takes all; its requests are answered by `answer`, and writes
+ * that give way are followed by a pause of 50 ms. */
+function connectionOf(answer: Reply) {
+  const clock = new FakeClock();
+  let count = 0;
+  const socket = {
+    write(bytes: Uint8Array): number {
+      count += bytes.length;
+      return bytes.length;
+    },
+    pause: () => undefined,
+    resume: () => undefined,
+    end: () => undefined,
+    terminate: () => undefined,
+  };
+  const connection = new Connection(socket, {} as Session, {
+    dispatcher: dispatcherOf(() => answer),
+    limits: roomyLimits,
+    budget: new ByteBudget(1 << 20),
+    backlogs: new BacklogMeter(1 << 20),
+    clock,
+    pace: { wrote: () => 50 },
+    writer: new Writer(),
+    onBacklog: () => undefined,
+    onEnd: () => undefined,
+  });
+  return { connection, clock, taken: () => count };
 }
 
 describe("connection", () => {

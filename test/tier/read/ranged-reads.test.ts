@@ -94,8 +94,17 @@ test("a local store is read chunk by chunk, and nothing ahead", async () => {
 
 for (const bytesMax of [1, 3_000, 12_000, 60_000]) {
   test(`who reads on by ${bytesMax} bytes reads each byte of the store once`, async () => {
-    const { store, reader, end, entries, stats } = await lab({ chunks: [40, 1, 25, 60] });
+    const { store, reader, end, entries, stats, cold } = await lab({ chunks: [40, 1, 25, 60] });
+    let aheadMax = 0;
+    const { getRange } = store;
+    store.getRange = (key, position, length) => {
+      aheadMax = Math.max(aheadMax, cold.bytesAhead);
+      expect(cold.bytesAhead).toBeGreaterThanOrEqual(0);
+      return getRange.call(store, key, position, length);
+    };
     await consume(reader, end, bytesMax);
+    // Every range counted, and none does any more.
+    expect([aheadMax > 0, cold.bytesAhead]).toEqual([true, 0]);
     const size = entries.reduce((sum, { bytes }) => sum + bytes, 0);
     expect(store.bytesRead).toBe(size);
     const minimum = 40 + 1 + 25 + 60 + entries.length;
@@ -247,13 +256,14 @@ test("a download that fails is told to all who wait, and not kept", async () => 
 });
 
 test("what fails ahead of a reader costs the reader nothing", async () => {
-  const { store, reader, end, stats } = await lab({ chunks: [64] });
+  const { store, reader, end, stats, cold } = await lab({ chunks: [64] });
   await reader.read("id-t", 0, 0, 1, end);
   store.failures = 1;
   await reader.read("id-t", 0, 1, 1, end);
   await Promise.resolve();
   expect(await consume(reader, end, 3_000)).toBeGreaterThan(10);
   expect(stats.storeGetsFailed).toBe(1);
+  expect(cold.bytesAhead).toBe(0);
 });
 
 test("an object that stalls delays its own readers alone", async () => {
