@@ -114,6 +114,16 @@ fn tune_allocator() {
     }
 }
 
+/// What the arenas keep of memory that was freed goes back to the system: behind jobs that need much
+/// of it in small pieces (an index). Takes their locks for milliseconds, so never on the loop's thread.
+pub fn return_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// One line on stderr, then the end: no destructors, no exit handlers, nothing that could hang.
 fn end_process(code: i32, text: &str) {
     eprintln!("chronik: {text}");

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::abi::return_freed_memory;
 use crate::bytes::u32_le;
 use crate::completion::Completion;
 use crate::engine::Core;
@@ -275,7 +276,14 @@ pub fn parse(payload: &[u8], handle: u32) -> Result<(Job, usize), JobError> {
 
 /// Runs a job on a worker and queues its completion.
 pub fn run(core: &Arc<Core>, token: u64, job: Job, raw: &[u8]) {
+    let builds = matches!(
+        job,
+        Job::BuildArchive(_) | Job::RewriteArchive(_) | Job::CompactArchive(_)
+    );
     let outcome = catch_unwind(AssertUnwindSafe(|| dispatch(core, job, raw)));
+    if builds {
+        return_freed_memory();
+    }
     match outcome.unwrap_or_else(|_| Err(JobError::panicked("the job"))) {
         Ok(output) => finish(core, token, output),
         Err(error) => fail(core, token, &error),
