@@ -114,8 +114,9 @@ fn tune_allocator() {
     }
 }
 
-/// What the arenas keep of memory that was freed goes back to the system: behind jobs that need much
-/// of it in small pieces (an index). Takes their locks for milliseconds, so never on the loop's thread.
+/// What the arenas keep of memory that was freed goes back to the system: behind jobs that need
+/// much of it in small pieces (an index). Takes their locks for milliseconds, so never on the
+/// loop's thread.
 pub fn return_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: malloc_trim has no preconditions.
