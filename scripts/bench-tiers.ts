@@ -40,7 +40,7 @@ const recordsPerArchive = 2_400;
 const scanRecords = 120_000;
 const everyMs = 5;
 const pace = Number(values.pace) * (1 << 20);
-const rounds = 3;
+const rounds = 5;
 
 /** Nothing is cached but in memory. */
 const tailArgs = [
@@ -162,58 +162,84 @@ function giveWay(pid: number): void {
   if (done.exitCode !== 0) throw new Error(`chrt failed: ${done.stderr}`);
 }
 
-/** Tails of the broker and of the one beside it, A B A B. */
-async function measureTails(pair: readonly BrokerProcess[]): Promise<Record<string, number>[]> {
-  const all = pair.map((): number[] => []);
-  for (let round = 0; round < rounds; round++) {
-    for (const [index, broker] of pair.entries()) {
-      all[index]?.push(...(await tailMs(broker.kafkaPort, measureMs / rounds)));
-    }
-  }
-  return all.map(quantiles);
+/** Starts the scans; stops them when disposed of. */
+function startScans(broker: BrokerProcess): AsyncDisposable {
+  const args = ["--port", String(broker.kafkaPort), "--records", String(scanRecords)];
+  const command = [process.execPath, import.meta.path, "--scan", "scanned", "--pace", values.pace];
+  const scans = Array.from({ length: scanCount }, () =>
+    Bun.spawn([...command, ...args], { stdout: "ignore", stderr: "inherit" }),
+  );
+  for (const { pid } of scans) giveWay(pid);
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const one of scans) one.kill();
+      await Promise.all(scans.map((one) => one.exited));
+    },
+  };
 }
 
-/** Tail consumers beside nothing, beside scans, and again beside nothing. */
+/** Bytes of archives that readers got since the start. */
+async function archiveBytes(broker: BrokerProcess): Promise<number> {
+  const page = await (await fetch(`${broker.adminUrl}/metrics`)).text();
+  return Number(/^chronik_tier_read_bytes\{tier="archive"\} (\S+)$/m.exec(page)?.[1] ?? 0);
+}
+
+/** A broker's tail, round by round. */
+class Tail {
+  readonly broker: BrokerProcess;
+  private readonly rounds: number[][] = [];
+
+  constructor(broker: BrokerProcess) {
+    this.broker = broker;
+  }
+
+  async measure(): Promise<void> {
+    this.rounds.push(await tailMs(this.broker.kafkaPort, measureMs / rounds));
+  }
+
+  print(figure: string, more: Record<string, unknown>): void {
+    const p99_by_round = this.rounds.map((ms) => quantiles(ms)["p99_ms"]);
+    print(figure, { ...more, ...quantiles(this.rounds.flat()), p99_by_round });
+  }
+}
+
+/** Tail consumers beside nothing and beside scans in turn, A B A B, of the broker that is scanned
+ * and of one beside it. */
 async function tails(backend: string, env: Record<string, string> = {}): Promise<void> {
   if (measureMs === 0) return;
   await using broker = await startBroker({ args: tailArgs, env });
   await using unscanned = await startBroker({ args: tailArgs });
-  const pair = [broker, unscanned];
   await createTopics(broker, "tail", "scanned");
   await createTopics(unscanned, "tail");
   await fill(broker.kafkaPort, "scanned", scanRecords);
   await untilAllArchived(broker, 600_000);
   await broker.restart();
-  const [rest, restBeside] = await measureTails(pair);
-  print("tail at rest", { backend, ...rest });
-  print("tail at rest, unscanned broker", { backend, ...restBeside });
-  const scans = Array.from({ length: scanCount }, () =>
-    Bun.spawn(
-      [process.execPath, import.meta.path, "--scan", "scanned"].concat([
-        "--port",
-        String(broker.kafkaPort),
-        "--records",
-        String(scanRecords),
-        "--pace",
-        values.pace,
-      ]),
-      { stdout: "ignore", stderr: "inherit" },
-    ),
-  );
-  for (const { pid } of scans) giveWay(pid);
-  const [scanned, scannedBeside] = await measureTails(pair);
-  const memory = { resident_mib: residentMib(broker.pid) };
-  for (const one of scans) one.kill();
-  await Promise.all(scans.map((one) => one.exited));
-  print("tail beside scans", { backend, scans: scanCount, ...scanned, ...memory });
-  print("tail beside scans, unscanned broker", { backend, ...scannedBeside });
-  const [again, againBeside] = await measureTails(pair);
-  print("tail at rest again", { backend, ...again });
-  print("tail at rest again, unscanned broker", { backend, ...againBeside });
+  const rest = [new Tail(broker), new Tail(unscanned)] as const;
+  const beside = [new Tail(broker), new Tail(unscanned)] as const;
+  let scannedBytes = 0;
+  let scannedMs = 0;
+  let resident = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (const tail of rest) await tail.measure();
+    await using _ = startScans(broker);
+    const before = await archiveBytes(broker);
+    const startMs = performance.now();
+    await beside[0].measure();
+    scannedBytes += (await archiveBytes(broker)) - before;
+    scannedMs += performance.now() - startMs;
+    await beside[1].measure();
+    resident = Math.max(resident, residentMib(broker.pid));
+  }
+  const rate = Math.round((scannedBytes / scannedMs) * (1000 / (1 << 20)));
+  rest[0].print("tail at rest", { backend });
+  const scans = { backend, scans: scanCount, scans_mib_per_sec: rate, resident_mib: resident };
+  beside[0].print("tail beside scans", scans);
+  rest[1].print("tail of a broker that is not scanned, at rest", { backend });
+  beside[1].print("tail of a broker that is not scanned, beside scans", { backend });
   const one = await scan(broker.kafkaPort, "scanned", scanRecords);
   const secs = one.fetchMs.reduce((sum, each) => sum + each, 0) / 1000;
   const mibPerSec = Math.round(one.bytes / secs / (1 << 20));
-  print("scan", { backend, mib_per_sec: mibPerSec, ...quantiles(one.fetchMs) });
+  print("scan alone", { backend, mib_per_sec: mibPerSec, ...quantiles(one.fetchMs) });
 }
 
 async function cold(): Promise<void> {

@@ -100,7 +100,7 @@ export class PartitionReader {
     }
     const hit = this.parts.tail.read(offset, offsetLimit, bytesMax);
     if (hit === null) return this.readLower(options);
-    this.tailRead(hit.bytes);
+    this.tailRead(hit.bytes, options);
     return unlessTooLarge(options, hit);
   }
 
@@ -144,9 +144,10 @@ export class PartitionReader {
     return hit.timestamp > best.timestamp ? hit : best;
   }
 
-  private tailRead(bytes: number): void {
+  private tailRead(bytes: number, { coldPatience }: ReadOptions): void {
     this.parts.reads.answered("tail", bytes);
-    if (bytes > 0) this.parts.coldPace.tailRead();
+    // The broker's own readers have no patience that ends; nobody feels what they wait.
+    if (bytes > 0 && coldPatience !== undefined) this.parts.coldPace.tailRead();
   }
 
   private async readLower(options: ReadOptions): Promise<ReadResult> {
@@ -191,7 +192,7 @@ export class PartitionReader {
     const tail = this.parts.tail.read(offset, offsetLimit, bytesMax);
     const { reads, clock } = this.parts;
     if (tail !== null) {
-      this.tailRead(tail.bytes);
+      this.tailRead(tail.bytes, options);
       return tail;
     }
     const startMs = clock.monotonicMs();
