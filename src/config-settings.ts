@@ -261,7 +261,7 @@ export const settings = {
     doc: "Bytes that fetches of all connections read, or wait with for slow readers, at a time",
   }),
   "limits.coldPercentBesideTails": integer({
-    default: 2,
+    default: 1,
     min: 1,
     max: 100,
     doc: "Percent of the event loop for reading archives beside readers of new records; 100: all",

@@ -9,10 +9,11 @@ export interface ColdHeld {
 
 /** Readers at a log's end count as here so long after the last one of them got records. */
 const tailMsMax = 1_000;
-/** What a mebibyte costs the event loop until it was measured, and what is believed of that. */
+/** What a mebibyte costs the event loop until it was measured, and what is believed of that: where
+ * the machine is busy with something else, a write that had to wait says little of its cost. */
 const msPerMib = 1;
 const msPerMibMin = 0.05;
-const msPerMibMax = 4;
+const msPerMibMax = 1;
 /** Weight of one measurement. */
 const newShare = 1 / 16;
 /** Shorter writes say more of the call than of the bytes. */

@@ -110,6 +110,6 @@ export const defaultLogLimits: LogLimits = {
   abortedSpillMin: 8_192,
   abortedAllMax: 1_000_000,
   readBytesMax: 256 << 20,
-  coldPercentBesideTails: 2,
+  coldPercentBesideTails: 1,
   fetchWaitersMax: 10_000,
 };
