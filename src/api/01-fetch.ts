@@ -14,6 +14,7 @@ import type { AskAnswer, FetchContext, SessionAnswer } from "../fetch/fetch-sess
 import { ColdPatience } from "../log/cold-patience.ts";
 import type { Partition } from "../log/partition.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
+import { ReadGrant } from "../log/read-budget.ts";
 import type { Decoded } from "../protocol/api-codec.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import {
@@ -169,8 +170,7 @@ async function readRound(
   bytesMax: number,
   patience: ColdPatience,
 ): Promise<Round> {
-  const { readBudget } = context.services.partitions;
-  const granted = readBudget.grant(Math.max(0, bytesMax));
+  const grant = new ReadGrant(context.services.partitions.readBudget, Math.max(0, bytesMax));
   const isFollower = replicaIdOf(request, version) >= 0;
   const answers: AskAnswer[] = [];
   let bytes = 0;
@@ -190,16 +190,16 @@ async function readRound(
         urgent = true;
         continue;
       }
-      const left = granted - bytes;
+      const left = Math.max(0, Math.min(ask.partitionMaxBytes, grant.bytes - bytes));
       const reading = readOne(outcome, ask, request, left, bytes === 0, patience);
-      const read = reading instanceof Promise ? await reading : reading;
+      const read = reading instanceof Promise ? await grant.during(reading, bytes + left) : reading;
       bytes += read.bytes;
       isCold ||= read.isCold === true;
       urgent ||= read.errorCode !== ErrorCode.NONE;
       answers.push({ ask, answer: answerOf(outcome, ask, read) });
     }
   } finally {
-    readBudget.giveBack(granted);
+    grant.end();
   }
   return { answers, bytes, urgent, isCold };
 }
@@ -243,13 +243,12 @@ function readOne(
   partition: Partition,
   ask: FetchAsk,
   request: Request,
-  bytesLeft: number,
+  bytesMax: number,
   firstBatchAnyway: boolean,
   patience: ColdPatience,
 ): ReadResult | Promise<ReadResult> {
   const withAborted = isCommitted(request);
   const offsetLimit = withAborted ? partition.lastStableOffset : partition.highWatermark;
-  const bytesMax = Math.max(0, Math.min(ask.partitionMaxBytes, bytesLeft));
   const offset = ask.fetchOffset;
   const coldPatience = patience.wait;
   // Who waits for more than that gets as much.

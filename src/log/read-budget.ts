@@ -1,6 +1,6 @@
 /**
  * Bounds the bytes that fetches may hold, all together: while they read, and where a slow reader
- * does not take what was read for it. (pure)
+ * does not take what was read for it.
  */
 import { assert } from "../lib/assert.ts";
 
@@ -36,5 +36,38 @@ export class ReadBudget {
   giveBack(granted: number): void {
     this.bytesUsed -= granted;
     assert(this.bytesUsed >= 0, "no more is given back than was granted");
+  }
+}
+
+/** What one fetch was granted; its owner ends it. */
+export class ReadGrant {
+  private readonly budget: ReadBudget;
+  private granted: number;
+
+  constructor(budget: ReadBudget, wanted: number) {
+    this.budget = budget;
+    this.granted = budget.grant(wanted);
+  }
+
+  get bytes(): number {
+    return this.granted;
+  }
+
+  /** Lends others what lies above `kept` bytes as long as `reading` takes: it may wait for a disk,
+   * a store or its turn. As much is asked for again behind it. */
+  async during<T>(reading: Promise<T>, kept: number): Promise<T> {
+    const lent = Math.max(0, this.granted - kept);
+    this.granted -= lent;
+    this.budget.giveBack(lent);
+    try {
+      return await reading;
+    } finally {
+      this.granted += this.budget.grant(lent);
+    }
+  }
+
+  end(): void {
+    this.budget.giveBack(this.granted);
+    this.granted = 0;
   }
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../lib/clock.ts";
 import { ColdPatience } from "../log/cold-patience.ts";
 import type { ReadResult } from "../log/partition-reader.ts";
 import type { Partitions } from "../log/partitions.ts";
+import { ReadGrant } from "../log/read-budget.ts";
 import { ErrorCode } from "../protocol/error-code.ts";
 import { Pieces } from "../protocol/pieces.ts";
 import { type BatchHeader, batchesIn, lastOffset, sizeInBytes } from "../protocol/record-batch.ts";
@@ -147,9 +148,8 @@ export class ShareFetcher {
     patience: ColdPatience,
   ): Promise<Reading[]> {
     const { isolation } = this.groups.settingsOf(request.groupId);
-    const { readBudget } = this.partitions;
-    const granted = readBudget.grant(request.maxBytes);
-    const share = Math.max(1, Math.floor(granted / shares.length));
+    const grant = new ReadGrant(this.partitions.readBudget, request.maxBytes);
+    const share = Math.max(1, Math.floor(grant.bytes / shares.length));
     const readings: Reading[] = [];
     let bytes = 0;
     try {
@@ -159,12 +159,13 @@ export class ShareFetcher {
         const offsetLimit = isCommitted ? log.lastStableOffset : log.highWatermark;
         const offset = one.beginRead(offsetLimit);
         if (offset === null) continue;
-        const bytesMax = Math.min(share, granted - bytes);
+        const bytesMax = Math.min(share, grant.bytes - bytes);
         const firstBatchAnyway = bytes === 0;
         const limits = { offset, bytesMax, offsetLimit, firstBatchAnyway };
         const options = { ...limits, coldPatience: patience.wait };
         const reading = readOrEnd(one, { ...options, withAborted: isCommitted });
-        const read = reading instanceof Promise ? await reading : reading;
+        const read =
+          reading instanceof Promise ? await grant.during(reading, bytes + bytesMax) : reading;
         bytes += read.bytes;
         const headers = read.chunks.flatMap(headersIn);
         const aborted = abortedBatches(headers, read.aborted ?? []);
@@ -175,7 +176,7 @@ export class ShareFetcher {
       for (const reading of readings) reading.share.endRead();
       throw error;
     } finally {
-      readBudget.giveBack(granted);
+      grant.end();
     }
     return readings;
   }

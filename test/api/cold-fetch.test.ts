@@ -111,6 +111,23 @@ for (const [maxWaitMs, waitedMs] of [
   });
 }
 
+test("who waits for archives keeps no room that others could read in", async () => {
+  const { api, cold } = await lab();
+  const { readBudget } = api.services.partitions;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  cold.gate = promise;
+  const answer = ask(api, {});
+  for (let i = 0; i < 5; i++) await turn();
+  // Of the 50 MiB it may answer, what it may get of the partition it waits for.
+  expect(readBudget.bytes).toBe(1 << 20);
+  resolve();
+  expect(await answer).toEqual([
+    [0, [0]],
+    [0, [0]],
+  ]);
+  expect(readBudget.bytes).toBe(0);
+});
+
 test("a fetch of what is not archived does not wait for the store", async () => {
   const { api, cold } = await lab();
   cold.gate = new Promise(() => undefined);

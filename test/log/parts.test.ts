@@ -6,7 +6,7 @@ import { AppendBudget } from "../../src/log/append-budget.ts";
 import { type Checkpoint, decodeCheckpoint, encodeCheckpoint } from "../../src/log/checkpoint.ts";
 import { Deadlines } from "../../src/log/deadlines.ts";
 import { LeaderEpochs } from "../../src/log/leader-epochs.ts";
-import { ReadBudget } from "../../src/log/read-budget.ts";
+import { ReadBudget, ReadGrant } from "../../src/log/read-budget.ts";
 import { SegmentList } from "../../src/log/segment-list.ts";
 import { TailCache } from "../../src/log/tail-cache.ts";
 import { FakeClock } from "../support/fake-clock.ts";
@@ -203,6 +203,26 @@ test("the read budget shrinks grants, never to nothing", () => {
   expect(budget.grant(1 << 20)).toBe(64 << 10);
   budget.giveBack(first);
   expect(budget.bytes).toBe(64 << 10);
+});
+
+test("who waits lends what was granted, and gets on however little comes back", async () => {
+  const budget = new ReadBudget(1 << 20);
+  const grant = new ReadGrant(budget, 1 << 20);
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const reading = grant.during(promise, 1_000);
+  expect([grant.bytes, budget.bytes]).toEqual([1_000, 1_000]);
+  const other = budget.grant(1 << 20);
+  expect(other).toBe((1 << 20) - 1_000);
+  resolve("read");
+  expect(await reading).toBe("read");
+  expect(grant.bytes).toBe(1_000 + (64 << 10));
+  budget.giveBack(other);
+  await expect(grant.during(Promise.reject(new Error("gone")), 0)).rejects.toThrow("gone");
+  expect(budget.bytes).toBe(1_000 + (64 << 10));
+  // More is kept than was granted.
+  expect(await grant.during(Promise.resolve("more"), 1 << 20)).toBe("more");
+  grant.end();
+  expect([grant.bytes, budget.bytes]).toEqual([0, 0]);
 });
 
 test("deadlines share one timer, and leave none behind", () => {
