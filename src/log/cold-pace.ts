@@ -82,10 +82,10 @@ export class ColdPace {
       this.waiting.splice(at, 1);
       this.held.ms += this.clock.monotonicMs() - turn.sinceMs;
     }
-    const unusedMs = turn.givenMs - this.costMs(bytes);
+    if (turn.givenMs === 0) return;
+    // More than was given for where a first batch is larger than what was asked for.
+    this.freeMs -= turn.givenMs - this.costMs(bytes);
     turn.givenMs = 0;
-    if (unusedMs <= 0) return;
-    this.freeMs -= unusedMs;
     this.arm(this.clock.monotonicMs());
   }
 
@@ -144,7 +144,7 @@ export class ColdTurn {
     this.sinceMs = sinceMs;
   }
 
-  /** `bytes` were read: what was given for more is given back. */
+  /** `bytes` were read: they count instead of what was given for. */
   end(bytes: number): void {
     this.pace.ended(this, bytes);
   }

@@ -82,6 +82,17 @@ describe("readers of archives", () => {
     expect(begun).toEqual(["a", "b", "c", "d"]);
   });
 
+  test("are charged for a batch that is larger than what they asked for", async () => {
+    const { pace, begun, take, advance } = paceOf();
+    pace.tailRead();
+    take("a", 1).end(mebibyte);
+    take("b");
+    await advance(9);
+    expect(begun).toEqual(["a"]);
+    await advance(1);
+    expect(begun).toEqual(["a", "b"]);
+  });
+
   test("leave the line when they are tired of it", async () => {
     const { pace, begun, take, advance } = paceOf();
     pace.tailRead();
